@@ -1,0 +1,33 @@
+/* alloc.h: memory, in one place so that tests can make it fail.
+ *
+ * Owner:   the caller of each allocation; free with mem_free().
+ * Thread:  any.
+ * Limits:  none here; sizes that a peer chooses go through mem_try_*, and their failure is survived.
+ */
+#ifndef PENEUS_BASE_ALLOC_H
+#define PENEUS_BASE_ALLOC_H
+
+#include <stddef.h>
+
+/* size bytes, never NULL: for fixed sizes, aborts the process when there is no memory. */
+void *mem_alloc(size_t size);
+
+/* As mem_alloc, zeroed. */
+void *mem_zalloc(size_t size);
+
+/* size bytes, or NULL: for sizes that a peer or an application chooses. */
+void *mem_try_alloc(size_t size);
+
+/* Resizes pointer (may be NULL) to size bytes, or returns NULL and leaves it as it was. */
+void *mem_try_realloc(void *pointer, size_t size);
+
+/* Frees what the functions above returned; NULL is allowed. */
+void mem_free(void *pointer);
+
+/* Tests only: the n-th (1 = next) mem_try_* call from now on fails, once; 0 switches off. Thread: any. */
+void mem_fail_at(unsigned long n);
+
+/* Tests only: mem_try_* calls made since the last mem_fail_at(). */
+unsigned long mem_try_count(void);
+
+#endif

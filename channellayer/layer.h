@@ -1,0 +1,110 @@
+/* layer.h: channels, groups and the messages between them: the Channels specification, without Python.
+ *
+ * Owner:   counted; asgi/ creates one for each entry of CHANNEL_LAYERS.
+ * Thread:  any; one lock for each layer, never held across a call out.
+ * Limits:  each mailbox has a capacity in messages and one in bytes; a group message over it meets its group's overflow
+ *          policy (overflow.h), a direct send LAYER_FULL. Names are checked by the caller.
+ */
+#ifndef PENEUS_CHANNELLAYER_LAYER_H
+#define PENEUS_CHANNELLAYER_LAYER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "channellayer/message.h"
+#include "channellayer/overflow.h"
+
+struct layer;
+struct owners;
+struct sink;
+
+enum layer_result {
+    LAYER_OK = 0,
+    LAYER_EMPTY = -1,     /* no message: the waiter is armed */
+    LAYER_FULL = -2,      /* the mailbox is at its capacity, in messages or in bytes */
+    LAYER_TOO_LARGE = -3, /* the message is larger than message_limit */
+    LAYER_CLOSED = -4,    /* the channel's owner is closed or gone: nothing was changed (counted) */
+    LAYER_UNKNOWN = -5,   /* no such channel in this process, and its name says that it was one (counted) */
+    LAYER_NO_MEMORY = -6, /* nothing was changed */
+};
+
+struct layer_config {
+    uint64_t expiry_ms;        /* of a message in a mailbox */
+    uint64_t group_expiry_ms;  /* of a membership */
+    size_t message_limit;      /* bytes of one encoded message; 0: mailbox_bytes */
+    size_t mailbox_bytes;      /* bytes that one mailbox holds */
+    uint64_t (*now_ms)(void);  /* NULL: clock_ms */
+};
+
+/* A name: not NUL-terminated, at most 99 bytes long by the specification. */
+struct name {
+    const char *bytes;
+    size_t length;
+};
+
+struct layer_stats {
+    uint64_t channels;
+    uint64_t groups;
+    uint64_t group_members;
+    uint64_t messages_queued;
+    uint64_t bytes_queued;
+    uint64_t dropped[OVERFLOW_COUNT];  /* by policy */
+    uint64_t dropped_expired;
+    uint64_t dropped_unknown;          /* sent to a channel that is gone */
+    uint64_t refused_full;             /* direct sends that got LAYER_FULL */
+    uint64_t subscriptions_discarded;  /* memberships ended by owner_close */
+    uint64_t late_group_adds;          /* group_add after owner_close */
+    uint64_t waiters;
+    uint64_t orphaned_channels;        /* owned by an owner that is gone: always 0 */
+};
+
+/* LAYER_OK or LAYER_NO_MEMORY. The layer starts with one reference and the local bus. */
+int layer_create(struct layer **result, const struct layer_config *config, struct owners *owners);
+struct layer *layer_retain(struct layer *layer);
+void layer_release(struct layer *layer);
+
+/* A new channel for owner (0: nobody), with room for capacity messages.
+ * LAYER_OK, LAYER_NO_MEMORY; LAYER_CLOSED where owner is gone: nothing is stored, the name may be used. */
+int layer_channel_create(struct layer *layer, struct name channel, size_t capacity, uint64_t owner);
+
+/* Puts message (a reference is taken) into channel. A channel that is not there is made, with capacity and without
+ * owner, unless its name has a "!": then LAYER_UNKNOWN. LAYER_OK, LAYER_FULL, LAYER_TOO_LARGE, LAYER_UNKNOWN, LAYER_NO_MEMORY. */
+int layer_send(struct layer *layer, struct name channel, size_t capacity, struct message *message);
+
+/* Takes the oldest message that has not expired into *message, the caller's to release: LAYER_OK.
+ * Otherwise LAYER_EMPTY: sink will be told token, once, when there may be one. LAYER_NO_MEMORY.
+ * A channel that is not there is made as in layer_send; with a "!" in its name it waits for ever. */
+int layer_receive(struct layer *layer, struct name channel, size_t capacity, struct sink *sink, uint64_t token,
+                  struct message **message);
+
+/* The receiver with token no longer waits. It may have been told already: the sink's item then goes to layer_pass(). */
+void layer_cancel(struct layer *layer, struct name channel, struct sink *sink, uint64_t token);
+
+/* A told receiver has gone: tells the next one waiting on channel (a sink_item's), if it holds a message. */
+void layer_pass(struct layer *layer, uint64_t channel);
+
+/* Joins, or renews the expiry of, a membership; overflow is the group's policy if this is its first member. A channel
+ * that is not there is made, as in layer_send. LAYER_OK, LAYER_CLOSED, LAYER_UNKNOWN, LAYER_NO_MEMORY. */
+int layer_group_add(struct layer *layer, struct name group, struct name channel, size_t capacity, enum overflow overflow);
+
+/* Leaves; not being a member is no error. */
+void layer_group_discard(struct layer *layer, struct name group, struct name channel);
+
+/* Puts message into the mailbox of every member. LAYER_OK, LAYER_TOO_LARGE, LAYER_NO_MEMORY (delivered to some). */
+int layer_group_send(struct layer *layer, struct name group, struct message *message);
+
+/* Empties every mailbox and every group, and forgets channels that nobody owns and nobody waits on. */
+void layer_flush(struct layer *layer);
+
+/* Drops what has expired, and channels without owner that are then empty, in no group and waited for by nobody.
+ * Cheap when there is nothing: call it about once a second. */
+void layer_sweep(struct layer *layer);
+
+/* Gauges and counters, consistent with each other. */
+void layer_stats(struct layer *layer, struct layer_stats *stats);
+
+/* Calls each(context, ...) for every group, under the layer's lock: it must copy what it keeps and not call the layer. */
+void layer_each_group(struct layer *layer, void (*each)(void *context, struct name group, size_t members, uint64_t messages,
+                                                        uint64_t dropped), void *context);
+
+#endif

@@ -1,0 +1,133 @@
+"""The native core: asgi/ in C, over server/ and channellayer/.
+
+Everything here is internal to the package; people use `peneus.Server`, `peneus.ChannelLayer` and `peneus.stats`.
+Times are in seconds (float) unless a name says otherwise; sizes are in bytes.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from typing import Any, Protocol, TypedDict, final
+
+class Connection(Protocol):
+    """What the callbacks of `Server` are told about one exchange (one HTTP request, or one WebSocket)."""
+
+    @property
+    def scope(self) -> dict[str, Any]: ...
+    @property
+    def task(self) -> asyncio.Task[None]: ...
+    @property
+    def protocol(self) -> str:
+        """`"http"` or `"websocket"`."""
+    @property
+    def state(self) -> str:
+        """The state of the exchange's state machine, by name, for messages."""
+    @property
+    def status(self) -> int:
+        """Status of the response: the application's or the server's own; 0 before there is one."""
+    @property
+    def sent(self) -> int:
+        """Bytes of response body that the application has sent."""
+    @property
+    def started(self) -> float:
+        """`time.monotonic()` at which the application was called."""
+    @property
+    def owner(self) -> int:
+        """Id of its owner in the channel layer (channellayer/owner.h)."""
+    def report(self) -> OwnerReport | None:
+        """What it holds or held in the channel layers, or None where its owner has ended."""
+
+class OwnerReport(TypedDict):
+    channels: int
+    groups: int
+    group_names: list[str]
+    queued: int
+    queued_bytes: int
+    dropped: int
+
+current_connection: ContextVar[Connection]
+"""The exchange whose application runs in this context. Owns the channels that `Layer.new_channel` makes."""
+
+@final
+class Server:
+    """Listeners, the I/O thread, and the applications of its connections on one event loop.
+
+    `settings` has every field of `struct server_settings` (server/settings.h) under its own name, times in whole
+    milliseconds as there, and `server_name: str | None`.
+
+    Callbacks run on the loop's thread. An exception out of one goes to `loop.call_exception_handler`.
+
+    - `on_access(connection, action, details)`: None where there is no access log. action is `"complete"` for HTTP and
+      `"connecting"`, `"connected"`, `"rejected"`, `"disconnected"` for WebSockets; details is a dict with
+      `path` (str, with the query), `client` (`"host:port"`, or None for a Unix socket) and, for `"complete"`, `status`, `method`, `time_taken` (s), `size`.
+    - `on_error(connection, error)`: the application raised error (not CancelledError after a kill).
+    - `on_fault(connection, sentence)`: something to log as an error about one exchange (response framing, an application
+      that ended without a response).
+    - `on_kill(connection)`: application_close_timeout has passed; called before the task is cancelled and its owner ended.
+    - `on_drained()`, `on_stopped()`: after `shutdown` and `stop`.
+    - `prepare_scope(scope)`: None, or a function that may change a scope before the application gets it (proxy headers).
+    """
+
+    def __init__(
+        self,
+        application: Callable[..., Awaitable[None]],
+        *,
+        settings: Mapping[str, Any],
+        root_path: str = "",
+        state: dict[str, Any] | None = None,
+        on_access: Callable[[Connection, str, dict[str, Any]], None] | None = None,
+        on_error: Callable[[Connection, BaseException], None],
+        on_fault: Callable[[Connection, str], None],
+        on_kill: Callable[[Connection], None],
+        on_drained: Callable[[], None],
+        on_stopped: Callable[[], None],
+        prepare_scope: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None: ...
+    def listen_tcp(self, host: str, port: int) -> None:
+        """Raises OSError with a sentence that names the address and the cause. So do the next two."""
+    def listen_unix(self, path: str, mode: int = -1) -> None: ...
+    def listen_fd(self, fd: int) -> None:
+        """Takes fd over; a duplicate of it is the caller's to make."""
+    @property
+    def addresses(self) -> list[tuple[str, int] | str]:
+        """(host, port) for TCP, the path for a Unix socket, in the order of the listeners."""
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Starts the I/O thread; applications run on loop, which must be running or about to. Call on loop's thread."""
+    def shutdown(self, code: int) -> None:
+        """Any thread: stops listening, closes WebSockets with code, lets requests end; then `on_drained()`."""
+    def cancel_applications(self) -> int:
+        """Cancels every running application (after the graceful timeout); returns how many."""
+    def connections(self) -> list[Connection]:
+        """Every exchange whose application has not ended."""
+    def stop(self) -> None:
+        """Any thread: closes every connection now; then `on_stopped()`."""
+    def close(self) -> None:
+        """After `on_stopped()`, or instead of `start()`: frees the server. Twice does nothing."""
+    def stats(self) -> dict[str, int]:
+        """Every field of `struct server_stats`, by name; and `applications` and `applications_killed_total`."""
+
+@final
+class Layer:
+    """One native channel layer (channellayer/layer.h). Any thread, any event loop.
+
+    Names are checked by the caller. Payloads are encoded messages. Raises MemoryError where there is no memory.
+    """
+
+    def __init__(self, *, expiry: float, group_expiry: float, message_limit: int, mailbox_bytes: int) -> None: ...
+    def new_channel(self, channel: str, capacity: int) -> bool:
+        """Makes channel for `current_connection`, or for nobody. False where its owner has ended: nothing is stored."""
+    def send(self, channel: str, capacity: int, payload: bytes) -> str:
+        """`"ok"`, `"full"`, `"too-large"` or `"unknown"` (layer_send)."""
+    def receive(self, channel: str, capacity: int, decode: Callable[[memoryview], Any]) -> Awaitable[Any]:
+        """Awaits the next message of channel, decoded. A message is taken only when the awaiting task gets it."""
+    def group_add(self, group: str, channel: str, capacity: int, overflow: str) -> str:
+        """`"ok"`, `"closed"` (its owner's connection has ended: nothing was changed) or `"unknown"`."""
+    def group_discard(self, group: str, channel: str) -> None: ...
+    def group_send(self, group: str, payload: bytes, key: bytes | None) -> str:
+        """`"ok"` or `"too-large"`."""
+    def flush(self) -> None: ...
+    def sweep(self) -> None: ...
+    def stats(self) -> dict[str, int]:
+        """Every field of `struct layer_stats`; `dropped` as `dropped_oldest`, `dropped_newest`, `dropped_latest`, `dropped_close`."""
+    def groups(self) -> dict[str, dict[str, int]]:
+        """For each group: `members`, `messages`, `dropped`."""

@@ -1,0 +1,68 @@
+/* command.h: what the application's thread asks of the I/O thread.
+ *
+ * Owner:   created by the application's thread, freed by the I/O thread (or by command_destroy() when never sent).
+ * Thread:  moves from any thread to the I/O thread by server_send(); nobody shares it.
+ * Limits:  the sender counts command_cost() of what it sends for an exchange, less EVENT_WRITTEN's amounts, and waits
+ *          above send_window: the door cannot refuse.
+ *
+ * A command for an exchange that has ended does nothing: its id finds nobody. Commands of one sender keep their order.
+ */
+#ifndef PENEUS_SERVER_COMMAND_H
+#define PENEUS_SERVER_COMMAND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/queue.h"
+
+enum command_kind {
+    COMMAND_RESPOND,  /* response head, and the first of its body: response; in a WebSocket handshake: denial */
+    COMMAND_BODY,     /* more of a response's body */
+    COMMAND_ACCEPT,   /* WebSocket handshake: head with status 101's extra fields; subprotocol is one of them */
+    COMMAND_MESSAGE,  /* WebSocket message */
+    COMMAND_CLOSE,    /* WebSocket close: code and bytes (the reason); before accept: 403 */
+    COMMAND_CONSUMED, /* the application has taken amount (event_cost) bytes out of its inbox */
+    COMMAND_FINISHED, /* the application has ended; failed: by an exception, or it was killed */
+    COMMAND_KICK,     /* from any thread: close the exchange with code, as DISCONNECT_OVERFLOW */
+    COMMAND_SHUTDOWN, /* server-wide: stop listening, close WebSockets with code, let requests end; then EVENT_DRAINED */
+    COMMAND_STOP,     /* server-wide: close every connection now; then EVENT_STOPPED and the thread ends */
+};
+
+/* A header field for the way out: name, then value, in command.bytes. Checked by the sender: no CR, LF or NUL, a token for a name. */
+struct command_field {
+    uint32_t name_length;
+    uint32_t value_length;
+};
+
+struct command {
+    struct queue_item item;
+    enum command_kind kind;
+    uint64_t exchange;
+    union {
+        struct {
+            uint16_t status;
+            bool more;            /* the body goes on; COMMAND_BODY uses only this */
+            uint32_t field_count; /* struct command_field[field_count] at the start of bytes */
+            uint32_t head_length; /* bytes of the field array, names and values; the body follows */
+        } response; /* RESPOND, BODY, ACCEPT */
+        bool text;       /* MESSAGE */
+        uint16_t code;   /* CLOSE, KICK, SHUTDOWN */
+        size_t amount;   /* CONSUMED */
+        bool failed;     /* FINISHED */
+    };
+    size_t length; /* of bytes */
+    unsigned char bytes[];
+};
+
+/* A command with room for length bytes; NULL when there is no memory. */
+struct command *command_create(enum command_kind kind, uint64_t exchange, size_t length);
+void command_destroy(struct command *command);
+
+/* What a command with length bytes takes of the send window, and EVENT_WRITTEN gives back. Only RESPOND, BODY and MESSAGE cost. */
+static inline size_t command_cost(size_t length)
+{
+    return length + sizeof(struct command);
+}
+
+#endif

@@ -1,0 +1,93 @@
+/* server.h: the server: listeners, connections and the I/O thread that runs them. The door of this room.
+ *
+ * Owner:   asgi/server_type.c creates and destroys it.
+ * Thread:  server_send and server_stats from any; everything else from the thread that created it.
+ * Limits:  struct server_settings.
+ *
+ * server_create -> server_listen (several) -> server_start -> server_send … -> server_send(COMMAND_STOP) -> EVENT_STOPPED -> server_destroy
+ */
+#ifndef PENEUS_SERVER_SERVER_H
+#define PENEUS_SERVER_SERVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/queue.h"
+#include "server/settings.h"
+
+struct server;
+
+/* Called on the I/O thread, without a lock; they must not block. */
+struct server_hooks {
+    void *context;
+    /* An exchange begins: returns the owner of what its application will subscribe to (request_event.owner). */
+    uint64_t (*exchange_begun)(void *context, uint64_t exchange);
+    /* The exchange has ended, whoever ended it. Called before EVENT_DISCONNECT is queued, and also after a complete response. */
+    void (*exchange_ended)(void *context, uint64_t exchange, uint64_t owner);
+};
+
+enum server_error {
+    SERVER_OK = 0,
+    SERVER_NO_MEMORY = -1,
+    SERVER_ADDRESS = -2, /* the address cannot be resolved or bound: see the message */
+    SERVER_THREAD = -3,  /* the I/O thread cannot be started */
+};
+
+enum listen_kind { LISTEN_TCP, LISTEN_UNIX, LISTEN_FD };
+
+struct listen_spec {
+    enum listen_kind kind;
+    const char *host; /* LISTEN_TCP: name or numeric address, v4 or v6; "" is every interface */
+    uint16_t port;    /* LISTEN_TCP: 0 lets the kernel choose */
+    const char *path; /* LISTEN_UNIX: a stale socket is replaced, any other file is an error */
+    int mode;         /* LISTEN_UNIX: permissions; -1: as umask has it */
+    int fd;           /* LISTEN_FD: a bound stream socket, already listening or not; the server closes it */
+};
+
+/* Where a listener listens. */
+struct listen_address {
+    int family;      /* AF_INET, AF_INET6, AF_UNIX */
+    char host[108];  /* numeric, or the path */
+    uint16_t port;
+};
+
+struct server_stats {
+    uint64_t connections;        /* gauges */
+    uint64_t exchanges;          /* announced and not FINISHED: running applications */
+    uint64_t websockets;
+    uint64_t read_paused;        /* connections whose reads wait for the application */
+    uint64_t bytes_unwritten;    /* in write queues */
+    uint64_t connections_total;  /* counters */
+    uint64_t requests_total;
+    uint64_t websockets_total;
+    uint64_t messages_in_total, messages_out_total;
+    uint64_t bytes_in_total, bytes_out_total;
+    uint64_t bad_requests_total; /* answered 4xx by the server itself */
+    uint64_t timeouts_total;     /* header, keep-alive, http, connect, ping, lifetime */
+    uint64_t kills_total;        /* EVENT_KILL */
+    uint64_t kicks_total;        /* COMMAND_KICK that found somebody */
+    uint64_t accept_errors_total; /* EMFILE and the like */
+};
+
+/* events is where events go; it outlives the server. SERVER_OK or SERVER_NO_MEMORY. */
+int server_create(struct server **result, const struct server_settings *settings, const struct server_hooks *hooks,
+                  struct queue *events);
+
+/* Binds. SERVER_OK; or SERVER_ADDRESS with a sentence in error (size bytes) that names the address and the cause. */
+int server_listen(struct server *server, const struct listen_spec *spec, char *error, size_t size);
+
+/* The i-th listening address (a host name may have given several): 0, or -1 past the last. */
+int server_address(const struct server *server, size_t i, struct listen_address *address);
+
+/* Starts the I/O thread. All signals are blocked in it. SERVER_OK or SERVER_THREAD. */
+int server_start(struct server *server);
+
+/* Sends a chain of struct command, in order. Any thread, until server_destroy. */
+void server_send(struct server *server, struct queue_chain *commands);
+
+void server_stats(const struct server *server, struct server_stats *stats);
+
+/* Joins the thread, which COMMAND_STOP must have ended (or server_start never started), and frees everything. */
+void server_destroy(struct server *server);
+
+#endif

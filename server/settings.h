@@ -1,0 +1,42 @@
+/* settings.h: the limits and deadlines of a server. Python fills it; python/peneus/settings.py has the defaults and the flags.
+ *
+ * Owner:   server_create() copies it.
+ * Thread:  read by the I/O thread.
+ * Limits:  0 is "no limit" for sizes and "never" for times, unless a field says otherwise. Times are in milliseconds.
+ */
+#ifndef PENEUS_SERVER_SETTINGS_H
+#define PENEUS_SERVER_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct server_settings {
+    const char *server_name;           /* the Server header; NULL: none */
+
+    size_t max_target_size;            /* bytes of the request target; over: 414 */
+    size_t max_header_size;            /* bytes of all header fields; over: 431 */
+    size_t max_header_count;           /* over: 431 */
+    size_t max_body_size;              /* bytes of a request body; over: 413 */
+    uint64_t header_timeout_ms;        /* from the first byte of a request to the end of its head: 408 */
+    uint64_t keep_alive_timeout_ms;    /* idle between requests, and before the first: closed without a word */
+    uint64_t http_timeout_ms;          /* a request to the end of its response: 503, or the response is cut off */
+
+    uint64_t websocket_connect_timeout_ms; /* the application has not accepted: 503 */
+    uint64_t websocket_timeout_ms;     /* lifetime of a WebSocket: closed with 1000 */
+    uint64_t ping_interval_ms;         /* silence from the client after which it is pinged */
+    uint64_t ping_timeout_ms;          /* from a ping to anything from the client: closed, seen as 1006 */
+    uint64_t close_timeout_ms;         /* for the peer's close frame after ours, and for lingering; never 0 */
+    size_t websocket_max_message_size; /* over: 1009 */
+    size_t websocket_max_frame_size;   /* over: 1009 */
+
+    uint64_t application_close_timeout_ms; /* from the disconnect to EVENT_KILL; 0: never */
+
+    size_t receive_window;             /* bytes of body or messages announced and not yet consumed, for each exchange; never 0 */
+    size_t send_window;                /* bytes sent and not yet written, for each exchange; never 0 */
+    size_t body_chunk;                 /* the most of a body in one event; never 0 */
+    unsigned max_connections;          /* over: accepted later, when one has ended */
+    int backlog;
+};
+
+#endif
