@@ -27,7 +27,7 @@ void mem_free(void *pointer);
 /* Tests only: the n-th (1 = next) mem_try_* call from now on fails, once; 0 switches off. Thread: any. */
 void mem_fail_at(unsigned long n);
 
-/* Tests only: mem_try_* calls made since the last mem_fail_at(). */
+/* Tests only: mem_try_* calls made since the last mem_fail_at(n); they are counted only while n is not 0. */
 unsigned long mem_try_count(void);
 
 #endif
