@@ -31,8 +31,8 @@ enum layer_result {
 struct layer_config {
     uint64_t expiry_ms;        /* of a message in a mailbox */
     uint64_t group_expiry_ms;  /* of a membership */
-    size_t message_limit;      /* bytes of one encoded message; 0: mailbox_bytes */
-    size_t mailbox_bytes;      /* bytes that one mailbox holds */
+    size_t message_limit;      /* bytes of one encoded message; 0, or more than mailbox_bytes: mailbox_bytes */
+    size_t mailbox_bytes;      /* bytes that one mailbox holds; a message's and its key's count */
     uint64_t (*now_ms)(void);  /* NULL: clock_ms */
 };
 
@@ -53,7 +53,7 @@ struct layer_stats {
     uint64_t dropped_unknown;          /* sent to a channel that is gone */
     uint64_t refused_full;             /* direct sends that got LAYER_FULL */
     uint64_t subscriptions_discarded;  /* memberships ended by owner_close */
-    uint64_t late_group_adds;          /* group_add after owner_close */
+    uint64_t late_group_adds;          /* group_add after owner_close, LAYER_CLOSED, or after owner_end, LAYER_UNKNOWN */
     uint64_t waiters;
     uint64_t orphaned_channels;        /* owned by an owner that is gone: always 0 */
 };
@@ -63,7 +63,8 @@ int layer_create(struct layer **result, const struct layer_config *config, struc
 struct layer *layer_retain(struct layer *layer);
 void layer_release(struct layer *layer);
 
-/* A new channel for owner (0: nobody), with room for capacity messages.
+/* A new channel for owner (0: nobody), with room for capacity messages. A channel of that name that nobody owns becomes
+ * owner's; one that has an owner stays as it is.
  * LAYER_OK, LAYER_NO_MEMORY; LAYER_CLOSED where owner is gone: nothing is stored, the name may be used. */
 int layer_channel_create(struct layer *layer, struct name channel, size_t capacity, uint64_t owner);
 
@@ -73,7 +74,8 @@ int layer_send(struct layer *layer, struct name channel, size_t capacity, struct
 
 /* Takes the oldest message that has not expired into *message, the caller's to release: LAYER_OK.
  * Otherwise LAYER_EMPTY: sink will be told token, once, when there may be one. LAYER_NO_MEMORY.
- * A channel that is not there is made as in layer_send; with a "!" in its name it waits for ever. */
+ * A channel that is not there is made as in layer_send; with a "!" in its name it waits for ever: LAYER_EMPTY, but no waiter
+ * is stored, sink is never told, and layer_cancel() has nothing to do. */
 int layer_receive(struct layer *layer, struct name channel, size_t capacity, struct sink *sink, uint64_t token,
                   struct message **message);
 
@@ -96,7 +98,8 @@ int layer_group_send(struct layer *layer, struct name group, struct message *mes
 /* Empties every mailbox and every group, and forgets channels that nobody owns and nobody waits on. */
 void layer_flush(struct layer *layer);
 
-/* Drops what has expired, and channels without owner that are then empty, in no group and waited for by nobody.
+/* Drops what has expired, and channels without owner that are then empty, in no group and waited for by nobody; one with a
+ * "!" in its name, which cannot be made anew, only after it has been so for group_expiry_ms.
  * Cheap when there is nothing: call it about once a second. */
 void layer_sweep(struct layer *layer);
 

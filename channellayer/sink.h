@@ -22,12 +22,14 @@ struct sink_item {
     struct layer *layer; /* counted: release it with layer_release() */
 };
 
-/* wake(argument) is called from any thread, without a lock, when the sink gets an item and its loop sleeps. */
+/* wake(argument) is called from any thread, without a lock but the sink's own, when the sink gets an item and its loop
+ * sleeps: it must not block and not call the sink. */
 struct sink *sink_create(void (*wake)(void *argument), void *argument);
 struct sink *sink_retain(struct sink *sink);
 void sink_release(struct sink *sink);
 
-/* The loop is gone: frees what is queued, and from now on what would be; wake is never called again after it returns. */
+/* The loop is gone: what it was told, and would be from now on, goes to the next receiver that waits (layer_pass); wake is
+ * never called again after it returns. Thread: the loop's, or any when that is no more. */
 void sink_close(struct sink *sink);
 
 /* Takes one item: 1, or 0 when there is none, and then the loop sleeps (base/queue.h). */

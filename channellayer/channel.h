@@ -1,0 +1,67 @@
+/* channel.h: one named mailbox, who waits on it, and which groups it is in.
+ *
+ * Owner:   the layer: until its owner ends, or, for one without owner, until layer_sweep() finds it idle.
+ * Thread:  any, with the layer's lock held.
+ * Limits:  one mailbox.
+ */
+#ifndef PENEUS_CHANNELLAYER_CHANNEL_H
+#define PENEUS_CHANNELLAYER_CHANNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "channellayer/aftermath.h"
+#include "channellayer/layer_state.h"
+#include "channellayer/mailbox.h"
+
+struct holding;
+struct waiter;
+
+/* Which list of the layer a channel is in. channel_settle() is the only one to write it. */
+enum channel_rest {
+    CHANNEL_BUSY,   /* none: it has an owner, a group or a waiter, and no message */
+    CHANNEL_QUEUED, /* queued: it has messages */
+    CHANNEL_IDLE,   /* idle or idle_local: nothing keeps it */
+};
+
+struct channel {
+    struct mailbox mailbox;
+    struct list_node waiters;
+    enum channel_rest rest;
+    bool closed;        /* its owner is CLOSED: it joins no group */
+    bool local;         /* a "!" in its name */
+    bool overflow_told; /* its owner's connection was told to close */
+    uint64_t id;
+    struct list_node rest_link;
+    uint64_t idle_since;
+    struct list_node memberships;
+    uint64_t owner; /* 0: nobody */
+    struct list_node of_holding;
+    uint64_t dropped; /* group messages, by overflow */
+    struct table_node by_name;
+    struct name name;
+    char text[];
+};
+
+/* NULL when there is none. */
+struct channel *channel_find(const struct layer *layer, struct name name, uint64_t hash);
+
+/* Makes a channel without owner; name must not exist. NULL when there is no memory. */
+struct channel *channel_make(struct layer *layer, struct name name, uint64_t hash, size_t capacity);
+
+/* Gives channel, which has no owner, to holding's owner. */
+void channel_give(struct channel *channel, struct holding *holding, uint64_t owner, bool closed);
+
+/* Ends its memberships, frees its messages and waiters, and itself. */
+void channel_free(struct layer *layer, struct channel *channel, struct aftermath *aftermath);
+
+/* After each change: puts channel into the list that fits. */
+void channel_settle(struct layer *layer, struct channel *channel, uint64_t now);
+
+/* Drops expired messages. */
+void channel_expire(struct layer *layer, struct channel *channel, uint64_t now);
+
+/* Tells the receiver that has waited longest. */
+void channel_tell(struct layer *layer, struct channel *channel, struct aftermath *aftermath);
+
+#endif

@@ -1,0 +1,328 @@
+#include "channellayer/layer.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "channellayer/bus.h"
+#include "channellayer/group.h"
+#include "channellayer/holding.h"
+#include "channellayer/name.h"
+#include "channellayer/waiter.h"
+
+int layer_create(struct layer **result, const struct layer_config *config, struct owners *owners)
+{
+    struct layer *layer = mem_try_alloc(sizeof *layer);
+    if (layer == NULL)
+        return LAYER_NO_MEMORY;
+    *layer = (struct layer){ .config = *config, .owners = owners };
+    if (layer->config.now_ms == NULL)
+        layer->config.now_ms = clock_ms;
+    if (layer->config.message_limit == 0 || layer->config.message_limit > layer->config.mailbox_bytes)
+        layer->config.message_limit = layer->config.mailbox_bytes;
+    layer->bus = bus_local_create(layer);
+    if (layer->bus == NULL) {
+        mem_free(layer);
+        return LAYER_NO_MEMORY;
+    }
+    atomic_init(&layer->references, 1);
+    pthread_mutex_init(&layer->lock, NULL);
+    slots_init(&layer->channels);
+    table_init(&layer->channel_names);
+    table_init(&layer->groups);
+    table_init(&layer->memberships);
+    list_init(&layer->renewals);
+    list_init(&layer->queued);
+    list_init(&layer->idle);
+    list_init(&layer->idle_local);
+    list_init(&layer->holdings);
+    *result = layer;
+    return LAYER_OK;
+}
+
+struct layer *layer_retain(struct layer *layer)
+{
+    atomic_fetch_add_explicit(&layer->references, 1, memory_order_relaxed);
+    return layer;
+}
+
+bool layer_try_retain(struct layer *layer)
+{
+    unsigned count = atomic_load_explicit(&layer->references, memory_order_relaxed);
+    while (count > 0)
+        if (atomic_compare_exchange_weak_explicit(&layer->references, &count, count + 1, memory_order_acquire,
+                                                  memory_order_relaxed))
+            return true;
+    return false;
+}
+
+/* Nobody has a count, so nobody has or can get the lock; only the registry still knows the holdings. */
+static void destroy(struct layer *layer)
+{
+    struct aftermath aftermath = { 0 };
+    struct channel *channel;
+    uint32_t cursor = 0;
+    while ((channel = slots_next(&layer->channels, &cursor)) != NULL)
+        channel_free(layer, channel, &aftermath);
+    while (!list_empty(&layer->holdings))
+        owners_let_go(layer->owners, list_entry(layer->holdings.next, struct holding, of_layer));
+    aftermath_run(&aftermath, layer->owners);
+    layer->bus->operations->destroy(layer->bus);
+    slots_deinit(&layer->channels);
+    table_deinit(&layer->channel_names);
+    table_deinit(&layer->groups);
+    table_deinit(&layer->memberships);
+    pthread_mutex_destroy(&layer->lock);
+    mem_free(layer);
+}
+
+void layer_release(struct layer *layer)
+{
+    if (atomic_fetch_sub_explicit(&layer->references, 1, memory_order_acq_rel) == 1)
+        destroy(layer);
+}
+
+/* Takes the lock; the time is read before, so that a clock costs nobody else. */
+static uint64_t enter(struct layer *layer)
+{
+    uint64_t now = layer->config.now_ms();
+    pthread_mutex_lock(&layer->lock);
+    return now;
+}
+
+static void leave(struct layer *layer, struct aftermath *aftermath)
+{
+    pthread_mutex_unlock(&layer->lock);
+    aftermath_run(aftermath, layer->owners);
+}
+
+static bool too_large(const struct layer *layer, const struct message *message)
+{
+    return message->length > layer->config.message_limit || mailbox_weight(message) > layer->config.mailbox_bytes;
+}
+
+/* The channel of name, made where it may be: *made. LAYER_OK, LAYER_UNKNOWN, LAYER_NO_MEMORY. */
+static int find_or_make(struct layer *layer, struct name name, uint64_t hash, size_t capacity, struct channel **channel,
+                        bool *made)
+{
+    *made = false;
+    *channel = channel_find(layer, name, hash);
+    if (*channel != NULL)
+        return LAYER_OK;
+    if (name_is_local(name))
+        return LAYER_UNKNOWN;
+    *channel = channel_make(layer, name, hash, capacity);
+    *made = *channel != NULL;
+    return *made ? LAYER_OK : LAYER_NO_MEMORY;
+}
+
+/* Undoes find_or_make() where what it was for has failed, and settles the channel otherwise. */
+static void keep_or_free(struct layer *layer, struct channel *channel, bool made, int result, uint64_t now,
+                         struct aftermath *aftermath)
+{
+    if (made && result != LAYER_OK && result != LAYER_EMPTY)
+        channel_free(layer, channel, aftermath);
+    else
+        channel_settle(layer, channel, now);
+}
+
+/* A channel of a closed owner is in no group; one that had none until now may have been. */
+static void end_memberships(struct layer *layer, struct channel *channel)
+{
+    while (!list_empty(&channel->memberships)) {
+        group_leave(layer, list_entry(channel->memberships.next, struct membership, of_channel));
+        layer->counted.subscriptions_discarded++;
+    }
+}
+
+static int create_channel(struct layer *layer, struct name name, uint64_t hash, size_t capacity, uint64_t owner, uint64_t now)
+{
+    struct holding *holding = NULL;
+    bool closed = false;
+    if (owner != 0) {
+        int error = owners_hold(layer->owners, owner, layer, &holding, &closed);
+        if (error != LAYER_OK)
+            return error;
+        if (list_empty(&holding->of_layer))
+            list_append(&layer->holdings, &holding->of_layer);
+    }
+    struct channel *channel = channel_find(layer, name, hash);
+    if (channel == NULL)
+        channel = channel_make(layer, name, hash, capacity);
+    if (channel == NULL)
+        return LAYER_NO_MEMORY;
+    if (holding != NULL && channel->owner == 0) {
+        channel_give(channel, holding, owner, closed);
+        if (closed)
+            end_memberships(layer, channel);
+    }
+    channel_settle(layer, channel, now);
+    return LAYER_OK;
+}
+
+int layer_channel_create(struct layer *layer, struct name name, size_t capacity, uint64_t owner)
+{
+    struct aftermath aftermath = { 0 };
+    uint64_t hash = name_hash(name);
+    uint64_t now = enter(layer);
+    int result = create_channel(layer, name, hash, capacity, owner, now);
+    leave(layer, &aftermath);
+    return result;
+}
+
+static int send_to(struct layer *layer, struct channel *channel, struct message *message, uint64_t now,
+                   struct aftermath *aftermath)
+{
+    channel_expire(layer, channel, now);
+    int result = mailbox_push(&channel->mailbox, message, time_after(now, layer->config.expiry_ms));
+    if (result == LAYER_FULL)
+        layer->counted.refused_full++;
+    if (result == LAYER_OK)
+        channel_tell(layer, channel, aftermath);
+    return result;
+}
+
+int layer_send(struct layer *layer, struct name name, size_t capacity, struct message *message)
+{
+    if (too_large(layer, message))
+        return LAYER_TOO_LARGE;
+    struct aftermath aftermath = { 0 };
+    uint64_t hash = name_hash(name);
+    uint64_t now = enter(layer);
+    struct channel *channel;
+    bool made;
+    int result = find_or_make(layer, name, hash, capacity, &channel, &made);
+    if (result == LAYER_OK) {
+        result = send_to(layer, channel, message, now, &aftermath);
+        keep_or_free(layer, channel, made, result, now, &aftermath);
+    } else if (result == LAYER_UNKNOWN) {
+        layer->counted.dropped_unknown++;
+    }
+    leave(layer, &aftermath);
+    return result;
+}
+
+static int take_or_wait(struct layer *layer, struct channel *channel, struct sink *sink, uint64_t token,
+                        struct message **message, uint64_t now)
+{
+    channel_expire(layer, channel, now);
+    *message = mailbox_take(&channel->mailbox);
+    if (*message != NULL)
+        return LAYER_OK;
+    struct waiter *waiter = waiter_create(sink, token);
+    if (waiter == NULL)
+        return LAYER_NO_MEMORY;
+    list_append(&channel->waiters, &waiter->of_channel);
+    layer->counted.waiters++;
+    return LAYER_EMPTY;
+}
+
+int layer_receive(struct layer *layer, struct name name, size_t capacity, struct sink *sink, uint64_t token,
+                  struct message **message)
+{
+    struct aftermath aftermath = { 0 };
+    uint64_t hash = name_hash(name);
+    uint64_t now = enter(layer);
+    struct channel *channel;
+    bool made;
+    int result = find_or_make(layer, name, hash, capacity, &channel, &made);
+    if (result == LAYER_OK) {
+        result = take_or_wait(layer, channel, sink, token, message, now);
+        keep_or_free(layer, channel, made, result, now, &aftermath);
+    } else if (result == LAYER_UNKNOWN) {
+        result = LAYER_EMPTY; /* nothing will ever come, so there is nothing to keep: no waiter is stored */
+    }
+    leave(layer, &aftermath);
+    return result;
+}
+
+void layer_cancel(struct layer *layer, struct name name, struct sink *sink, uint64_t token)
+{
+    struct aftermath aftermath = { 0 };
+    uint64_t hash = name_hash(name);
+    uint64_t now = enter(layer);
+    struct channel *channel = channel_find(layer, name, hash);
+    if (channel != NULL) {
+        for (struct list_node *node = channel->waiters.next; node != &channel->waiters; node = node->next) {
+            struct waiter *waiter = list_entry(node, struct waiter, of_channel);
+            if (waiter->sink != sink || waiter->told.token != token)
+                continue;
+            aftermath_free(&aftermath, waiter);
+            layer->counted.waiters--;
+            break;
+        }
+        channel_settle(layer, channel, now);
+    }
+    leave(layer, &aftermath);
+}
+
+void layer_pass(struct layer *layer, uint64_t id)
+{
+    struct aftermath aftermath = { 0 };
+    uint64_t now = enter(layer);
+    struct channel *channel = slots_get(&layer->channels, id);
+    if (channel != NULL) {
+        channel_expire(layer, channel, now);
+        if (channel->mailbox.count > 0)
+            channel_tell(layer, channel, &aftermath);
+        channel_settle(layer, channel, now);
+    }
+    leave(layer, &aftermath);
+}
+
+int layer_group_add(struct layer *layer, struct name group, struct name name, size_t capacity, enum overflow overflow)
+{
+    struct aftermath aftermath = { 0 };
+    uint64_t hash = name_hash(name);
+    uint64_t group_hash = name_hash(group);
+    uint64_t now = enter(layer);
+    group_expire(layer, now);
+    struct channel *channel;
+    bool made;
+    int result = find_or_make(layer, name, hash, capacity, &channel, &made);
+    if (result == LAYER_OK) {
+        result = channel->closed ? LAYER_CLOSED : group_join(layer, group, group_hash, channel, overflow, now);
+        keep_or_free(layer, channel, made, result, now, &aftermath);
+    }
+    if (result == LAYER_CLOSED || result == LAYER_UNKNOWN)
+        layer->counted.late_group_adds++;
+    leave(layer, &aftermath);
+    return result;
+}
+
+void layer_group_discard(struct layer *layer, struct name group_name, struct name name)
+{
+    struct aftermath aftermath = { 0 };
+    uint64_t hash = name_hash(name);
+    uint64_t group_hash = name_hash(group_name);
+    uint64_t now = enter(layer);
+    struct channel *channel = channel_find(layer, name, hash);
+    struct group *group = group_find(layer, group_name, group_hash);
+    struct membership *membership = channel != NULL && group != NULL ? group_membership(layer, group, channel) : NULL;
+    if (membership != NULL) {
+        group_leave(layer, membership);
+        channel_settle(layer, channel, now);
+    }
+    leave(layer, &aftermath);
+}
+
+int layer_group_send(struct layer *layer, struct name group, struct message *message)
+{
+    if (too_large(layer, message))
+        return LAYER_TOO_LARGE;
+    return layer->bus->operations->publish(layer->bus, group, message);
+}
+
+int layer_deliver(struct layer *layer, struct name name, struct message *message)
+{
+    if (too_large(layer, message))
+        return LAYER_TOO_LARGE;
+    struct aftermath aftermath = { 0 };
+    uint64_t hash = name_hash(name);
+    int result = LAYER_OK;
+    uint64_t now = enter(layer);
+    group_expire(layer, now);
+    struct group *group = group_find(layer, name, hash);
+    if (group != NULL)
+        result = group_deliver(layer, group, message, now, &aftermath);
+    leave(layer, &aftermath);
+    return result;
+}

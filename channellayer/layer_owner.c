@@ -1,0 +1,71 @@
+#include "base/alloc.h"
+#include "channellayer/group.h"
+#include "channellayer/holding.h"
+
+static struct channel *channel_at(struct list_node *node)
+{
+    return list_entry(node, struct channel, of_holding);
+}
+
+static void end_memberships(struct layer *layer, struct channel *channel, uint64_t owner)
+{
+    while (!list_empty(&channel->memberships)) {
+        struct membership *membership = list_entry(channel->memberships.next, struct membership, of_channel);
+        owners_record(layer->owners, owner, membership->group->name);
+        group_leave(layer, membership);
+        layer->counted.subscriptions_discarded++;
+    }
+}
+
+void layer_owner_closed(struct layer *layer, uint64_t owner)
+{
+    uint64_t now = layer->config.now_ms();
+    pthread_mutex_lock(&layer->lock);
+    group_expire(layer, now);
+    struct holding *holding = owners_held(layer->owners, owner, layer);
+    if (holding != NULL) {
+        for (struct list_node *node = holding->channels.next; node != &holding->channels; node = node->next) {
+            struct channel *channel = channel_at(node);
+            channel->closed = true;
+            end_memberships(layer, channel, owner);
+            channel_settle(layer, channel, now);
+        }
+    }
+    pthread_mutex_unlock(&layer->lock);
+}
+
+void layer_owner_ended(struct layer *layer, uint64_t owner)
+{
+    struct aftermath aftermath = { 0 };
+    pthread_mutex_lock(&layer->lock);
+    struct holding *holding = owners_held(layer->owners, owner, layer);
+    if (holding != NULL) {
+        while (!list_empty(&holding->channels))
+            channel_free(layer, channel_at(holding->channels.next), &aftermath);
+        owners_let_go(layer->owners, holding);
+    }
+    pthread_mutex_unlock(&layer->lock);
+    aftermath_run(&aftermath, layer->owners);
+}
+
+void layer_owner_report(struct layer *layer, uint64_t owner, struct owner_report *report)
+{
+    uint64_t now = layer->config.now_ms();
+    pthread_mutex_lock(&layer->lock);
+    group_expire(layer, now);
+    struct holding *holding = owners_held(layer->owners, owner, layer);
+    for (struct list_node *node = holding != NULL ? holding->channels.next : NULL; node != NULL && node != &holding->channels;
+         node = node->next) {
+        struct channel *channel = channel_at(node);
+        channel_expire(layer, channel, now);
+        channel_settle(layer, channel, now);
+        report->channels++;
+        report->queued += channel->mailbox.count;
+        report->queued_bytes += channel->mailbox.bytes;
+        report->dropped += channel->dropped;
+        struct list_node *link = channel->memberships.next;
+        for (; link != &channel->memberships; link = link->next)
+            owner_report_group(report, list_entry(link, struct membership, of_channel)->group->name);
+    }
+    pthread_mutex_unlock(&layer->lock);
+}

@@ -1,0 +1,90 @@
+#include <string.h>
+
+#include "channellayer/group.h"
+#include "channellayer/holding.h"
+
+/* Forgets the channels of list that have been idle since deadline or before; the list is in that order. */
+static void forget(struct layer *layer, struct list_node *list, uint64_t deadline, struct aftermath *aftermath)
+{
+    while (!list_empty(list)) {
+        struct channel *channel = list_entry(list->next, struct channel, rest_link);
+        if (channel->idle_since > deadline)
+            return;
+        channel_free(layer, channel, aftermath);
+    }
+}
+
+static void expire_messages(struct layer *layer, uint64_t now)
+{
+    struct list_node *node = layer->queued.next;
+    while (node != &layer->queued) {
+        struct channel *channel = list_entry(node, struct channel, rest_link);
+        node = node->next; /* settling may take the channel out of this list */
+        channel_expire(layer, channel, now);
+        channel_settle(layer, channel, now);
+    }
+}
+
+void layer_sweep(struct layer *layer)
+{
+    struct aftermath aftermath = { 0 };
+    uint64_t now = layer->config.now_ms();
+    pthread_mutex_lock(&layer->lock);
+    group_expire(layer, now);
+    expire_messages(layer, now);
+    forget(layer, &layer->idle, UINT64_MAX, &aftermath);
+    if (now >= layer->config.group_expiry_ms)
+        forget(layer, &layer->idle_local, now - layer->config.group_expiry_ms, &aftermath);
+    pthread_mutex_unlock(&layer->lock);
+    aftermath_run(&aftermath, layer->owners);
+}
+
+void layer_flush(struct layer *layer)
+{
+    struct aftermath aftermath = { 0 };
+    uint64_t now = layer->config.now_ms();
+    pthread_mutex_lock(&layer->lock);
+    group_clear(layer, now);
+    while (!list_empty(&layer->queued)) {
+        struct channel *channel = list_entry(layer->queued.next, struct channel, rest_link);
+        mailbox_clear(&channel->mailbox);
+        channel_settle(layer, channel, now);
+    }
+    forget(layer, &layer->idle, UINT64_MAX, &aftermath);
+    forget(layer, &layer->idle_local, UINT64_MAX, &aftermath);
+    pthread_mutex_unlock(&layer->lock);
+    aftermath_run(&aftermath, layer->owners);
+}
+
+void layer_stats(struct layer *layer, struct layer_stats *stats)
+{
+    uint64_t now = layer->config.now_ms();
+    pthread_mutex_lock(&layer->lock);
+    group_expire(layer, now);
+    *stats = layer->counted;
+    stats->channels = layer->channels.count;
+    stats->groups = layer->groups.count;
+    stats->group_members = layer->memberships.count;
+    struct channel *channel;
+    uint32_t cursor = 0;
+    while ((channel = slots_next(&layer->channels, &cursor)) != NULL) {
+        stats->messages_queued += channel->mailbox.count;
+        stats->bytes_queued += channel->mailbox.bytes;
+        if (channel->owner != 0 && !owners_known(layer->owners, channel->owner))
+            stats->orphaned_channels++;
+    }
+    pthread_mutex_unlock(&layer->lock);
+}
+
+void layer_each_group(struct layer *layer, void (*each)(void *context, struct name group, size_t members, uint64_t messages,
+                                                        uint64_t dropped), void *context)
+{
+    pthread_mutex_lock(&layer->lock);
+    struct table_node *node = NULL;
+    size_t bucket = 0;
+    while ((node = table_walk(&layer->groups, &bucket, node)) != NULL) {
+        struct group *group = list_entry(node, struct group, by_name);
+        each(context, group->name, group->count, group->messages, group->dropped);
+    }
+    pthread_mutex_unlock(&layer->lock);
+}

@@ -1,0 +1,30 @@
+/* name.h: comparing and hashing the names of channels and groups.
+ *
+ * Owner:   nobody; a struct name only points.
+ * Thread:  any.
+ * Limits:  none here; the caller has checked the names.
+ */
+#ifndef PENEUS_CHANNELLAYER_NAME_H
+#define PENEUS_CHANNELLAYER_NAME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "channellayer/layer.h"
+
+/* SipHash-1-3 under a key that is random in each process: who chooses names cannot choose collisions. */
+uint64_t name_hash(struct name name);
+
+static inline bool name_equal(struct name a, struct name b)
+{
+    return a.length == b.length && memcmp(a.bytes, b.bytes, a.length) == 0;
+}
+
+/* A name with a "!" belongs to the process that made it: where it is not known, it is not made. */
+static inline bool name_is_local(struct name name)
+{
+    return memchr(name.bytes, '!', name.length) != NULL;
+}
+
+#endif
