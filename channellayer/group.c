@@ -7,10 +7,7 @@
 #include "channellayer/holding.h"
 #include "channellayer/name.h"
 
-enum {
-    FIRST_ROOM = 4,
-    AHEAD = 8, /* members fetched ahead of a broadcast: each is its own memory, and mostly a cold one */
-};
+enum { FIRST_ROOM = 4 };
 
 struct group *group_find(const struct layer *layer, struct name name, uint64_t hash)
 {
@@ -187,8 +184,6 @@ int group_deliver(struct layer *layer, struct group *group, struct message *mess
     int error = LAYER_OK;
     group->messages++;
     for (size_t i = 0; i < group->count; i++) {
-        if (i + AHEAD < group->count)
-            __builtin_prefetch(group->members[i + AHEAD].channel, 1);
         if (deliver_to(layer, group, group->members[i].channel, message, now, aftermath) == LAYER_NO_MEMORY)
             error = LAYER_NO_MEMORY;
     }

@@ -8,7 +8,7 @@
 enum {
     WORKERS = 4,
     CONNECTIONS = 24, /* alive at a time; any worker may close or end any of them */
-    ROUNDS = 6000,
+    ROUNDS = 20000,
     GROUPS = 5,
     LAYERS = 2,
 };

@@ -34,7 +34,7 @@ static void test_cancelled_before_it_is_told(void **state)
 static void test_cancelled_after_it_was_told(void **state)
 {
     struct fixture *f = *state;
-    uint64_t channel;
+    uint64_t channel = 0;
     wait_for(f, "a", 1);
     wait_for(f, "a", 2);
     send_text(f, "a", "x");
@@ -51,7 +51,7 @@ static void test_cancelled_after_it_was_told(void **state)
 static void test_pass_for_a_channel_that_is_gone(void **state)
 {
     struct fixture *f = *state;
-    uint64_t channel, owner = owner_open(f->owners, 1);
+    uint64_t channel = 0, owner = owner_open(f->owners, 1);
     layer_channel_create(f->layer, name_of("s!1"), CAPACITY, owner);
     wait_for(f, "s!1", 1);
     send_text(f, "s!1", "x");
