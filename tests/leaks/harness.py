@@ -110,13 +110,13 @@ class Running:
 
 @contextmanager
 def running(stack: Stack, program: str, *options: str, environment: dict[str, str] | None = None) -> Iterator[Running]:
-    """Runs program (a module of tests.leaks.programs) under stack, with the server's options."""
+    """Runs program (a module with an `application` made by programs/frame.py) under stack, with the server's options."""
     with ExitStack() as cleanup:
         redis = cleanup.enter_context(redis_server()) if stack.needs_redis else None
         config = {"hosts": [redis.url]} if redis is not None else {}
         directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
         port = free_port()
-        command = [sys.executable, "-m", stack.module, f"tests.leaks.programs.{program}:application"]
+        command = [sys.executable, "-m", stack.module, f"{program}:application"]
         command += [stack.bind[0], "127.0.0.1", stack.bind[1], str(port), *options]
         variables = {"PYTHONPATH": str(ROOT), "LEAKS_LAYER": stack.layer, "LEAKS_CONFIG": json.dumps(config)}
         log = directory / "log"

@@ -67,5 +67,6 @@ class Observed:
 @contextmanager
 def observed(*options: str) -> Iterator[Observed]:
     port = free_port()
-    with running(PENEUS, "guarantee", *options, environment={"LEAKS_OBSERVER": str(port)}) as server:
+    environment = {"LEAKS_OBSERVER": str(port)}
+    with running(PENEUS, "tests.leaks.programs.guarantee", *options, environment=environment) as server:
         yield Observed(server, port)

@@ -28,7 +28,7 @@ class Result:
 
 def run(case: Case, stack: Stack, options: Sequence[str] | None = None) -> Result:
     chosen = case.options if options is None else options
-    with running(stack, case.program, *(chosen if stack.kills else ())) as server:
+    with running(stack, f"tests.leaks.programs.{case.program}", *(chosen if stack.kills else ())) as server:
         server.publish(WARM_UP)
         notes = case.scenario(server)
         settle(server, case)

@@ -1,0 +1,1 @@
+"""Long runs: what must be the same at the end as at the beginning."""
