@@ -106,7 +106,9 @@ def race(server: Running) -> dict[str, object]:
         client.send_json({"subscribe": ["prices"]})
         client.reset()
     time.sleep(1)
-    server.wait_until(lambda: server.counts().get("steps started", 0) == server.counts().get("steps ended", 0), "every step has ended")
+    server.wait_until(
+        lambda: server.counts().get("steps started", 0) == server.counts().get("steps ended", 0), "every step has ended"
+    )
     return {"steps refused": server.counts().get("steps refused", 0)}
 
 
@@ -201,9 +203,7 @@ CASES = [
     Case("stuck", "unclean shutdown by timeout", "stuck", stuck, 50),
     Case("raising", "unclean shutdown by exception", "raising", raising, 50),
     Case("no-heartbeat", "no application heartbeat", "heartbeat", no_heartbeat, 20),
-    Case(
-        "no-pong", "no answer to pings", "proxy", no_pong, 20, SHORT_TIMEOUT + ("--ping-interval", "1", "--ping-timeout", "2")
-    ),
+    Case("no-pong", "no answer to pings", "proxy", no_pong, 20, SHORT_TIMEOUT + ("--ping-interval", "1", "--ping-timeout", "2")),
     Case("race", "rapid subscribe and unsubscribe", "race", race, 30),
     Case("incident", "the incident: a slow signal receiver", "incident", incident, 50),
     Case("remedy", "the article's remedy: leave first", "remedy", remedy, 50),

@@ -53,14 +53,15 @@ def row(name: str, result: Result) -> str:
 
 def main(names: Sequence[str]) -> None:
     cases = [case_named(name) for name in names] or CASES
-    print(f"What is left when every client has gone and {MESSAGES:,} messages of 1 KiB have been sent after them.\n")
+    print(f"What is left when every client has gone and {MESSAGES:,} messages of 1 KiB have been sent after them.")
+    print("Queues share the bytes of a group message, so the process grows by less than is queued.\n")
     print(header())
     for case in cases:
         print(f"{case.title} ({case.clients} client{'s' * (case.clients > 1)})")
         for name, stack, options in plan(case):
             try:
                 print(row(name, run(case, stack, options)), flush=True)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a row of the table
                 print(f"  {name.ljust(WIDTHS[0])} failed: {error}", flush=True)
 
 

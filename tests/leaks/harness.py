@@ -101,11 +101,28 @@ class Running:
         deadline = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {timeout} s: {what}; counts {self.counts()}, {self.measure()}\n{self.log[-4000:]}")
+                raise AssertionError(
+                    f"not within {timeout} s: {what}; counts {self.counts()}, {self.measure()}\n{self.log[-4000:]}"
+                )
             time.sleep(0.05)
 
     def wait_ended(self, timeout: float = 60) -> None:
         self.wait_until(lambda: self.running() == 0, "every application has ended", timeout)
+
+
+def environment_of(stack: Stack, redis: Redis | None) -> dict[str, str]:
+    config = {"hosts": [redis.url]} if redis is not None else {}
+    return os.environ | {"PYTHONPATH": str(ROOT), "LEAKS_LAYER": stack.layer, "LEAKS_CONFIG": json.dumps(config)}
+
+
+def run_alone(stack: Stack, program: str) -> list[dict[str, int]]:
+    """Runs program, which needs no server, with the stack's channel layer; what it prints."""
+    with ExitStack() as cleanup:
+        redis = cleanup.enter_context(redis_server()) if stack.needs_redis else None
+        command = [sys.executable, "-m", program]
+        variables = environment_of(stack, redis)
+        ended = subprocess.run(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, timeout=120, check=True)
+        return json.loads(ended.stdout)
 
 
 @contextmanager
@@ -113,17 +130,14 @@ def running(stack: Stack, program: str, *options: str, environment: dict[str, st
     """Runs program (a module with an `application` made by programs/frame.py) under stack, with the server's options."""
     with ExitStack() as cleanup:
         redis = cleanup.enter_context(redis_server()) if stack.needs_redis else None
-        config = {"hosts": [redis.url]} if redis is not None else {}
         directory = Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
         port = free_port()
         command = [sys.executable, "-m", stack.module, f"{program}:application"]
         command += [stack.bind[0], "127.0.0.1", stack.bind[1], str(port), *options]
-        variables = {"PYTHONPATH": str(ROOT), "LEAKS_LAYER": stack.layer, "LEAKS_CONFIG": json.dumps(config)}
+        variables = environment_of(stack, redis) | (environment or {})
         log = directory / "log"
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                command, stdout=output, stderr=output, cwd=ROOT, env=os.environ | variables | (environment or {})
-            )
+            process = subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT, env=variables)
         cleanup.callback(end, process)
         try:
             wait_for_port(port, process)

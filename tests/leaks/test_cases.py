@@ -7,7 +7,7 @@ the same measurement varies by about a tenth of it where nothing is kept.
 import pytest
 
 from tests.leaks.cases import CASES, NEVER_KILLED, case_named
-from tests.leaks.harness import DAPHNE, PENEUS
+from tests.leaks.harness import DAPHNE, PENEUS, run_alone
 from tests.leaks.run import Result, run
 
 NOISE = 1024  # KiB
@@ -67,3 +67,18 @@ def test_ten_of_ten_synchronous_steps_run_and_hold_up_no_plain_application():
     assert result.killed == 0
     assert result.notes["steps"] == "10 of 10"
     assert result.notes["longest silence, s"]["/plain"] < 1
+
+
+def test_the_toy_as_it_stands_in_the_article():
+    """Without a server nobody owns the abandoned channel; its mailbox is bounded all the same."""
+    before, after = run_alone(PENEUS, "tests.leaks.programs.article")
+    print(before, after)
+    assert before["queued"] == after["queued"] <= 100
+    assert after["rss_kib"] - before["rss_kib"] < NOISE
+
+
+def test_the_toy_as_it_stands_in_the_article_leaks_on_pubsub():
+    before, after = run_alone(DAPHNE, "tests.leaks.programs.article")
+    print(before, after)
+    assert after["queued"] - before["queued"] >= 10_000
+    assert after["rss_kib"] - before["rss_kib"] > LEAK

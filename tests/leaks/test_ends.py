@@ -13,7 +13,7 @@ WAYS_TO_LEAVE = [Client.close, Client.drop, Client.reset]
 @pytest.mark.parametrize("leave", WAYS_TO_LEAVE)
 def test_a_client_that_leaves(leave):
     with observed(*PATIENT) as server:
-        client, channel = server.join("/quiet")
+        client, _ = server.join("/quiet")
         staying, _ = server.join("/quiet")
         server.publish(5)
         assert server.measure()["memberships"] == 2
@@ -75,7 +75,7 @@ def test_a_handshake_that_is_not_answered_in_time():
 @pytest.mark.parametrize("path", ["/raises", "/cancelled", "/ends_early"])
 def test_an_application_that_ends_before_its_client(path):
     with observed(*PATIENT) as server:
-        client, channel = server.join(path)
+        client, _ = server.join(path)
         server.publish(5)
         server.wait_measured(memberships=1, channels=1)
         assert server.measure()["queued"] >= 5

@@ -35,7 +35,7 @@ def test_one_that_ends_in_time_is_not_killed():
 
 def test_the_report_says_where_the_task_is_stuck_and_what_it_held():
     with observed("--application-close-timeout", "1") as server:
-        client, channel = server.join("/never_ends")
+        client, _ = server.join("/never_ends")
         server.publish(130)  # 100 fit
         client.reset()
         server.wait_noted("cancelled")

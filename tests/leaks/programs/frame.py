@@ -24,9 +24,9 @@ settings.configure(
 )
 django.setup()
 
-from channels.layers import get_channel_layer  # noqa: E402
+from channels.layers import get_channel_layer
 
-from tests.leaks.programs.measuring import measure  # noqa: E402
+from tests.leaks.programs.measuring import measure
 
 # So many messages are sent before the probe must have got the last of them: less than any mailbox holds.
 BATCH = 50

@@ -81,7 +81,7 @@ async def loop(scope, receive, send) -> None:
     await join(receive, send)
     await receive()
     note("loop blocked")
-    time.sleep(4)
+    time.sleep(4)  # noqa: ASYNC251 - the fault that is tested
     note("loop free")
     await until_disconnect(receive)
 
