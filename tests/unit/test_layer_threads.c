@@ -262,47 +262,95 @@ static void test_everything_at_once(void **state)
     owners_destroy(world.owners);
 }
 
-/* group_add against owner_close, again and again: whoever is first, no membership is left. */
+/* One call of another thread against one of this thread's, again and again. */
+enum { RACES = 3000 };
+
 struct race {
-    struct layer *layer;
+    struct fixture *fixture;
+    void (*act)(struct race *race);
+    atomic_uint_fast64_t owner;
     atomic_int go;
     atomic_int done;
+    pthread_t thread;
 };
 
-static void *join_when_told(void *argument)
+static void *act_when_told(void *argument)
 {
     struct race *race = argument;
-    for (int round = 1; round <= 2000; round++) {
+    for (int round = 1; round <= RACES; round++) {
         while (atomic_load(&race->go) != round)
             sched_yield();
-        layer_group_add(race->layer, name_of("g"), name_of("s!1"), CAPACITY, OVERFLOW_DROP_OLDEST);
+        race->act(race);
         atomic_store(&race->done, round);
     }
     return NULL;
 }
 
+static void race_start(struct race *race, int round)
+{
+    atomic_store(&race->go, round);
+    for (int i = 0; i < round % 4; i++) /* so that now the one is first, now the other */
+        sched_yield();
+}
+
+static void race_wait(struct race *race, int round)
+{
+    while (atomic_load(&race->done) != round)
+        sched_yield();
+}
+
+static void join_group(struct race *race)
+{
+    join(race->fixture, "g", "s!1");
+}
+
 static void test_join_races_with_close(void **state)
 {
     struct fixture *fixture = *state;
-    struct race race = { .layer = fixture->layer };
-    pthread_t thread;
-    pthread_create(&thread, NULL, join_when_told, &race);
-    for (int round = 1; round <= 2000; round++) {
+    struct race race = { .fixture = fixture, .act = join_group };
+    pthread_create(&race.thread, NULL, act_when_told, &race);
+    for (int round = 1; round <= RACES; round++) {
         uint64_t owner = owner_open(fixture->owners, 1);
         layer_channel_create(fixture->layer, name_of("s!1"), CAPACITY, owner);
-        atomic_store(&race.go, round);
-        if (round % 2)
-            sched_yield();
+        race_start(&race, round);
         owner_close(fixture->owners, owner);
         assert_int_equal(stats_of(fixture).group_members, 0);
-        while (atomic_load(&race.done) != round)
-            sched_yield();
+        race_wait(&race, round);
         struct layer_stats stats = stats_of(fixture);
         assert_int_equal(stats.group_members, 0);
         assert_int_equal(stats.subscriptions_discarded + stats.late_group_adds, round);
         owner_end(fixture->owners, owner);
     }
-    pthread_join(thread, NULL);
+    pthread_join(race.thread, NULL);
+}
+
+static void create_and_join(struct race *race)
+{
+    layer_channel_create(race->fixture->layer, name_of("s!1"), CAPACITY, atomic_load(&race->owner));
+    join(race->fixture, "g", "s!1");
+}
+
+/* Whoever is first, owner_close leaves no membership and owner_end no channel. */
+static void test_create_races_with_close_and_end(void **state)
+{
+    struct fixture *fixture = *state;
+    struct race race = { .fixture = fixture, .act = create_and_join };
+    pthread_create(&race.thread, NULL, act_when_told, &race);
+    for (int round = 1; round <= RACES; round++) {
+        uint64_t owner = owner_open(fixture->owners, 1);
+        atomic_store(&race.owner, owner);
+        race_start(&race, round);
+        if (round % 3 == 0) {
+            owner_close(fixture->owners, owner);
+            assert_int_equal(stats_of(fixture).group_members, 0);
+        }
+        owner_end(fixture->owners, owner);
+        assert_int_equal(stats_of(fixture).channels, 0);
+        race_wait(&race, round);
+        assert_int_equal(stats_of(fixture).channels, 0);
+        assert_int_equal(stats_of(fixture).group_members, 0);
+    }
+    pthread_join(race.thread, NULL);
 }
 
 int main(void)
@@ -310,6 +358,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_everything_at_once),
         cmocka_unit_test_setup_teardown(test_join_races_with_close, fixture_begin, fixture_end),
+        cmocka_unit_test_setup_teardown(test_create_races_with_close_and_end, fixture_begin, fixture_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

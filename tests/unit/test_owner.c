@@ -214,6 +214,45 @@ static void test_overflow_close_once(void **state)
     owner_end(f->owners, owner);
 }
 
+struct two_owners {
+    struct owners *owners;
+    uint64_t ids[2];
+    int closes;
+};
+
+static void end_the_other(void *context, uint64_t tag)
+{
+    struct two_owners *two = context;
+    two->closes++;
+    owner_end(two->owners, two->ids[1 - tag]);
+}
+
+/* overflow_close may end anything, also an owner whose own turn was next. */
+static void test_overflow_close_ends_another(void **state)
+{
+    (void)state;
+    struct layer_config config = fixture_config();
+    struct two_owners two = { 0 };
+    struct fixture f = { 0 };
+    char name[32];
+    f.owners = two.owners = owners_create(end_the_other, &two);
+    assert_int_equal(layer_create(&f.layer, &config, f.owners), LAYER_OK);
+    for (uint64_t i = 0; i < 2; i++) {
+        two.ids[i] = owner_open(f.owners, i);
+        snprintf(name, sizeof name, "s!%d", (int)i);
+        create(&f, name, two.ids[i]);
+        join_as(&f, "g", name, OVERFLOW_CLOSE);
+    }
+    for (int i = 0; i <= CAPACITY; i++)
+        group_send_text(&f, "g", "x");
+    assert_int_equal(two.closes, 1);
+    assert_int_equal(stats_of(&f).channels, 1);
+    for (int i = 0; i < 2; i++)
+        owner_end(f.owners, two.ids[i]);
+    layer_release(f.layer);
+    owners_destroy(f.owners);
+}
+
 static void test_closed_owner_takes_over_a_channel(void **state)
 {
     struct fixture *f = *state;
@@ -237,6 +276,7 @@ int main(void)
         TEST(test_describe),
         TEST(test_describe_names_a_part_of_many),
         TEST(test_overflow_close_once),
+        cmocka_unit_test(test_overflow_close_ends_another),
         TEST(test_closed_owner_takes_over_a_channel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

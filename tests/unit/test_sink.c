@@ -1,6 +1,8 @@
 /* channellayer/sink.h: every message tells one waiter, none is told for nothing for ever, and loops may go. */
 #include "tests/unit/layer_fixture.h"
 
+#include "channellayer/waiter.h"
+
 static void test_each_message_tells_the_longest_waiting(void **state)
 {
     struct fixture *f = *state;
@@ -116,6 +118,54 @@ static void test_a_loop_that_goes(void **state)
     sink_release(gone.sink);
 }
 
+/* The loop goes while a sender is about to tell it, which a sender does without the layer's lock. */
+static void test_told_just_after_the_loop_went(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture gone = { 0 };
+    uint64_t channel = 0;
+    wait_for(f, "a", 1);
+    send_text(f, "a", "x");
+    assert_int_equal(told(f, &channel), 1);
+    wait_for(f, "b", 2); /* another channel's: stays */
+    assert_receives(f, "a", "x");
+    wait_for(f, "a", 3);
+    send_text(f, "a", "y");
+    assert_int_equal(told(f, NULL), 3);
+    gone.sink = sink_create(on_wake, &gone);
+    struct waiter *waiter = waiter_create(gone.sink, 4);
+    waiter->told.layer = layer_retain(f->layer);
+    waiter->told.channel = channel;
+    struct queue_chain chain = { NULL, NULL };
+    queue_chain_add(&chain, &waiter->item);
+    sink_close(gone.sink);
+    assert_receives(f, "a", "y");
+    wait_for(f, "a", 5);
+    wait_for(f, "a", 6);
+    send_text(f, "a", "z");
+    assert_int_equal(told(f, NULL), 5);
+    sink_tell(gone.sink, &chain, 1); /* its message is 6's to take */
+    assert_int_equal(gone.wakes, 0);
+    assert_int_equal(told(f, NULL), 6);
+    sink_release(gone.sink);
+}
+
+static void test_many_receivers_of_a_loop_that_went(void **state)
+{
+    struct fixture *f = *state;
+    struct fixture gone = { 0 };
+    struct message *message;
+    gone.sink = sink_create(on_wake, &gone);
+    for (uint64_t token = 1; token <= 50000; token++)
+        layer_receive(f->layer, name_of("a"), CAPACITY, gone.sink, token, &message);
+    wait_for(f, "a", 7);
+    sink_close(gone.sink);
+    sink_release(gone.sink);
+    send_text(f, "a", "x"); /* one step, not a call within a call for each */
+    assert_int_equal(told(f, NULL), 7);
+    assert_int_equal(stats_of(f).waiters, 0);
+}
+
 static void test_told_items_keep_the_layer(void **state)
 {
     struct fixture *f = *state;
@@ -161,6 +211,8 @@ int main(void)
         TEST(test_pass_for_a_channel_that_is_gone),
         TEST(test_one_wake_for_a_group),
         TEST(test_a_loop_that_goes),
+        TEST(test_told_just_after_the_loop_went),
+        TEST(test_many_receivers_of_a_loop_that_went),
         TEST(test_told_items_keep_the_layer),
         TEST(test_sink_dropped_with_items),
     };
