@@ -54,6 +54,16 @@ void channel_give(struct channel *channel, struct holding *holding, uint64_t own
     list_append(&holding->channels, &channel->of_holding);
 }
 
+void channel_unsubscribe(struct layer *layer, struct channel *channel)
+{
+    while (!list_empty(&channel->memberships)) {
+        struct membership *membership = list_entry(channel->memberships.next, struct membership, of_channel);
+        owners_record(layer->owners, channel->owner, membership->group->name);
+        group_leave(layer, membership);
+        layer->counted.subscriptions_discarded++;
+    }
+}
+
 void channel_free(struct layer *layer, struct channel *channel, struct aftermath *aftermath)
 {
     while (!list_empty(&channel->memberships))

@@ -52,6 +52,9 @@ struct channel *channel_make(struct layer *layer, struct name name, uint64_t has
 /* Gives channel, which has no owner, to holding's owner. */
 void channel_give(struct channel *channel, struct holding *holding, uint64_t owner, bool closed);
 
+/* Its owner is CLOSED: ends its memberships, counted and for the owner's report. The channel is the caller's to settle. */
+void channel_unsubscribe(struct layer *layer, struct channel *channel);
+
 /* Ends its memberships, frees its messages and waiters, and itself. */
 void channel_free(struct layer *layer, struct channel *channel, struct aftermath *aftermath);
 

@@ -124,15 +124,6 @@ static void keep_or_free(struct layer *layer, struct channel *channel, bool made
         channel_settle(layer, channel, now);
 }
 
-/* A channel of a closed owner is in no group; one that had none until now may have been. */
-static void end_memberships(struct layer *layer, struct channel *channel)
-{
-    while (!list_empty(&channel->memberships)) {
-        group_leave(layer, list_entry(channel->memberships.next, struct membership, of_channel));
-        layer->counted.subscriptions_discarded++;
-    }
-}
-
 static int create_channel(struct layer *layer, struct name name, uint64_t hash, size_t capacity, uint64_t owner, uint64_t now)
 {
     struct holding *holding = NULL;
@@ -152,7 +143,7 @@ static int create_channel(struct layer *layer, struct name name, uint64_t hash, 
     if (holding != NULL && channel->owner == 0) {
         channel_give(channel, holding, owner, closed);
         if (closed)
-            end_memberships(layer, channel);
+            channel_unsubscribe(layer, channel); /* it may have joined while it was nobody's */
     }
     channel_settle(layer, channel, now);
     return LAYER_OK;

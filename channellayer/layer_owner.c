@@ -1,20 +1,10 @@
-#include "base/alloc.h"
+/* What a layer does when one of its owners is closed, ends, or is described. */
 #include "channellayer/group.h"
 #include "channellayer/holding.h"
 
 static struct channel *channel_at(struct list_node *node)
 {
     return list_entry(node, struct channel, of_holding);
-}
-
-static void end_memberships(struct layer *layer, struct channel *channel, uint64_t owner)
-{
-    while (!list_empty(&channel->memberships)) {
-        struct membership *membership = list_entry(channel->memberships.next, struct membership, of_channel);
-        owners_record(layer->owners, owner, membership->group->name);
-        group_leave(layer, membership);
-        layer->counted.subscriptions_discarded++;
-    }
 }
 
 void layer_owner_closed(struct layer *layer, uint64_t owner)
@@ -27,7 +17,7 @@ void layer_owner_closed(struct layer *layer, uint64_t owner)
         for (struct list_node *node = holding->channels.next; node != &holding->channels; node = node->next) {
             struct channel *channel = channel_at(node);
             channel->closed = true;
-            end_memberships(layer, channel, owner);
+            channel_unsubscribe(layer, channel);
             channel_settle(layer, channel, now);
         }
     }

@@ -1,5 +1,4 @@
-#include <string.h>
-
+/* What goes by itself with time, and what there is. */
 #include "channellayer/group.h"
 #include "channellayer/holding.h"
 
