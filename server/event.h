@@ -65,8 +65,7 @@ struct event {
         } disconnect;
     };
     size_t length;
-    unsigned char *bytes; /* inside the same allocation, or a separate one when owned_bytes */
-    bool owned_bytes;
+    unsigned char *bytes; /* inside the same allocation */
 };
 
 /* A piece of request_event.bytes. */

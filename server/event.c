@@ -1,0 +1,48 @@
+#include "server/event_create.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+struct event *event_create(enum event_kind kind, uint64_t exchange, const void *bytes, size_t length)
+{
+    if (length > SIZE_MAX / 2)
+        return NULL;
+    struct event *event = length > 0 ? mem_try_alloc(sizeof *event + length) : mem_alloc(sizeof *event);
+    if (event == NULL)
+        return NULL;
+    *event = (struct event){ .kind = kind, .exchange = exchange, .length = length };
+    event->bytes = (unsigned char *)(event + 1);
+    if (bytes != NULL && length > 0)
+        memcpy(event->bytes, bytes, length);
+    return event;
+}
+
+struct request_event *request_event_create(uint64_t exchange, const struct http1_head *head)
+{
+    size_t fields_size = (size_t)head->field_count * sizeof *head->fields;
+    struct request_event *request = mem_try_alloc(sizeof *request + fields_size + head->length);
+    if (request == NULL)
+        return NULL;
+    *request = (struct request_event){
+        .event = { .kind = EVENT_REQUEST, .exchange = exchange, .length = head->length },
+        .has_body = head->has_body,
+        .http_minor = head->minor,
+        .method = head->method,
+        .target = head->target,
+        .field_count = head->field_count,
+        .fields = (struct field *)(request + 1),
+    };
+    request->event.bytes = (unsigned char *)(request->fields + head->field_count);
+    if (fields_size > 0)
+        memcpy(request->fields, head->fields, fields_size);
+    if (head->length > 0)
+        memcpy(request->event.bytes, head->bytes, head->length);
+    return request;
+}
+
+void event_destroy(struct event *event)
+{
+    mem_free(event);
+}

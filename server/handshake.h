@@ -1,0 +1,25 @@
+/* handshake.h: the opening handshake of RFC 6455, the server's side. Sans I/O.
+ *
+ * Owner:   nobody: functions only.
+ * Thread:  any.
+ * Limits:  none of its own.
+ */
+#ifndef PENEUS_SERVER_HANDSHAKE_H
+#define PENEUS_SERVER_HANDSHAKE_H
+
+#include <stdint.h>
+
+#include "server/buffer.h"
+#include "server/command.h"
+#include "server/http1_parser.h"
+#include "server/http1_writer.h"
+
+enum { HANDSHAKE_ACCEPT_SIZE = 29 }; /* with NUL */
+
+/* Checks a request with upgrade_websocket set: 0, and accept is filled in; or the status to answer it with. */
+uint16_t handshake_check(const struct http1_head *head, char accept[HANDSHAKE_ACCEPT_SIZE]);
+
+/* Appends the head with status 101 and COMMAND_ACCEPT's fields. 0, or -1 when there is no memory. */
+int handshake_write(struct buffer *out, const struct command *command, const char *accept, const struct http1_identity *identity);
+
+#endif

@@ -1,0 +1,63 @@
+/* http1_writer.h: the bytes of HTTP/1 responses: heads and body framing. Sans I/O.
+ *
+ * Owner:   the connection embeds a struct http1_response for the response under way.
+ * Thread:  the I/O thread.
+ * Limits:  it never lets out more body than the head has promised.
+ */
+#ifndef PENEUS_SERVER_HTTP1_WRITER_H
+#define PENEUS_SERVER_HTTP1_WRITER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/buffer.h"
+#include "server/command.h"
+
+/* What every response says of the server. */
+struct http1_identity {
+    const char *date; /* "Sun, 06 Nov 1994 08:49:37 GMT" */
+    const char *name; /* or NULL */
+};
+
+/* A response under way. The caller sets minor, head and keep_alive from the request, and zeroes the rest. */
+struct http1_response {
+    unsigned char minor;
+    bool head;         /* to a HEAD request */
+    bool keep_alive;   /* after the head is written: whether the connection goes on */
+    bool without_body; /* HEAD, 1xx, 204, 304: the application's body is dropped */
+    bool chunked;
+    bool has_length;
+    uint64_t expected; /* has_length: bytes promised */
+    uint64_t actual;   /* bytes given by the application */
+};
+
+/* What to write around the first length bytes of a piece of body. */
+struct http1_frame {
+    char prefix[24];
+    size_t prefix_length;
+    size_t length;
+    const char *suffix;
+    size_t suffix_length;
+};
+
+enum http1_body {
+    HTTP1_BODY_OK,
+    HTTP1_LONGER,  /* than Content-Length: the frame has what was promised; close */
+    HTTP1_SHORTER, /* the body has ended before Content-Length: close */
+};
+
+/* Appends the head of COMMAND_RESPOND and decides the framing; its body is for http1_frame_body. 0, or -1 when there is no memory. */
+int http1_write_head(struct http1_response *response, struct buffer *out, const struct command *command,
+                     const struct http1_identity *identity);
+
+/* Frames length more bytes of the body; more: not the last. */
+enum http1_body http1_frame_body(struct http1_response *response, size_t length, bool more, struct http1_frame *frame);
+
+/* Appends a whole response of the server's own, with Connection: close; head: without its body. 0, or -1 when there is no memory. */
+int http1_write_error(struct buffer *out, uint16_t status, bool head, const struct http1_identity *identity);
+
+/* "OK" for 200. */
+const char *http1_reason(uint16_t status);
+
+#endif

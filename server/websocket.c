@@ -1,0 +1,237 @@
+#include "server/websocket.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* A message buffer of more than this is given back when its message is complete. */
+enum { KEPT_BUFFER = 4096 };
+
+static ssize_t on_read(uint8_t *bytes, size_t length, int flags, void *context)
+{
+    struct websocket *session = context;
+    (void)flags;
+    if (session->input_length == 0)
+        return -1; /* wslay: no more for now */
+    if (length > session->input_length)
+        length = session->input_length;
+    memcpy(bytes, session->input, length);
+    session->input += length;
+    session->input_length -= length;
+    return (ssize_t)length;
+}
+
+static const struct wslay_frame_callbacks frame_callbacks = { .recv_callback = on_read };
+
+int websocket_init(struct websocket *session, const struct server_settings *settings,
+                   const struct websocket_callbacks *callbacks, void *context)
+{
+    memset(session, 0, sizeof *session);
+    session->settings = settings;
+    session->callbacks = callbacks;
+    session->context = context;
+    return wslay_frame_context_init(&session->frames, &frame_callbacks, session) == 0 ? 0 : -1;
+}
+
+void websocket_deinit(struct websocket *session)
+{
+    if (session->frames != NULL)
+        wslay_frame_context_free(session->frames);
+    session->frames = NULL;
+    buffer_deinit(&session->message);
+}
+
+static enum websocket_result fail(struct websocket *session, uint16_t code)
+{
+    session->code = code;
+    return WEBSOCKET_FAILED;
+}
+
+static bool is_control(unsigned char opcode)
+{
+    return wslay_is_ctrl_frame(opcode);
+}
+
+/* Judges the header of a frame: 0, or the code to fail with. */
+static uint16_t begin_frame(struct websocket *session, const struct wslay_frame_iocb *frame)
+{
+    if (frame->rsv != 0 || !frame->mask)
+        return 1002;
+    session->in_frame = true;
+    session->frame_left = frame->payload_length;
+    session->fin = frame->fin;
+    session->opcode = frame->opcode;
+    session->control_length = 0;
+    if (is_control(frame->opcode)) {
+        bool known = frame->opcode == WEBSOCKET_CLOSE || frame->opcode == WEBSOCKET_PING || frame->opcode == WEBSOCKET_PONG;
+        return known && frame->fin && frame->payload_length <= WEBSOCKET_CONTROL_SIZE ? 0 : 1002;
+    }
+    bool continues = frame->opcode == WSLAY_CONTINUATION_FRAME;
+    if (continues != session->in_message || frame->opcode > WEBSOCKET_BINARY)
+        return 1002;
+    if (!continues) {
+        session->text = frame->opcode == WEBSOCKET_TEXT;
+        session->utf8 = (struct utf8){ 0 };
+        session->message_length = 0;
+        session->in_message = true;
+    }
+    size_t frame_limit = session->settings->websocket_max_frame_size;
+    size_t message_limit = session->settings->websocket_max_message_size;
+    if (frame_limit != 0 && frame->payload_length > frame_limit)
+        return 1009;
+    if (frame->payload_length > SIZE_MAX / 4 - session->message_length)
+        return 1009;
+    session->message_length += frame->payload_length;
+    return message_limit != 0 && session->message_length > message_limit ? 1009 : 0;
+}
+
+static enum websocket_result deliver(struct websocket *session, const unsigned char *bytes, size_t length)
+{
+    session->in_message = false;
+    if (session->text && !utf8_complete(&session->utf8))
+        return fail(session, 1007);
+    bool more = session->callbacks->on_message(session->context, session->text, bytes, length);
+    if (session->message.capacity > KEPT_BUFFER)
+        buffer_deinit(&session->message);
+    else
+        buffer_consume(&session->message, buffer_length(&session->message));
+    return more ? WEBSOCKET_MORE : WEBSOCKET_PAUSED;
+}
+
+/* A piece of a data frame's payload. */
+static enum websocket_result on_data(struct websocket *session, const unsigned char *bytes, size_t length)
+{
+    if (session->text && !utf8_feed(&session->utf8, bytes, length))
+        return fail(session, 1007);
+    bool last = session->frame_left == 0 && session->fin;
+    if (last && buffer_length(&session->message) == 0)
+        return deliver(session, bytes, length);
+    if (buffer_append(&session->message, bytes, length) != 0)
+        return fail(session, 1011);
+    return last ? deliver(session, buffer_bytes(&session->message), buffer_length(&session->message)) : WEBSOCKET_MORE;
+}
+
+static enum websocket_result on_close_frame(struct websocket *session)
+{
+    struct utf8 utf8 = { 0 };
+    if (session->control_length == 0) {
+        session->code = 1005;
+        return WEBSOCKET_CLOSED;
+    }
+    if (session->control_length == 1)
+        return fail(session, 1002);
+    uint16_t code = (uint16_t)(session->control[0] << 8 | session->control[1]);
+    if (!websocket_valid_code(code))
+        return fail(session, 1002);
+    if (!utf8_feed(&utf8, session->control + 2, session->control_length - 2u) || !utf8_complete(&utf8))
+        return fail(session, 1007);
+    session->code = code;
+    return WEBSOCKET_CLOSED;
+}
+
+/* A piece of a control frame's payload; wslay may give it in several. */
+static enum websocket_result on_control(struct websocket *session, const unsigned char *bytes, size_t length)
+{
+    memcpy(session->control + session->control_length, bytes, length);
+    session->control_length += (unsigned char)length;
+    if (session->frame_left > 0)
+        return WEBSOCKET_MORE;
+    if (session->opcode == WEBSOCKET_CLOSE)
+        return on_close_frame(session);
+    if (session->opcode == WEBSOCKET_PING)
+        session->callbacks->on_ping(session->context, session->control, session->control_length);
+    return WEBSOCKET_MORE;
+}
+
+enum websocket_result websocket_feed(struct websocket *session, const unsigned char *bytes, size_t length, size_t *consumed)
+{
+    enum websocket_result result = WEBSOCKET_MORE;
+    session->input = bytes;
+    session->input_length = length;
+    while (result == WEBSOCKET_MORE) {
+        struct wslay_frame_iocb frame = { 0 };
+        ssize_t got = wslay_frame_recv(session->frames, &frame);
+        if (got == WSLAY_ERR_WANT_READ)
+            break;
+        if (got < 0) {
+            result = fail(session, 1002);
+            break;
+        }
+        if (!session->in_frame) {
+            uint16_t code = begin_frame(session, &frame);
+            if (code != 0) {
+                result = fail(session, code);
+                break;
+            }
+        }
+        session->frame_left -= (uint64_t)got;
+        result = is_control(session->opcode) ? on_control(session, frame.data, (size_t)got)
+                                             : on_data(session, frame.data, (size_t)got);
+        if (session->frame_left == 0)
+            session->in_frame = false;
+    }
+    *consumed = length - session->input_length;
+    session->input = NULL;
+    session->input_length = 0;
+    return result;
+}
+
+const unsigned char *websocket_reason(const struct websocket *session, size_t *length)
+{
+    *length = session->control_length > 2 ? session->control_length - 2u : 0;
+    return session->control + 2;
+}
+
+size_t websocket_header(unsigned char header[WEBSOCKET_HEADER_SIZE], enum websocket_opcode opcode, size_t length)
+{
+    header[0] = 0x80u | (unsigned char)opcode;
+    if (length < 126) {
+        header[1] = (unsigned char)length;
+        return 2;
+    }
+    if (length <= UINT16_MAX) {
+        header[1] = 126;
+        header[2] = (unsigned char)(length >> 8);
+        header[3] = (unsigned char)length;
+        return 4;
+    }
+    header[1] = 127;
+    for (int i = 0; i < 8; i++)
+        header[2 + i] = (unsigned char)((uint64_t)length >> (56 - 8 * i));
+    return 10;
+}
+
+int websocket_write(struct buffer *out, enum websocket_opcode opcode, const unsigned char *bytes, size_t length)
+{
+    unsigned char header[WEBSOCKET_HEADER_SIZE];
+    size_t header_length = websocket_header(header, opcode, length);
+    unsigned char *room = buffer_reserve(out, header_length + length);
+    if (room == NULL)
+        return -1;
+    memcpy(room, header, header_length);
+    if (length > 0)
+        memcpy(room + header_length, bytes, length);
+    out->end += header_length + length;
+    return 0;
+}
+
+int websocket_write_close(struct buffer *out, uint16_t code, const unsigned char *reason, size_t length)
+{
+    unsigned char payload[WEBSOCKET_CONTROL_SIZE];
+    if (code == 1005)
+        return websocket_write(out, WEBSOCKET_CLOSE, NULL, 0);
+    if (length > WEBSOCKET_CONTROL_SIZE - 2) {
+        length = WEBSOCKET_CONTROL_SIZE - 2;
+        while (length > 0 && (reason[length] & 0xc0) == 0x80)
+            length--;
+    }
+    payload[0] = (unsigned char)(code >> 8);
+    payload[1] = (unsigned char)code;
+    if (length > 0)
+        memcpy(payload + 2, reason, length);
+    return websocket_write(out, WEBSOCKET_CLOSE, payload, length + 2);
+}
+
+bool websocket_valid_code(uint16_t code)
+{
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
+}
