@@ -22,7 +22,7 @@ enum command_kind {
     COMMAND_ACCEPT,   /* WebSocket handshake: head with status 101's extra fields; subprotocol is one of them */
     COMMAND_MESSAGE,  /* WebSocket message */
     COMMAND_CLOSE,    /* WebSocket close: code and bytes (the reason); before accept: 403 */
-    COMMAND_CONSUMED, /* the application has taken amount (event_cost) bytes out of its inbox */
+    COMMAND_CONSUMED, /* the application has taken amount (event_cost) bytes out of its inbox; 0: it waits for the body */
     COMMAND_FINISHED, /* the application has ended; failed: by an exception, or it was killed */
     COMMAND_KICK,     /* from any thread: close the exchange with code, as DISCONNECT_OVERFLOW */
     COMMAND_SHUTDOWN, /* server-wide: stop listening, close WebSockets with code, let requests end; then EVENT_DRAINED */

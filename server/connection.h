@@ -1,0 +1,93 @@
+/* connection.h: one client's socket: which protocol it speaks, and how it ends.
+ *
+ * Owner:   the server's list; freed after the close callbacks of its two handles.
+ * Thread:  the I/O thread.
+ * Limits:  REST_LIMIT bytes of input that its protocol does not take yet; above, the socket is not read.
+ *
+ *   HTTP1 ──accept──▶ WEBSOCKET
+ *     └──────┬───────────┘
+ *            ▼
+ *        LINGERING ──▶ CLOSED        (any state may go to CLOSED)
+ */
+#ifndef PENEUS_SERVER_CONNECTION_H
+#define PENEUS_SERVER_CONNECTION_H
+
+#include <stdbool.h>
+
+#include "base/list.h"
+#include "server/buffer.h"
+#include "server/deadline.h"
+#include "server/event.h"
+#include "server/exchange.h"
+#include "server/http1_connection.h"
+#include "server/transport.h"
+#include "server/websocket_connection.h"
+
+struct command;
+struct server;
+
+enum { REST_LIMIT = 64 * 1024 };
+
+enum connection_state {
+    CONNECTION_HTTP1,     /* waits for requests and responses */
+    CONNECTION_WEBSOCKET, /* waits for messages both ways */
+    CONNECTION_LINGERING, /* all is said: waits for the peer to close, so that it can read what we wrote */
+    CONNECTION_CLOSED,    /* waits for its handles' close callbacks */
+};
+
+struct connection {
+    struct list_node of_server;
+    struct list_node of_corked;
+    struct server *server;
+    uint64_t id;
+    enum connection_state state;
+    bool in_input;              /* the protocol is taking input: rest is not to be touched */
+    unsigned open_handles;
+    struct transport transport;
+    struct deadlines deadlines;
+    struct endpoints endpoints;
+    struct buffer rest;         /* input not taken yet */
+    struct exchange *exchange;  /* the present one, OPEN; or NULL */
+    size_t unwritten;           /* as last counted in bytes_unwritten */
+    size_t lingered;            /* bytes thrown away while LINGERING */
+    union {
+        struct http1_connection http1;
+        struct websocket_connection websocket;
+    };
+};
+
+/* Takes over an accepted, initialised handle's connection: connection->transport.handle. */
+struct connection *connection_create(struct server *server);
+void connection_begin(struct connection *connection);
+
+/* Every change of state goes through here. */
+void connection_set_state(struct connection *connection, enum connection_state state);
+
+/* There is output: it is written at the end of this batch. */
+void connection_cork(struct connection *connection);
+
+/* Writes what is corked, and gives credit to the exchange. */
+void connection_flush(struct connection *connection);
+
+/* Offers the rest of the input to the protocol again, and reads on or not. */
+void connection_resume(struct connection *connection);
+
+/* Says goodbye: what is written goes out, the peer reads EOF and is waited for. */
+void connection_linger(struct connection *connection);
+
+/* Closes at once. An exchange that is left ends as ending says. */
+void connection_close(struct connection *connection, const struct ending *ending);
+
+/* Ends the present exchange, if there is one. */
+void connection_end_exchange(struct connection *connection, const struct ending *ending);
+
+/* A command for the present exchange, which is connection->exchange. Does not keep the command. */
+void connection_command(struct connection *connection, struct command *command);
+
+/* The application of the present exchange has ended. */
+void connection_finished(struct connection *connection, bool failed);
+
+/* COMMAND_SHUTDOWN reaches the connection: code is for WebSockets. */
+void connection_drain(struct connection *connection, uint16_t code);
+
+#endif

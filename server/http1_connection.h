@@ -1,0 +1,56 @@
+/* http1_connection.h: HTTP/1.1 on a connection: requests become exchanges, one at a time, and their responses bytes.
+ *
+ * Owner:   the connection embeds it.
+ * Thread:  the I/O thread.
+ * Limits:  struct server_settings; a request that comes before its predecessor's response waits in the connection's rest.
+ *
+ *   IDLE ──first byte──▶ HEAD ──head──▶ BODY ──end of request──▶ RESPONDING ──response──▶ IDLE
+ *                                        └── response complete first: the connection closes
+ */
+#ifndef PENEUS_SERVER_HTTP1_CONNECTION_H
+#define PENEUS_SERVER_HTTP1_CONNECTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/handshake.h"
+#include "server/http1_parser.h"
+#include "server/http1_writer.h"
+
+struct command;
+struct connection;
+struct event;
+
+enum http1_state {
+    HTTP1_IDLE,       /* waits for a request */
+    HTTP1_HEAD,       /* waits for the rest of a head */
+    HTTP1_BODY,       /* waits for the rest of a request's body */
+    HTTP1_RESPONDING, /* waits for the rest of the response; input waits */
+};
+
+struct http1_connection {
+    enum http1_state state;
+    bool responded;        /* the head of the response is out */
+    bool continue_pending; /* the client waits for 100 Continue */
+    bool websocket;        /* the request is a WebSocket handshake */
+    struct http1_parser parser;
+    struct http1_response response;
+    struct event *body;    /* being filled */
+    char accept[HANDSHAKE_ACCEPT_SIZE];
+};
+
+void http1_connection_begin(struct connection *connection);
+void http1_connection_deinit(struct connection *connection);
+
+/* Takes input; returns how much of it. */
+size_t http1_input(struct connection *connection, const unsigned char *bytes, size_t length);
+
+/* RESPOND, BODY, CLOSE (before accept) and CONSUMED. ACCEPT is websocket_accept()'s. */
+void http1_command(struct connection *connection, struct command *command);
+
+void http1_deadline(struct connection *connection, int which);
+void http1_finished(struct connection *connection);
+void http1_drain(struct connection *connection);
+
+#endif

@@ -1,0 +1,87 @@
+/* server_state.h: what a server consists of. Private to server/.
+ *
+ * Owner:   server_create() and server_destroy().
+ * Thread:  the I/O thread while it runs; the fields that others read say so.
+ * Limits:  struct server_settings.
+ */
+#ifndef PENEUS_SERVER_SERVER_STATE_H
+#define PENEUS_SERVER_SERVER_STATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "base/queue.h"
+#include "base/slots.h"
+#include "server/date.h"
+#include "server/http1_writer.h"
+#include "server/server.h"
+#include "server/transport.h"
+
+struct event;
+
+/* The fields of struct server_stats; written by the I/O thread alone, read by anyone. */
+struct server_counters {
+    _Atomic uint64_t connections, exchanges, websockets, read_paused, bytes_unwritten;
+    _Atomic uint64_t connections_total, requests_total, websockets_total, messages_in_total, messages_out_total;
+    _Atomic uint64_t bytes_in_total, bytes_out_total, bad_requests_total, timeouts_total, kills_total, kicks_total;
+    _Atomic uint64_t accept_errors_total;
+};
+
+/*   CREATED ──server_start──▶ RUNNING ──SHUTDOWN──▶ DRAINING ──STOP──▶ STOPPING ──▶ STOPPED
+ *                                └──────────────────STOP────────────────┘
+ */
+enum server_phase {
+    SERVER_CREATED,  /* waits for server_start() */
+    SERVER_RUNNING,  /* accepts */
+    SERVER_DRAINING, /* accepts nothing, waits for its connections to end */
+    SERVER_STOPPING, /* closes every handle */
+    SERVER_STOPPED,  /* the I/O thread is ending, or has ended */
+};
+
+struct server {
+    struct server_settings settings;
+    struct server_hooks hooks;
+    struct queue *events;
+    struct queue commands;
+    struct queue_chain announced; /* events of this batch, pushed by server_flush() */
+    uv_loop_t loop;
+    uv_async_t wake;
+    uv_prepare_t before_wait;
+    uv_check_t after_wait;
+    uv_thread_t thread;
+    bool thread_started;
+    enum server_phase phase;
+    bool drained_told;
+    struct slots exchanges;
+    struct list_node connections;
+    struct list_node corked;    /* connections with output for server_flush() */
+    struct list_node listeners; /* only closed, never removed: server_address() reads them */
+    uint64_t last_connection;   /* id */
+    struct date date;
+    struct server_counters counters;
+    unsigned char read_buffer[TRANSPORT_READ_SIZE];
+};
+
+/* Adds to a counter or gauge; amount may wrap around to subtract. */
+static inline void count(_Atomic uint64_t *counter, uint64_t amount)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + amount, memory_order_relaxed);
+}
+
+/* Queues event for the application's thread; it is sent with the others of this batch. */
+void server_announce(struct server *server, struct event *event);
+
+/* Writes what connections have corked, and sends the announced events. */
+void server_flush(struct server *server);
+
+/* A connection has gone: accepts a waiting one, and says when the last one has drained. */
+void server_connection_gone(struct server *server);
+
+static inline struct http1_identity server_identity(struct server *server)
+{
+    return (struct http1_identity){ .date = date_text(&server->date), .name = server->settings.server_name };
+}
+
+#endif

@@ -1,0 +1,75 @@
+/* transport.h: bytes to and from one stream socket. Where TLS will stand between.
+ *
+ * Owner:   the connection embeds it.
+ * Thread:  the I/O thread.
+ * Limits:  what waits to be written is counted (transport_unwritten); the exchange's send window bounds it.
+ *
+ * Writing is corked: transport_out() gives a buffer, transport_flush() writes what is in it, in one system call where the
+ * socket takes it.
+ */
+#ifndef PENEUS_SERVER_TRANSPORT_H
+#define PENEUS_SERVER_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <uv.h>
+
+#include "server/buffer.h"
+
+struct transport_callbacks {
+    void (*on_read)(void *context, const unsigned char *bytes, size_t length);
+    void (*on_end)(void *context, bool clean); /* EOF, or an error of read or write: nothing comes any more. Once. */
+    void (*on_written)(void *context);         /* transport_unwritten() has become less */
+};
+
+/* A read buffer shared by all transports of a loop: on_read's bytes live in it. */
+enum { TRANSPORT_READ_SIZE = 64 * 1024 };
+
+struct transport {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+    const struct transport_callbacks *callbacks;
+    void *context;
+    unsigned char *read_buffer;
+    struct buffer out;      /* corked */
+    struct buffer writing;  /* given to libuv */
+    bool write_pending;
+    bool reading;
+    bool ended;
+    bool finishing;         /* the write side is shut down when all is written */
+};
+
+/* handle has been initialised (uv_tcp_init, uv_pipe_init) and accepted; its data becomes the transport. */
+void transport_init(struct transport *transport, unsigned char *read_buffer, const struct transport_callbacks *callbacks,
+                    void *context);
+
+/* Frees the buffers, after the handle's close callback. */
+void transport_deinit(struct transport *transport);
+
+void transport_read(struct transport *transport, bool on);
+
+/* Where to write; then transport_flush() before the loop waits. */
+static inline struct buffer *transport_out(struct transport *transport)
+{
+    return &transport->out;
+}
+
+/* Appends the pieces, or writes them without a copy when they are large. 0, or -1 when there is no memory. */
+int transport_write(struct transport *transport, const uv_buf_t *pieces, unsigned count);
+
+/* Writes what the socket takes; the rest follows by itself. */
+void transport_flush(struct transport *transport);
+
+/* Bytes that have not reached the kernel. */
+size_t transport_unwritten(const struct transport *transport);
+
+/* When all is written, shuts the write side down: the peer reads EOF. */
+void transport_finish(struct transport *transport);
+
+#endif

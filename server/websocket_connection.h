@@ -1,0 +1,47 @@
+/* websocket_connection.h: a WebSocket on a connection: messages, pings, deadlines, and the closing handshake.
+ *
+ * Owner:   the connection embeds it.
+ * Thread:  the I/O thread.
+ * Limits:  struct server_settings; pings are not answered while PONG_LIMIT bytes wait to be written.
+ *
+ * The exchange ends when either side's close frame is sent or received: from then on nothing reaches the application.
+ */
+#ifndef PENEUS_SERVER_WEBSOCKET_CONNECTION_H
+#define PENEUS_SERVER_WEBSOCKET_CONNECTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "server/event.h"
+#include "server/websocket.h"
+
+struct command;
+struct connection;
+
+enum { PONG_LIMIT = 64 * 1024 };
+
+struct websocket_connection {
+    struct websocket session;
+    bool closing;       /* our close frame is out: waits for the peer's */
+    uint64_t last_read; /* loop time */
+    uint64_t pinged;    /* loop time of the ping that DEADLINE_PONG is about */
+};
+
+/* COMMAND_ACCEPT: answers the handshake of an HTTP/1 connection and turns it into a WebSocket. */
+void websocket_accept(struct connection *connection, const struct command *command);
+void websocket_connection_deinit(struct connection *connection);
+
+/* Takes input; returns how much of it. */
+size_t websocket_input(struct connection *connection, const unsigned char *bytes, size_t length);
+
+/* MESSAGE, CLOSE, CONSUMED. */
+void websocket_command(struct connection *connection, struct command *command);
+
+/* Sends a close frame and ends the exchange. */
+void websocket_close(struct connection *connection, uint16_t code, const unsigned char *reason, size_t length,
+                     enum disconnect_cause cause);
+
+void websocket_deadline(struct connection *connection, int which);
+
+#endif
