@@ -1,38 +1,93 @@
 #include "server/handshake.h"
 
 #include <openssl/evp.h>
+#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
 /* RFC 6455, section 1.3 */
 static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-enum { KEY_LENGTH = 24 };
+enum { KEY_LENGTH = 24, NONCE_LENGTH = 16 };
 
-/* The value of the only field called name, or one of length 0. */
+static bool field_is(const struct http1_head *head, const struct field *field, const char *name)
+{
+    return field->name.length == strlen(name) && memcmp(head->bytes + field->name.offset, name, field->name.length) == 0;
+}
+
+/* The value of the field called name, if there is exactly one; otherwise one of length 0. */
 static struct piece only_value(const struct http1_head *head, const char *name)
 {
     struct piece value = { 0, 0 };
+    unsigned seen = 0;
     for (uint32_t i = 0; i < head->field_count; i++) {
-        const struct field *field = &head->fields[i];
-        if (field->name.length != strlen(name) || memcmp(head->bytes + field->name.offset, name, field->name.length) != 0)
+        if (!field_is(head, &head->fields[i], name))
             continue;
-        if (value.length != 0)
+        if (++seen > 1)
             return (struct piece){ 0, 0 };
-        value = field->value;
+        value = head->fields[i].value;
     }
     return value;
 }
 
-static void accept_value(const unsigned char *key, char accept[HANDSHAKE_ACCEPT_SIZE])
+static bool is_token_byte(unsigned char byte)
+{
+    if ((byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z'))
+        return true;
+    return byte != 0 && strchr("!#$%&'*+-.^_`|~", byte) != NULL;
+}
+
+/* One or more tokens, with commas between (RFC 6455, section 4.1; empty elements as in RFC 9110, section 5.6.1.2). */
+static bool is_token_list(const unsigned char *bytes, size_t length)
+{
+    bool in_token = false, after_token = false, any = false;
+    for (size_t i = 0; i < length; i++) {
+        if (bytes[i] == ',') {
+            in_token = after_token = false;
+        } else if (bytes[i] == ' ' || bytes[i] == '\t') {
+            after_token |= in_token;
+            in_token = false;
+        } else if (after_token || !is_token_byte(bytes[i])) {
+            return false;
+        } else {
+            in_token = any = true;
+        }
+    }
+    return any;
+}
+
+static bool valid_subprotocols(const struct http1_head *head)
+{
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        const struct field *field = &head->fields[i];
+        if (field_is(head, field, "sec-websocket-protocol") &&
+            !is_token_list(head->bytes + field->value.offset, field->value.length))
+            return false;
+    }
+    return true;
+}
+
+/* 16 bytes in base64: 22 characters and two of padding, whose unused bits are not looked at. */
+static bool valid_key(const struct http1_head *head, struct piece key)
+{
+    unsigned char nonce[NONCE_LENGTH + 2];
+    const unsigned char *text = head->bytes + key.offset;
+    if (key.length != KEY_LENGTH || text[KEY_LENGTH - 1] != '=' || text[KEY_LENGTH - 2] != '=')
+        return false;
+    return text[KEY_LENGTH - 3] != '=' && EVP_DecodeBlock(nonce, text, KEY_LENGTH) == NONCE_LENGTH + 2;
+}
+
+static bool make_accept(const unsigned char *key, char accept[HANDSHAKE_ACCEPT_SIZE])
 {
     unsigned char text[KEY_LENGTH + sizeof guid - 1];
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned length = 0;
     memcpy(text, key, KEY_LENGTH);
     memcpy(text + KEY_LENGTH, guid, sizeof guid - 1);
-    EVP_Digest(text, sizeof text, digest, &length, EVP_sha1(), NULL);
+    if (EVP_Digest(text, sizeof text, digest, &length, EVP_sha1(), NULL) != 1)
+        return false;
     EVP_EncodeBlock((unsigned char *)accept, digest, (int)length);
+    return true;
 }
 
 uint16_t handshake_check(const struct http1_head *head, char accept[HANDSHAKE_ACCEPT_SIZE])
@@ -43,41 +98,54 @@ uint16_t handshake_check(const struct http1_head *head, char accept[HANDSHAKE_AC
     if (version.length != 2 || memcmp(head->bytes + version.offset, "13", 2) != 0)
         return 426;
     struct piece key = only_value(head, "sec-websocket-key");
-    unsigned char nonce[KEY_LENGTH];
-    const unsigned char *text = head->bytes + key.offset;
-    /* 16 bytes in base64: 22 characters and two of padding. */
-    if (key.length != KEY_LENGTH || text[KEY_LENGTH - 1] != '=' || text[KEY_LENGTH - 2] != '=' || text[KEY_LENGTH - 3] == '=' ||
-        EVP_DecodeBlock(nonce, text, KEY_LENGTH) != 18)
+    if (!valid_key(head, key) || !valid_subprotocols(head))
         return 400;
-    accept_value(text, accept);
-    return 0;
+    return make_accept(head->bytes + key.offset, accept) ? 0 : 500;
+}
+
+/* Fields of the application that would contradict the handshake, or promise a body or an extension. */
+static bool is_ours(const char *name, size_t length)
+{
+    static const char *const names[] = {
+        "connection",     "upgrade",           "sec-websocket-accept", "sec-websocket-extensions",
+        "content-length", "transfer-encoding", "sec-websocket-key",    "sec-websocket-version",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == length && strncasecmp(names[i], name, length) == 0)
+            return true;
+    return false;
+}
+
+static int append_field(struct buffer *out, const char *name, size_t name_length, const char *value, size_t value_length)
+{
+    return buffer_append(out, name, name_length) | buffer_append(out, ": ", 2) | buffer_append(out, value, value_length) |
+           buffer_append(out, "\r\n", 2);
 }
 
 int handshake_write(struct buffer *out, const struct command *command, const char *accept, const struct http1_identity *identity)
 {
     size_t before = buffer_length(out);
     const struct command_field *fields = (const struct command_field *)(const void *)command->bytes;
-    const char *at = (const char *)(fields + command->response.field_count);
-    int error = buffer_append_string(out, "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
-                                          "sec-websocket-accept: ");
-    error |= buffer_append_string(out, accept);
-    error |= buffer_append_string(out, "\r\ndate: ");
-    error |= buffer_append_string(out, identity->date);
-    error |= buffer_append_string(out, "\r\n");
-    if (identity->name != NULL) {
-        error |= buffer_append_string(out, "server: ");
-        error |= buffer_append_string(out, identity->name);
-        error |= buffer_append_string(out, "\r\n");
-    }
+    const char *name = (const char *)(fields + command->response.field_count);
+    bool own_date = false, own_server = false;
+    int error = buffer_append_string(out, "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n");
+    error |= append_field(out, "sec-websocket-accept", 20, accept, strlen(accept));
     for (uint32_t i = 0; i < command->response.field_count; i++) {
-        error |= buffer_append(out, at, fields[i].name_length);
-        error |= buffer_append_string(out, ": ");
-        error |= buffer_append(out, at + fields[i].name_length, fields[i].value_length);
-        error |= buffer_append_string(out, "\r\n");
-        at += fields[i].name_length + fields[i].value_length;
+        size_t name_length = fields[i].name_length;
+        const char *value = name + name_length;
+        own_date |= name_length == 4 && strncasecmp(name, "date", 4) == 0;
+        own_server |= name_length == 6 && strncasecmp(name, "server", 6) == 0;
+        if (!is_ours(name, name_length))
+            error |= append_field(out, name, name_length, value, fields[i].value_length);
+        name = value + fields[i].value_length;
     }
-    error |= buffer_append_string(out, "\r\n");
-    if (error != 0)
-        out->end = out->start + before;
-    return error;
+    if (!own_date)
+        error |= append_field(out, "date", 4, identity->date, strlen(identity->date));
+    if (!own_server && identity->name != NULL)
+        error |= append_field(out, "server", 6, identity->name, strlen(identity->name));
+    error |= buffer_append(out, "\r\n", 2);
+    if (error == 0)
+        return 0;
+    out->end = out->start + before;
+    return -1;
 }

@@ -6,7 +6,11 @@
 
 #include "base/alloc.h"
 
-enum { SMALLEST_FIELDS = 16 };
+enum {
+    FIRST_FIELDS = 16,
+    FIRST_ARENA = 4096,       /* at most: one allocation for most heads */
+    ARENA_LIMIT = 0x7fffffff, /* pieces have 32 bits; it matters only where the limits are switched off */
+};
 
 static int fail(struct http1_parser *parser, uint16_t status)
 {
@@ -15,17 +19,10 @@ static int fail(struct http1_parser *parser, uint16_t status)
     return -1;
 }
 
-static bool is_token_byte(unsigned char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return true;
-    if ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z')
-        return true;
-    return byte != 0 && strchr("!#$%&'*+-.^_`|~", byte) != NULL;
-}
-
 static int append(struct http1_parser *parser, const char *at, size_t length)
 {
+    if (length > ARENA_LIMIT - parser->arena.end)
+        return fail(parser, 431);
     return buffer_append(&parser->arena, at, length) == 0 ? 0 : fail(parser, 503);
 }
 
@@ -46,19 +43,24 @@ static int on_method(llhttp_t *llhttp, const char *at, size_t length)
 static int on_url(llhttp_t *llhttp, const char *at, size_t length)
 {
     struct http1_parser *parser = llhttp->data;
-    const struct server_settings *settings = parser->settings;
-    if (settings->max_target_size != 0 && parser->target_length + length > settings->max_target_size)
+    size_t limit = parser->settings->max_target_size;
+    if (limit != 0 && length > limit - parser->target_length)
         return fail(parser, 414);
-    for (size_t i = 0; i < length; i++) {
-        unsigned char byte = (unsigned char)at[i];
-        if (byte <= ' ' || byte >= 0x7f)
-            return fail(parser, 400);
-    }
     parser->target_length += (uint32_t)length;
     return append(parser, at, length);
 }
 
-/* The limits of names and values, trailers included. */
+/* llhttp also speaks RTSP and ICE. */
+static int on_protocol(llhttp_t *llhttp, const char *at, size_t length)
+{
+    struct http1_parser *parser = llhttp->data;
+    static const char expected[] = "HTTP";
+    if (length > sizeof expected - 1 - parser->protocol_length || memcmp(at, expected + parser->protocol_length, length) != 0)
+        return fail(parser, 400);
+    parser->protocol_length += (unsigned char)length;
+    return 0;
+}
+
 static int count_header(struct http1_parser *parser, size_t length)
 {
     parser->header_bytes += length;
@@ -66,60 +68,36 @@ static int count_header(struct http1_parser *parser, size_t length)
     return limit != 0 && parser->header_bytes > limit ? fail(parser, 431) : 0;
 }
 
-static struct field *next_field(struct http1_parser *parser)
-{
-    if (parser->field_count == parser->field_capacity) {
-        uint32_t capacity = parser->field_capacity != 0 ? parser->field_capacity * 2 : SMALLEST_FIELDS;
-        struct field *fields = mem_try_realloc(parser->fields, capacity * sizeof *fields);
-        if (fields == NULL)
-            return NULL;
-        parser->fields = fields;
-        parser->field_capacity = capacity;
-    }
-    struct field *field = &parser->fields[parser->field_count];
-    memset(field, 0, sizeof *field);
-    return field;
-}
-
-/* The field being parsed lies behind the last complete one: fields[field_count]. */
-static struct field *open_field(struct http1_parser *parser, bool fresh)
-{
-    return fresh ? next_field(parser) : &parser->fields[parser->field_count];
-}
-
 static int on_header_field(llhttp_t *llhttp, const char *at, size_t length)
 {
     struct http1_parser *parser = llhttp->data;
     if (count_header(parser, length) != 0)
         return -1;
-    if (parser->in_trailers)
+    if (parser->head_done)
         return 0;
-    bool fresh = parser->field_count >= parser->field_capacity ||
-                 parser->fields[parser->field_count].name.length == 0;
-    struct field *field = open_field(parser, fresh);
-    if (field == NULL)
-        return fail(parser, 503);
-    if (fresh)
-        field->name.offset = (uint32_t)parser->arena.end;
-    unsigned char *room = buffer_reserve(&parser->arena, length);
-    if (room == NULL)
-        return fail(parser, 503);
+    if (parser->field.name.length == 0)
+        parser->field.name.offset = (uint32_t)parser->arena.end;
+    if (append(parser, at, length) != 0)
+        return -1;
+    unsigned char *name = parser->arena.bytes + parser->arena.end - length;
     for (size_t i = 0; i < length; i++) {
-        unsigned char byte = (unsigned char)at[i];
-        if (!is_token_byte(byte))
-            return fail(parser, 400);
-        room[i] = byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte;
+        if (name[i] >= 'A' && name[i] <= 'Z')
+            name[i] |= 0x20;
+        else if (name[i] == '_')
+            parser->drop_field = true;
     }
-    parser->arena.end += length;
-    field->name.length += (uint32_t)length;
+    parser->field.name.length += (uint32_t)length;
     return 0;
 }
 
 static int on_header_field_complete(llhttp_t *llhttp)
 {
     struct http1_parser *parser = llhttp->data;
-    if (!parser->in_trailers)
-        parser->fields[parser->field_count].value.offset = (uint32_t)parser->arena.end;
+    size_t limit = parser->settings->max_header_count;
+    parser->header_count++;
+    if (limit != 0 && parser->header_count > limit)
+        return fail(parser, 431);
+    parser->field.value.offset = (uint32_t)parser->arena.end;
     return 0;
 }
 
@@ -128,14 +106,9 @@ static int on_header_value(llhttp_t *llhttp, const char *at, size_t length)
     struct http1_parser *parser = llhttp->data;
     if (count_header(parser, length) != 0)
         return -1;
-    for (size_t i = 0; i < length; i++) {
-        unsigned char byte = (unsigned char)at[i];
-        if ((byte < ' ' && byte != '\t') || byte == 0x7f)
-            return fail(parser, 400);
-    }
-    if (parser->in_trailers)
+    if (parser->head_done)
         return 0;
-    parser->fields[parser->field_count].value.length += (uint32_t)length;
+    parser->field.value.length += (uint32_t)length;
     return append(parser, at, length);
 }
 
@@ -166,151 +139,181 @@ static bool has_token(const struct http1_parser *parser, struct piece piece, con
     return false;
 }
 
+/* A host with or without a port: none of the bytes that would end it in a URL, or make a list of it. */
 static bool valid_host(const struct http1_parser *parser, struct piece value)
 {
     const unsigned char *bytes = parser->arena.bytes + value.offset;
     for (uint32_t i = 0; i < value.length; i++)
-        if (bytes[i] <= ' ' || bytes[i] >= 0x7f || strchr("/?#@\\,", bytes[i]) != NULL)
+        if (bytes[i] <= ' ' || bytes[i] >= 0x7f || strchr("/?#@\\,\"<>^`{|}", bytes[i]) != NULL)
             return false;
     return true;
 }
 
-/* What the field means to the server; whether it goes to the application. */
-static int judge_field(struct http1_parser *parser, const struct field *field, bool *keep)
+static int judge_encoding(struct http1_parser *parser, struct piece value)
 {
-    *keep = memchr(parser->arena.bytes + field->name.offset, '_', field->name.length) == NULL;
-    if (piece_is(parser, field->name, "host")) {
-        if (++parser->host_count > 1 || !valid_host(parser, field->value))
+    if (parser->encoding_seen)
+        return fail(parser, 400);
+    parser->encoding_seen = true;
+    if (piece_is(parser, value, "chunked"))
+        return 0;
+    /* "gzip, chunked" is a coding that we do not have; "chunked, …" is a body without an end. */
+    static const char last[] = "chunked";
+    size_t length = sizeof last - 1;
+    bool framed = value.length >= length &&
+                  strncasecmp((const char *)parser->arena.bytes + value.offset + value.length - length, last, length) == 0;
+    return fail(parser, has_token(parser, value, last) && !framed ? 400 : 501);
+}
+
+/* What the field means to the server. Content-Length is llhttp's to judge: it refuses a second one, and one beside chunked. */
+static int judge_field(struct http1_parser *parser, const struct field *field)
+{
+    switch (field->name.length) {
+    case 4:
+        if (!piece_is(parser, field->name, "host"))
+            return 0;
+        if (parser->host_seen || !valid_host(parser, field->value))
             return fail(parser, 400);
-    } else if (piece_is(parser, field->name, "content-length")) {
-        if (parser->length_seen) /* llhttp refuses a second one; this holds even where it would not */
-            return fail(parser, 400);
-        parser->length_seen = true;
-    } else if (piece_is(parser, field->name, "transfer-encoding")) {
-        if (!piece_is(parser, field->value, "chunked"))
-            return fail(parser, has_token(parser, field->value, "chunked") ? 400 : 501);
-    } else if (piece_is(parser, field->name, "expect")) {
-        parser->expect_continue = piece_is(parser, field->value, "100-continue");
-    } else if (piece_is(parser, field->name, "upgrade")) {
-        parser->upgrade_websocket = has_token(parser, field->value, "websocket");
+        parser->host_seen = true;
+        return 0;
+    case 6:
+        if (piece_is(parser, field->name, "expect"))
+            parser->expect_continue = piece_is(parser, field->value, "100-continue");
+        return 0;
+    case 7:
+        if (piece_is(parser, field->name, "upgrade") && has_token(parser, field->value, "websocket"))
+            parser->upgrade_websocket = true;
+        return 0;
+    case 17:
+        return piece_is(parser, field->name, "transfer-encoding") ? judge_encoding(parser, field->value) : 0;
+    default:
+        return 0;
     }
+}
+
+static int keep_field(struct http1_parser *parser)
+{
+    if (parser->field_count == parser->field_capacity) {
+        uint32_t capacity = parser->field_capacity != 0 ? parser->field_capacity * 2 : FIRST_FIELDS;
+        struct field *fields = mem_try_realloc(parser->fields, capacity * sizeof *fields);
+        if (fields == NULL)
+            return fail(parser, 503);
+        parser->fields = fields;
+        parser->field_capacity = capacity;
+    }
+    parser->fields[parser->field_count++] = parser->field;
     return 0;
 }
 
 static int on_header_value_complete(llhttp_t *llhttp)
 {
     struct http1_parser *parser = llhttp->data;
-    if (parser->in_trailers)
+    if (parser->head_done)
         return 0;
-    struct field *field = &parser->fields[parser->field_count];
-    const unsigned char *value = parser->arena.bytes + field->value.offset;
-    while (field->value.length > 0 && (value[field->value.length - 1] == ' ' || value[field->value.length - 1] == '\t'))
-        field->value.length--;
-    bool keep;
-    if (judge_field(parser, field, &keep) != 0)
+    struct piece *value = &parser->field.value;
+    const unsigned char *bytes = parser->arena.bytes + value->offset;
+    while (value->length > 0 && (bytes[value->length - 1] == ' ' || bytes[value->length - 1] == '\t'))
+        value->length--;
+    if (!parser->drop_field && (judge_field(parser, &parser->field) != 0 || keep_field(parser) != 0))
         return -1;
-    if (!keep) {
-        memset(field, 0, sizeof *field);
-        return 0;
-    }
-    parser->field_count++;
-    size_t limit = parser->settings->max_header_count;
-    if (limit != 0 && parser->field_count > limit)
-        return fail(parser, 431);
-    if (parser->field_count < parser->field_capacity)
-        memset(&parser->fields[parser->field_count], 0, sizeof *parser->fields);
+    parser->field = (struct field){ { 0, 0 }, { 0, 0 } };
+    parser->drop_field = false;
     return 0;
 }
 
 /* Checks the target's form, and cuts an absolute-form down to its path. */
 static int judge_target(struct http1_parser *parser, struct piece *target)
 {
-    const char *text = (const char *)parser->arena.bytes + target->offset;
+    char *text = (char *)parser->arena.bytes + target->offset;
     if (target->length == 0 || memchr(text, '#', target->length) != NULL)
         return fail(parser, 400);
     if (text[0] == '/')
         return 0;
     if (text[0] == '*')
         return target->length == 1 && parser->llhttp.method == HTTP_OPTIONS ? 0 : fail(parser, 400);
-    uint32_t scheme = target->length > 7 && strncasecmp(text, "http://", 7) == 0    ? 7
-                      : target->length > 8 && strncasecmp(text, "https://", 8) == 0 ? 8
-                                                                                     : 0;
-    if (scheme == 0)
-        return fail(parser, 400);
-    uint32_t at = scheme;
+    uint32_t at = 0;
+    if (target->length > 7 && strncasecmp(text, "http://", 7) == 0)
+        at = 7;
+    else if (target->length > 8 && strncasecmp(text, "https://", 8) == 0)
+        at = 8;
+    uint32_t authority = at;
     while (at < target->length && text[at] != '/' && text[at] != '?')
         at++;
-    if (at == scheme)
+    if (at == authority || authority == 0)
         return fail(parser, 400);
-    if (at < target->length && text[at] == '/') {
-        target->offset += at;
-        target->length -= at;
-        return 0;
-    }
-    /* No path: it is "/", which goes where the authority ended. */
-    parser->arena.bytes[target->offset + at - 1] = '/';
-    target->offset += at - 1;
-    target->length -= at - 1;
+    /* Without a path it is "/", for which the authority's last byte has room. */
+    if (at == target->length || text[at] == '?')
+        text[--at] = '/';
+    target->offset += at;
+    target->length -= at;
     return 0;
 }
 
-static int judge_version(struct http1_parser *parser)
+static int judge_head(struct http1_parser *parser)
 {
     const llhttp_t *llhttp = &parser->llhttp;
     if (llhttp->http_major != 1)
         return fail(parser, 505);
-    if (llhttp->http_minor >= 1 && parser->host_count != 1)
+    if (llhttp->method == HTTP_CONNECT)
+        return fail(parser, 501);
+    if (llhttp->http_minor >= 1 ? !parser->host_seen : parser->encoding_seen)
         return fail(parser, 400);
-    if (llhttp->flags & F_CHUNKED && (parser->length_seen || llhttp->http_minor == 0))
-        return fail(parser, 400);
+    size_t limit = parser->settings->max_body_size;
+    if (limit != 0 && llhttp->content_length > limit)
+        return fail(parser, 413);
     return 0;
 }
 
 static int on_headers_complete(llhttp_t *llhttp)
 {
     struct http1_parser *parser = llhttp->data;
-    if (llhttp->method == HTTP_CONNECT)
-        return fail(parser, 501);
     struct http1_head head = {
         .method = { 0, parser->method_length },
         .target = { parser->method_length, parser->target_length },
         .fields = parser->fields,
         .field_count = parser->field_count,
         .minor = llhttp->http_minor,
+        .keep_alive = llhttp_should_keep_alive(llhttp),
+        .has_body = llhttp->flags & F_CHUNKED || llhttp->content_length > 0,
     };
-    if (judge_version(parser) != 0 || judge_target(parser, &head.target) != 0)
+    if (judge_head(parser) != 0 || judge_target(parser, &head.target) != 0)
         return -1;
-    size_t body_limit = parser->settings->max_body_size;
-    if (body_limit != 0 && llhttp->flags & F_CONTENT_LENGTH && llhttp->content_length > body_limit)
-        return fail(parser, 413);
     head.bytes = parser->arena.bytes;
     head.length = parser->arena.end;
-    head.has_body = llhttp->flags & F_CHUNKED || llhttp->content_length > 0;
-    head.keep_alive = llhttp_should_keep_alive(llhttp);
-    head.expect_continue = parser->expect_continue && llhttp->http_minor >= 1 && head.has_body;
-    head.upgrade_websocket = parser->upgrade_websocket && llhttp->upgrade && llhttp->http_minor >= 1 && !head.has_body;
+    head.expect_continue = parser->expect_continue && head.minor >= 1 && head.has_body;
+    head.upgrade_websocket = parser->upgrade_websocket && llhttp->upgrade && head.minor >= 1 && !head.has_body;
     llhttp->upgrade = 0; /* what follows is ours to hand on, not llhttp's to guess */
-    parser->in_trailers = true;
+    parser->head_done = true;
     parser->header_bytes = 0;
+    parser->header_count = 0;
     parser->callbacks->on_head(parser->context, &head);
     http1_parser_deinit(parser);
     return 0;
+}
+
+/* Of the chunk whose length has just come. */
+static int on_chunk_header(llhttp_t *llhttp)
+{
+    struct http1_parser *parser = llhttp->data;
+    size_t limit = parser->settings->max_body_size;
+    parser->header_bytes = 0;
+    if (limit != 0 && llhttp->content_length > limit - parser->body_bytes)
+        return fail(parser, 413);
+    return 0;
+}
+
+static int on_chunk_extension(llhttp_t *llhttp, const char *at, size_t length)
+{
+    (void)at;
+    return count_header(llhttp->data, length);
 }
 
 static int on_body(llhttp_t *llhttp, const char *at, size_t length)
 {
     struct http1_parser *parser = llhttp->data;
     parser->body_bytes += length;
-    size_t limit = parser->settings->max_body_size;
-    if (limit != 0 && parser->body_bytes > limit)
-        return fail(parser, 413);
-    parser->callbacks->on_body(parser->context, (const unsigned char *)at, length);
+    if (length > 0)
+        parser->callbacks->on_body(parser->context, (const unsigned char *)at, length);
     return 0;
-}
-
-static int on_chunk_extension(llhttp_t *llhttp, const char *at, size_t length)
-{
-    return count_header(llhttp->data, length);
 }
 
 static int on_message_complete(llhttp_t *llhttp)
@@ -320,29 +323,31 @@ static int on_message_complete(llhttp_t *llhttp)
     return HPE_PAUSED;
 }
 
-static const llhttp_settings_t callbacks = {
+static const llhttp_settings_t llhttp_settings = {
     .on_message_begin = on_message_begin,
     .on_method = on_method,
     .on_url = on_url,
+    .on_protocol = on_protocol,
     .on_header_field = on_header_field,
     .on_header_field_complete = on_header_field_complete,
     .on_header_value = on_header_value,
     .on_header_value_complete = on_header_value_complete,
     .on_headers_complete = on_headers_complete,
-    .on_body = on_body,
+    .on_chunk_header = on_chunk_header,
     .on_chunk_extension_name = on_chunk_extension,
     .on_chunk_extension_value = on_chunk_extension,
+    .on_body = on_body,
     .on_message_complete = on_message_complete,
 };
 
 void http1_parser_init(struct http1_parser *parser, const struct server_settings *settings,
-                       const struct http1_callbacks *calls, void *context)
+                       const struct http1_callbacks *callbacks, void *context)
 {
     memset(parser, 0, sizeof *parser);
     parser->settings = settings;
-    parser->callbacks = calls;
+    parser->callbacks = callbacks;
     parser->context = context;
-    llhttp_init(&parser->llhttp, HTTP_REQUEST, &callbacks);
+    llhttp_init(&parser->llhttp, HTTP_REQUEST, &llhttp_settings);
     parser->llhttp.data = parser;
 }
 
@@ -356,22 +361,41 @@ void http1_parser_deinit(struct http1_parser *parser)
 
 static void begin_message(struct http1_parser *parser)
 {
-    buffer_deinit(&parser->arena);
-    parser->field_count = 0;
-    parser->target_length = parser->method_length = parser->host_count = 0;
-    parser->header_bytes = 0;
+    parser->field = (struct field){ { 0, 0 }, { 0, 0 } };
+    parser->method_length = parser->target_length = 0;
+    parser->header_bytes = parser->header_count = 0;
     parser->body_bytes = 0;
-    parser->in_trailers = parser->begun = parser->complete = false;
-    parser->expect_continue = parser->upgrade_websocket = parser->length_seen = false;
+    parser->protocol_length = 0;
+    parser->begun = parser->head_done = parser->complete = parser->drop_field = false;
+    parser->host_seen = parser->encoding_seen = false;
+    parser->expect_continue = parser->upgrade_websocket = false;
     llhttp_reset(&parser->llhttp);
+}
+
+static uint16_t status_of(const struct http1_parser *parser, llhttp_errno_t error)
+{
+    if (parser->status != 0)
+        return parser->status;
+    if (error == HPE_PAUSED_H2_UPGRADE)
+        return 505;
+    /* The same number stands for a version that is none. */
+    if (error == HPE_INVALID_VERSION && strcmp(llhttp_get_error_reason(&parser->llhttp), "Invalid HTTP version") == 0)
+        return 505;
+    return 400;
 }
 
 enum http1_result http1_parser_feed(struct http1_parser *parser, const unsigned char *bytes, size_t length, size_t *consumed)
 {
+    const char *start = (const char *)bytes;
+    assert(parser->status == 0);
     *consumed = 0;
     if (parser->complete)
         begin_message(parser);
-    const char *start = (const char *)bytes;
+    if (!parser->head_done && parser->arena.bytes == NULL && length > 2 &&
+        buffer_reserve(&parser->arena, length < FIRST_ARENA ? length : FIRST_ARENA) == NULL) {
+        parser->status = 503;
+        return HTTP1_ERROR;
+    }
     llhttp_errno_t error = llhttp_execute(&parser->llhttp, start, length);
     if (error == HPE_OK) {
         *consumed = length;
@@ -381,7 +405,6 @@ enum http1_result http1_parser_feed(struct http1_parser *parser, const unsigned 
         *consumed = (size_t)(llhttp_get_error_pos(&parser->llhttp) - start);
         return HTTP1_COMPLETE;
     }
-    if (parser->status == 0)
-        parser->status = error == HPE_INVALID_VERSION ? 505 : 400;
+    parser->status = status_of(parser, error);
     return HTTP1_ERROR;
 }

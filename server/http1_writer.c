@@ -1,7 +1,5 @@
 #include "server/http1_writer.h"
 
-#include <assert.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -9,6 +7,9 @@ static const struct {
     uint16_t status;
     const char *reason;
 } reasons[] = {
+    { 100, "Continue" },
+    { 101, "Switching Protocols" },
+    { 103, "Early Hints" },
     { 200, "OK" },
     { 201, "Created" },
     { 202, "Accepted" },
@@ -17,11 +18,14 @@ static const struct {
     { 205, "Reset Content" },
     { 206, "Partial Content" },
     { 207, "Multi-Status" },
+    { 208, "Already Reported" },
+    { 226, "IM Used" },
     { 300, "Multiple Choices" },
     { 301, "Moved Permanently" },
     { 302, "Found" },
     { 303, "See Other" },
     { 304, "Not Modified" },
+    { 305, "Use Proxy" },
     { 307, "Temporary Redirect" },
     { 308, "Permanent Redirect" },
     { 400, "Bad Request" },
@@ -59,6 +63,7 @@ static const struct {
     { 503, "Service Unavailable" },
     { 504, "Gateway Timeout" },
     { 505, "HTTP Version Not Supported" },
+    { 506, "Variant Also Negotiates" },
     { 507, "Insufficient Storage" },
     { 508, "Loop Detected" },
     { 511, "Network Authentication Required" },
@@ -69,20 +74,30 @@ const char *http1_reason(uint16_t status)
     for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
         if (reasons[i].status == status)
             return reasons[i].reason;
-    return "Unknown";
+    return "";
 }
 
-static bool name_is(const char *name, size_t length, const char *expected)
-{
-    return strlen(expected) == length && strncasecmp(name, expected, length) == 0;
-}
+/* What the application's own fields say. */
+struct own {
+    bool date, server;
+};
 
 static bool value_has(const char *value, size_t length, const char *token)
 {
+    const char *end = value + length;
     size_t size = strlen(token);
-    for (size_t i = 0; i + size <= length; i++)
-        if (strncasecmp(value + i, token, size) == 0)
+    while (value < end) {
+        const char *comma = memchr(value, ',', (size_t)(end - value));
+        const char *stop = comma != NULL ? comma : end;
+        const char *next = comma != NULL ? comma + 1 : end;
+        while (value < stop && (*value == ' ' || *value == '\t'))
+            value++;
+        while (stop > value && (stop[-1] == ' ' || stop[-1] == '\t'))
+            stop--;
+        if ((size_t)(stop - value) == size && strncasecmp(value, token, size) == 0)
             return true;
+        value = next;
+    }
     return false;
 }
 
@@ -100,160 +115,222 @@ static bool parse_length(const char *value, size_t length, uint64_t *result)
     return true;
 }
 
-/* What the application's own fields say about the framing. */
-struct own {
-    bool date, server, connection;
-};
-
-static int write_field(struct buffer *out, const char *name, size_t name_length, const char *value, size_t value_length)
+/* 1xx and 204 must not have one; 205 has one of our own. */
+static bool note_length(struct http1_response *response, uint16_t status, const char *value, size_t length)
 {
-    size_t length = name_length + value_length + 4;
-    unsigned char *at = buffer_reserve(out, length);
-    if (at == NULL)
-        return -1;
-    memcpy(at, name, name_length);
-    memcpy(at + name_length, ": ", 2);
-    if (value_length > 0)
-        memcpy(at + name_length + 2, value, value_length);
-    memcpy(at + length - 2, "\r\n", 2);
-    out->end += length;
-    return 0;
+    if (status < 200 || status == 204 || status == 205 || response->has_length)
+        return false;
+    return response->has_length = parse_length(value, length, &response->expected);
 }
 
-/* Takes note of a field; false: it is not written as it is. */
+/* Takes note of a field; false: it is not written. */
 static bool note_field(struct http1_response *response, struct own *own, uint16_t status, const char *name,
                        size_t name_length, const char *value, size_t value_length)
 {
-    if (name_is(name, name_length, "content-length")) {
-        uint64_t length;
-        if (status == 204 || response->has_length || !parse_length(value, value_length, &length))
+    switch (name_length) {
+    case 4:
+        if (strncasecmp(name, "date", 4) == 0)
+            own->date = true;
+        return true;
+    case 6:
+        if (strncasecmp(name, "server", 6) == 0)
+            own->server = true;
+        return true;
+    case 10:
+        if (strncasecmp(name, "keep-alive", 10) == 0)
             return false;
-        response->has_length = true;
-        response->expected = length;
-    } else if (name_is(name, name_length, "transfer-encoding")) {
-        return false;
-    } else if (name_is(name, name_length, "connection")) {
-        own->connection = true;
+        if (strncasecmp(name, "connection", 10) != 0)
+            return true;
         if (value_has(value, value_length, "close"))
             response->keep_alive = false;
-    } else if (name_is(name, name_length, "date")) {
-        own->date = true;
-    } else if (name_is(name, name_length, "server")) {
-        own->server = true;
+        return false;
+    case 14:
+        return strncasecmp(name, "content-length", 14) != 0 || note_length(response, status, value, value_length);
+    case 17:
+        return strncasecmp(name, "transfer-encoding", 17) != 0;
+    default:
+        return true;
     }
-    return true;
 }
 
-static int write_fields(struct http1_response *response, struct buffer *out, const struct command *command, struct own *own)
+static char *put(char *at, const void *bytes, size_t length)
+{
+    if (length > 0)
+        memcpy(at, bytes, length);
+    return at + length;
+}
+
+static char *put_string(char *at, const char *string)
+{
+    return put(at, string, strlen(string));
+}
+
+static char *put_number(char *at, uint64_t number, unsigned base)
+{
+    char digits[20];
+    size_t i = sizeof digits;
+    do {
+        digits[--i] = "0123456789abcdef"[number % base];
+        number /= base;
+    } while (number > 0);
+    return put(at, digits + i, sizeof digits - i);
+}
+
+static char *put_status_line(char *at, uint16_t status)
+{
+    if (status == 200)
+        return put_string(at, "HTTP/1.1 200 OK\r\n");
+    at = put_string(at, "HTTP/1.1 ");
+    at = put_number(at, status, 10);
+    at = put_string(at, " ");
+    at = put_string(at, http1_reason(status));
+    return put_string(at, "\r\n");
+}
+
+static char *put_fields(char *at, struct http1_response *response, const struct command *command, struct own *own)
 {
     const struct command_field *fields = (const struct command_field *)(const void *)command->bytes;
-    const char *at = (const char *)(fields + command->response.field_count);
+    const char *name = (const char *)(fields + command->response.field_count);
     for (uint32_t i = 0; i < command->response.field_count; i++) {
-        const char *name = at;
-        const char *value = at + fields[i].name_length;
-        at = value + fields[i].value_length;
-        if (note_field(response, own, command->response.status, name, fields[i].name_length, value, fields[i].value_length) &&
-            write_field(out, name, fields[i].name_length, value, fields[i].value_length) != 0)
-            return -1;
+        size_t name_length = fields[i].name_length;
+        size_t value_length = fields[i].value_length;
+        const char *value = name + name_length;
+        if (note_field(response, own, command->response.status, name, name_length, value, value_length)) {
+            at = put(at, name, name_length);
+            at = put(at, ": ", 2);
+            at = put(at, value, value_length);
+            at = put(at, "\r\n", 2);
+        }
+        name = value + value_length;
     }
-    return 0;
+    return at;
 }
 
 /* Content-Length, chunked, or until the connection closes. */
-static int write_framing(struct http1_response *response, struct buffer *out, const struct command *command)
+static char *put_framing(char *at, struct http1_response *response, const struct command *command)
 {
-    char line[64];
+    uint16_t status = command->response.status;
     size_t body = command->length - command->response.head_length;
-    bool bodiless = command->response.status == 204 || command->response.status == 304;
-    if (response->has_length || bodiless)
-        return 0;
-    if (!command->response.more && !(response->head && body == 0)) {
+    if (status < 200)
+        response->keep_alive = false; /* no final response will follow */
+    if (status == 205)
+        return put_string(at, "content-length: 0\r\n");
+    if (response->has_length || status < 200 || status == 204 || status == 304)
+        return at;
+    if (!command->response.more) {
+        if (response->head && body == 0)
+            return at; /* the length that GET would have had is not known */
         response->has_length = true;
         response->expected = body;
-        snprintf(line, sizeof line, "content-length: %zu\r\n", body);
-        return buffer_append_string(out, line);
+        at = put_string(at, "content-length: ");
+        at = put_number(at, body, 10);
+        return put_string(at, "\r\n");
     }
-    if (response->head && !command->response.more)
-        return 0;
     if (response->minor >= 1) {
         response->chunked = true;
-        return buffer_append_string(out, "transfer-encoding: chunked\r\n");
+        return put_string(at, "transfer-encoding: chunked\r\n");
     }
-    response->keep_alive = false;
-    return 0;
+    if (!response->head)
+        response->keep_alive = false;
+    return at;
 }
 
 int http1_write_head(struct http1_response *response, struct buffer *out, const struct command *command,
                      const struct http1_identity *identity)
 {
+    enum { OWN_PARTS = 256 }; /* status line, Date, Connection, framing: all that is not the application's or the name */
     uint16_t status = command->response.status;
-    struct buffer before = *out;
-    struct own own = { false, false, false };
-    char line[96];
-    snprintf(line, sizeof line, "HTTP/1.1 %u %s\r\n", (unsigned)status, http1_reason(status));
-    response->without_body = response->head || status == 204 || status == 304;
-    if (buffer_append_string(out, line) != 0 || write_fields(response, out, command, &own) != 0 ||
-        write_framing(response, out, command) != 0)
-        goto fail;
-    if (!own.date && write_field(out, "date", 4, identity->date, strlen(identity->date)) != 0)
-        goto fail;
-    if (!own.server && identity->name != NULL &&
-        write_field(out, "server", 6, identity->name, strlen(identity->name)) != 0)
-        goto fail;
-    if (!own.connection && !response->keep_alive && buffer_append_string(out, "connection: close\r\n") != 0)
-        goto fail;
-    if (!own.connection && response->keep_alive && response->minor == 0 &&
-        buffer_append_string(out, "connection: keep-alive\r\n") != 0)
-        goto fail;
-    if (buffer_append_string(out, "\r\n") != 0)
-        goto fail;
+    size_t name_length = identity->name != NULL ? strlen(identity->name) : 0;
+    size_t room = OWN_PARTS + name_length + command->response.head_length + 4 * (size_t)command->response.field_count;
+    char *start = (char *)buffer_reserve(out, room);
+    if (start == NULL)
+        return -1;
+    struct own own = { false, false };
+    response->without_body = response->head || status < 200 || status == 204 || status == 205 || status == 304;
+    char *at = put_status_line(start, status);
+    at = put_fields(at, response, command, &own);
+    at = put_framing(at, response, command);
+    if (!own.date) {
+        at = put_string(at, "date: ");
+        at = put_string(at, identity->date);
+        at = put_string(at, "\r\n");
+    }
+    if (!own.server && identity->name != NULL) {
+        at = put_string(at, "server: ");
+        at = put(at, identity->name, name_length);
+        at = put_string(at, "\r\n");
+    }
+    if (!response->keep_alive)
+        at = put_string(at, "connection: close\r\n");
+    else if (response->minor == 0)
+        at = put_string(at, "connection: keep-alive\r\n");
+    at = put_string(at, "\r\n");
+    out->end += (size_t)(at - start);
     return 0;
-fail:
-    out->end = out->start + (before.end - before.start);
-    return -1;
 }
 
 enum http1_body http1_frame_body(struct http1_response *response, size_t length, bool more, struct http1_frame *frame)
 {
     enum http1_body result = HTTP1_BODY_OK;
     memset(frame, 0, sizeof *frame);
-    if (response->without_body) {
-        response->actual += length;
-        return result;
-    }
-    frame->length = length;
-    if (response->has_length && length > response->expected - response->actual) {
-        frame->length = (size_t)(response->expected - response->actual);
-        result = HTTP1_LONGER;
-    }
+    uint64_t before = response->actual;
     response->actual += length;
-    if (response->has_length && result == HTTP1_BODY_OK && !more && response->actual < response->expected)
-        result = HTTP1_SHORTER;
+    if (response->without_body)
+        return HTTP1_BODY_OK;
+    frame->length = length;
+    if (response->has_length) {
+        uint64_t left = before < response->expected ? response->expected - before : 0;
+        if (length > left) {
+            frame->length = (size_t)left;
+            result = HTTP1_LONGER;
+        } else if (!more && length < left) {
+            result = HTTP1_SHORTER;
+        }
+    }
     if (!response->chunked)
         return result;
     if (length > 0) {
-        frame->prefix_length = (size_t)snprintf(frame->prefix, sizeof frame->prefix, "%zx\r\n", length);
+        char *end = put_number(frame->prefix, length, 16);
+        end = put_string(end, "\r\n");
+        frame->prefix_length = (size_t)(end - frame->prefix);
         frame->suffix = more ? "\r\n" : "\r\n0\r\n\r\n";
-    } else if (!more) {
-        frame->suffix = "0\r\n\r\n";
+    } else {
+        frame->suffix = more ? "" : "0\r\n\r\n";
     }
-    frame->suffix_length = frame->suffix != NULL ? strlen(frame->suffix) : 0;
+    frame->suffix_length = strlen(frame->suffix);
     return result;
 }
 
 int http1_write_error(struct buffer *out, uint16_t status, bool head, const struct http1_identity *identity)
 {
     const char *reason = http1_reason(status);
-    char server[160] = "";
-    char text[768];
-    if (identity->name != NULL)
-        snprintf(server, sizeof server, "server: %s\r\n", identity->name);
-    int length = snprintf(text, sizeof text,
-                          "HTTP/1.1 %u %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %zu\r\n"
-                          "date: %s\r\n%s%sconnection: close\r\n\r\n%s%s",
-                          (unsigned)status, reason, strlen(reason) + 1, identity->date, server,
-                          status == 426 ? "upgrade: websocket\r\nsec-websocket-version: 13\r\n" : "", head ? "" : reason,
-                          head ? "" : "\n");
-    assert(length > 0 && (size_t)length < sizeof text);
-    return buffer_append(out, text, (size_t)length);
+    size_t name_length = identity->name != NULL ? strlen(identity->name) : 0;
+    char *start = (char *)buffer_reserve(out, 512 + name_length);
+    if (start == NULL)
+        return -1;
+    char *at = put_status_line(start, status);
+    at = put_string(at, "content-type: text/plain; charset=utf-8\r\ncontent-length: ");
+    at = put_number(at, strlen(reason) + 1, 10);
+    at = put_string(at, "\r\ndate: ");
+    at = put_string(at, identity->date);
+    if (identity->name != NULL) {
+        at = put_string(at, "\r\nserver: ");
+        at = put(at, identity->name, name_length);
+    }
+    if (status == 405)
+        at = put_string(at, "\r\nallow: GET");
+    if (status == 426)
+        at = put_string(at, "\r\nupgrade: websocket\r\nsec-websocket-version: 13");
+    at = put_string(at, "\r\nconnection: close\r\n\r\n");
+    if (!head) {
+        at = put_string(at, reason);
+        at = put_string(at, "\n");
+    }
+    out->end += (size_t)(at - start);
+    return 0;
+}
+
+int http1_write_continue(struct buffer *out)
+{
+    return buffer_append_string(out, "HTTP/1.1 100 Continue\r\n\r\n");
 }

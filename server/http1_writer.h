@@ -3,6 +3,8 @@
  * Owner:   the connection embeds a struct http1_response for the response under way.
  * Thread:  the I/O thread.
  * Limits:  it never lets out more body than the head has promised.
+ *
+ * A body's bytes are not copied here: http1_frame_body() says what to write around them.
  */
 #ifndef PENEUS_SERVER_HTTP1_WRITER_H
 #define PENEUS_SERVER_HTTP1_WRITER_H
@@ -24,8 +26,8 @@ struct http1_identity {
 struct http1_response {
     unsigned char minor;
     bool head;         /* to a HEAD request */
-    bool keep_alive;   /* after the head is written: whether the connection goes on */
-    bool without_body; /* HEAD, 1xx, 204, 304: the application's body is dropped */
+    bool keep_alive;   /* once the head is written: whether the connection goes on after the response */
+    bool without_body; /* HEAD, 1xx, 204, 205, 304: the application's body is dropped */
     bool chunked;
     bool has_length;
     uint64_t expected; /* has_length: bytes promised */
@@ -37,27 +39,33 @@ struct http1_frame {
     char prefix[24];
     size_t prefix_length;
     size_t length;
-    const char *suffix;
+    const char *suffix; /* static */
     size_t suffix_length;
 };
 
 enum http1_body {
     HTTP1_BODY_OK,
-    HTTP1_LONGER,  /* than Content-Length: the frame has what was promised; close */
-    HTTP1_SHORTER, /* the body has ended before Content-Length: close */
+    HTTP1_LONGER,  /* than Content-Length: the frame has what was promised and no more; close after it */
+    HTTP1_SHORTER, /* the body has ended before its Content-Length: close */
 };
 
-/* Appends the head of COMMAND_RESPOND and decides the framing; its body is for http1_frame_body. 0, or -1 when there is no memory. */
+/* Appends the head of COMMAND_RESPOND to out and decides the framing; the command's body is for http1_frame_body(). Of the
+ * application's fields Connection (whose "close" is honoured), Keep-Alive, Transfer-Encoding and a Content-Length that is no number, or is
+ * a second one, are left out. 0, or -1 when there is no memory: nothing was written. */
 int http1_write_head(struct http1_response *response, struct buffer *out, const struct command *command,
                      const struct http1_identity *identity);
 
-/* Frames length more bytes of the body; more: not the last. */
+/* Frames length more bytes of the body; more: not the last. Once for every RESPOND and BODY, whatever its length, until !more. */
 enum http1_body http1_frame_body(struct http1_response *response, size_t length, bool more, struct http1_frame *frame);
 
-/* Appends a whole response of the server's own, with Connection: close; head: without its body. 0, or -1 when there is no memory. */
+/* Appends a whole text/plain response of the server's own, with Connection: close; head: without its body. 405 and 426 get the fields
+ * that a refused WebSocket handshake needs. 0, or -1 when there is no memory: nothing was written. */
 int http1_write_error(struct buffer *out, uint16_t status, bool head, const struct http1_identity *identity);
 
-/* "OK" for 200. */
+/* Appends "100 Continue". 0, or -1 when there is no memory. */
+int http1_write_continue(struct buffer *out);
+
+/* "OK" for 200; "" for a status without a name. */
 const char *http1_reason(uint16_t status);
 
 #endif

@@ -3,9 +3,6 @@
 #include <assert.h>
 #include <string.h>
 
-/* A message buffer of more than this is given back when its message is complete. */
-enum { KEPT_BUFFER = 4096 };
-
 static ssize_t on_read(uint8_t *bytes, size_t length, int flags, void *context)
 {
     struct websocket *session = context;
@@ -17,6 +14,7 @@ static ssize_t on_read(uint8_t *bytes, size_t length, int flags, void *context)
     memcpy(bytes, session->input, length);
     session->input += length;
     session->input_length -= length;
+    session->unparsed += length;
     return (ssize_t)length;
 }
 
@@ -29,14 +27,21 @@ int websocket_init(struct websocket *session, const struct server_settings *sett
     session->settings = settings;
     session->callbacks = callbacks;
     session->context = context;
-    return wslay_frame_context_init(&session->frames, &frame_callbacks, session) == 0 ? 0 : -1;
+    return 0;
 }
 
-void websocket_deinit(struct websocket *session)
+/* Between frames wslay has no state: its context can go, with the bytes it has read ahead. */
+static void drop_frames(struct websocket *session)
 {
     if (session->frames != NULL)
         wslay_frame_context_free(session->frames);
     session->frames = NULL;
+    session->unparsed = 0;
+}
+
+void websocket_deinit(struct websocket *session)
+{
+    drop_frames(session);
     buffer_deinit(&session->message);
 }
 
@@ -51,12 +56,19 @@ static bool is_control(unsigned char opcode)
     return wslay_is_ctrl_frame(opcode);
 }
 
+/* Of a masked frame; wslay accepts no longer form than necessary. */
+static size_t header_length(uint64_t payload_length)
+{
+    return payload_length < 126 ? 6 : payload_length <= UINT16_MAX ? 8 : 14;
+}
+
 /* Judges the header of a frame: 0, or the code to fail with. */
 static uint16_t begin_frame(struct websocket *session, const struct wslay_frame_iocb *frame)
 {
     if (frame->rsv != 0 || !frame->mask)
         return 1002;
     session->in_frame = true;
+    session->unparsed -= header_length(frame->payload_length);
     session->frame_left = frame->payload_length;
     session->fin = frame->fin;
     session->opcode = frame->opcode;
@@ -90,10 +102,7 @@ static enum websocket_result deliver(struct websocket *session, const unsigned c
     if (session->text && !utf8_complete(&session->utf8))
         return fail(session, 1007);
     bool more = session->callbacks->on_message(session->context, session->text, bytes, length);
-    if (session->message.capacity > KEPT_BUFFER)
-        buffer_deinit(&session->message);
-    else
-        buffer_consume(&session->message, buffer_length(&session->message));
+    buffer_deinit(&session->message);
     return more ? WEBSOCKET_MORE : WEBSOCKET_PAUSED;
 }
 
@@ -142,34 +151,46 @@ static enum websocket_result on_control(struct websocket *session, const unsigne
     return WEBSOCKET_MORE;
 }
 
+/* Takes the next piece of a frame from wslay; *idle: there is none. */
+static enum websocket_result read_piece(struct websocket *session, bool *idle)
+{
+    struct wslay_frame_iocb frame = { 0 };
+    ssize_t got = wslay_frame_recv(session->frames, &frame);
+    *idle = got == WSLAY_ERR_WANT_READ;
+    if (*idle)
+        return WEBSOCKET_MORE;
+    if (got < 0)
+        return fail(session, 1002);
+    if (!session->in_frame) {
+        uint16_t code = begin_frame(session, &frame);
+        if (code != 0)
+            return fail(session, code);
+    }
+    session->frame_left -= (uint64_t)got;
+    session->unparsed -= (size_t)got;
+    if (session->frame_left == 0)
+        session->in_frame = false;
+    if (is_control(session->opcode))
+        return on_control(session, frame.data, (size_t)got);
+    return on_data(session, frame.data, (size_t)got);
+}
+
 enum websocket_result websocket_feed(struct websocket *session, const unsigned char *bytes, size_t length, size_t *consumed)
 {
     enum websocket_result result = WEBSOCKET_MORE;
+    bool idle = length == 0;
+    *consumed = 0;
+    if (session->frames == NULL && !idle && wslay_frame_context_init(&session->frames, &frame_callbacks, session) != 0)
+        return fail(session, 1011);
     session->input = bytes;
     session->input_length = length;
-    while (result == WEBSOCKET_MORE) {
-        struct wslay_frame_iocb frame = { 0 };
-        ssize_t got = wslay_frame_recv(session->frames, &frame);
-        if (got == WSLAY_ERR_WANT_READ)
-            break;
-        if (got < 0) {
-            result = fail(session, 1002);
-            break;
-        }
-        if (!session->in_frame) {
-            uint16_t code = begin_frame(session, &frame);
-            if (code != 0) {
-                result = fail(session, code);
-                break;
-            }
-        }
-        session->frame_left -= (uint64_t)got;
-        result = is_control(session->opcode) ? on_control(session, frame.data, (size_t)got)
-                                             : on_data(session, frame.data, (size_t)got);
-        if (session->frame_left == 0)
-            session->in_frame = false;
-    }
+    while (result == WEBSOCKET_MORE && !idle)
+        result = read_piece(session, &idle);
     *consumed = length - session->input_length;
+    if (result == WEBSOCKET_PAUSED)
+        *consumed -= session->unparsed; /* all of them from this input: what came earlier belonged to the frame that has ended */
+    if (result != WEBSOCKET_MORE || (!session->in_frame && session->unparsed == 0))
+        drop_frames(session);
     session->input = NULL;
     session->input_length = 0;
     return result;

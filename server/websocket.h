@@ -1,8 +1,12 @@
-/* websocket.h: frames in, messages out: wslay's frame parser, and RFC 6455's rules above it. Sans I/O.
+/* websocket.h: WebSocket frames in, messages out: wslay's frame parser, and the rules of RFC 6455 above it. Sans I/O.
  *
  * Owner:   the connection embeds it.
  * Thread:  the I/O thread.
- * Limits:  websocket_max_message_size and websocket_max_frame_size, checked when a frame's header has come.
+ * Limits:  websocket_max_message_size and websocket_max_frame_size, judged by a frame's header before its payload is kept.
+ *          wslay's context (4 KiB) lives only while a frame has come in part, the message buffer only while a message has.
+ *
+ * UTF-8 is checked as it comes: a text fails at its first wrong byte. The closing handshake is the caller's: after
+ * WEBSOCKET_CLOSED it answers with the same code, after WEBSOCKET_FAILED it closes with code.
  */
 #ifndef PENEUS_SERVER_WEBSOCKET_H
 #define PENEUS_SERVER_WEBSOCKET_H
@@ -24,55 +28,68 @@ enum websocket_opcode {
     WEBSOCKET_PONG = 10,
 };
 
-enum { WEBSOCKET_HEADER_SIZE = 10, WEBSOCKET_CONTROL_SIZE = 125 };
+enum {
+    WEBSOCKET_HEADER_SIZE = 10,   /* the most that the header of an unmasked frame takes */
+    WEBSOCKET_CONTROL_SIZE = 125, /* the most that the payload of a control frame takes */
+};
 
 enum websocket_result {
     WEBSOCKET_MORE,   /* all was consumed */
-    WEBSOCKET_PAUSED, /* on_message said false */
-    WEBSOCKET_CLOSED, /* the client's close frame: code, and websocket_reason() */
-    WEBSOCKET_FAILED, /* the client broke the protocol or a limit: code is what to close with */
+    WEBSOCKET_PAUSED, /* on_message said so; *consumed says where its frame ended */
+    WEBSOCKET_CLOSED, /* the client's close frame: code (1005: none), and websocket_reason() */
+    WEBSOCKET_FAILED, /* close with code: 1002, 1007, 1009, or 1011 (no memory) */
 };
 
+/* The callbacks must not call the session. The bytes are valid during the call. */
 struct websocket_callbacks {
-    bool (*on_message)(void *context, bool text, const unsigned char *bytes, size_t length); /* false: stop here */
-    void (*on_ping)(void *context, const unsigned char *bytes, size_t length);
+    bool (*on_message)(void *context, bool text, const unsigned char *bytes, size_t length); /* text: valid UTF-8; false: pause */
+    void (*on_ping)(void *context, const unsigned char *bytes, size_t length); /* to be answered with a pong of the same bytes */
 };
 
 struct websocket {
     const struct server_settings *settings;
     const struct websocket_callbacks *callbacks;
     void *context;
-    wslay_frame_context_ptr frames;
-    const unsigned char *input;
+    wslay_frame_context_ptr frames; /* NULL between frames */
+    const unsigned char *input;     /* of the feed under way: what wslay has not read yet */
     size_t input_length;
-    struct buffer message;
-    uint64_t message_length;
-    uint64_t frame_left;
+    size_t unparsed;                /* of the present frame and behind it: bytes that wslay has read and not yet given */
+    struct buffer message;          /* of the present message, what came before this piece */
+    uint64_t message_length;        /* as its frame headers so far announce */
+    uint64_t frame_left;            /* of the present frame's payload */
     struct utf8 utf8;
-    uint16_t code;
+    uint16_t code;                  /* of CLOSED and FAILED */
     bool in_message;
     bool in_frame;
     bool text;
     bool fin;
-    unsigned char opcode;
+    unsigned char opcode;           /* of the present frame */
     unsigned char control_length;
     unsigned char control[WEBSOCKET_CONTROL_SIZE];
 };
 
-/* 0, or -1 when there is no memory. */
+/* settings and callbacks stay the caller's, and outlive the session. Always 0. */
 int websocket_init(struct websocket *session, const struct server_settings *settings,
                    const struct websocket_callbacks *callbacks, void *context);
 void websocket_deinit(struct websocket *session);
 
-/* Reads length bytes; *consumed of them were used. */
+/* Reads length bytes; *consumed of them were used. Not to be called again after WEBSOCKET_CLOSED and WEBSOCKET_FAILED. */
 enum websocket_result websocket_feed(struct websocket *session, const unsigned char *bytes, size_t length, size_t *consumed);
 
-/* The reason of the client's close frame. */
+/* After WEBSOCKET_CLOSED: the reason, valid UTF-8. */
 const unsigned char *websocket_reason(const struct websocket *session, size_t *length);
 
+/* The header of an unfragmented frame that a server sends; returns its length. */
 size_t websocket_header(unsigned char header[WEBSOCKET_HEADER_SIZE], enum websocket_opcode opcode, size_t length);
+
+/* Appends a frame. 0, or -1 when there is no memory: nothing was written. */
 int websocket_write(struct buffer *out, enum websocket_opcode opcode, const unsigned char *bytes, size_t length);
+
+/* Appends a close frame; code 1005: without code and reason. A reason of more than 123 bytes is cut between characters. As
+ * websocket_write(). */
 int websocket_write_close(struct buffer *out, uint16_t code, const unsigned char *reason, size_t length);
+
+/* May code stand in a close frame (RFC 6455, section 7.4, and IANA's registry)? */
 bool websocket_valid_code(uint16_t code);
 
 #endif
