@@ -41,7 +41,8 @@ struct connection {
     struct server *server;
     uint64_t id;
     enum connection_state state;
-    bool in_input;              /* the protocol is taking input: rest is not to be touched */
+    bool upgraded;              /* websocket is the member of the union, until the end */
+    bool in_input;              /* the protocol is taking input: it is not offered any again */
     unsigned open_handles;
     struct transport transport;
     struct deadlines deadlines;
@@ -56,7 +57,7 @@ struct connection {
     };
 };
 
-/* Takes over an accepted, initialised handle's connection: connection->transport.handle. */
+/* A connection whose transport's handle is to be initialised and accepted, and endpoints filled in; then connection_begin(). */
 struct connection *connection_create(struct server *server);
 void connection_begin(struct connection *connection);
 

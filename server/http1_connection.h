@@ -32,6 +32,7 @@ enum http1_state {
 struct http1_connection {
     enum http1_state state;
     bool responded;        /* the head of the response is out */
+    bool has_body;         /* the request has: EVENT_BODY until its end */
     bool continue_pending; /* the client waits for 100 Continue */
     bool websocket;        /* the request is a WebSocket handshake */
     struct http1_parser parser;

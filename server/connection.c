@@ -1,0 +1,260 @@
+#include "server/connection.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "server/command.h"
+#include "server/server_state.h"
+
+/* What a lingering client may still send before it is cut off. */
+enum { LINGER_LIMIT = 1024 * 1024 };
+
+void connection_set_state(struct connection *connection, enum connection_state state)
+{
+    assert(state >= connection->state);
+    connection->state = state;
+}
+
+static void count_unwritten(struct connection *connection)
+{
+    size_t unwritten = connection->state == CONNECTION_CLOSED ? 0 : transport_unwritten(&connection->transport);
+    count(&connection->server->counters.bytes_unwritten, (uint64_t)unwritten - (uint64_t)connection->unwritten);
+    connection->unwritten = unwritten;
+}
+
+void connection_cork(struct connection *connection)
+{
+    if (list_empty(&connection->of_corked) && connection->state != CONNECTION_CLOSED)
+        list_append(&connection->server->corked, &connection->of_corked);
+}
+
+static void credit(struct connection *connection)
+{
+    if (connection->state == CONNECTION_CLOSED)
+        return;
+    count_unwritten(connection);
+    if (connection->exchange != NULL)
+        exchange_written(connection->exchange, transport_unwritten(&connection->transport));
+}
+
+void connection_flush(struct connection *connection)
+{
+    size_t before = transport_unwritten(&connection->transport);
+    transport_flush(&connection->transport);
+    if (connection->state != CONNECTION_CLOSED && transport_unwritten(&connection->transport) == before)
+        credit(connection); /* nothing was corked, or nothing went out: on_written was not called */
+}
+
+static void update_reading(struct connection *connection)
+{
+    bool full = connection->state != CONNECTION_LINGERING && buffer_length(&connection->rest) >= REST_LIMIT;
+    bool paused = connection->exchange != NULL && connection->exchange->paused;
+    transport_read(&connection->transport, !full && !paused);
+}
+
+static size_t give(struct connection *connection, const unsigned char *bytes, size_t length)
+{
+    switch (connection->state) {
+    case CONNECTION_HTTP1:
+        return http1_input(connection, bytes, length);
+    case CONNECTION_WEBSOCKET:
+        return websocket_input(connection, bytes, length);
+    case CONNECTION_LINGERING:
+    case CONNECTION_CLOSED:
+        break;
+    }
+    return length;
+}
+
+/* Gives rest to the protocol until it takes no more; an accept on the way changes which protocol that is. */
+static void give_rest(struct connection *connection)
+{
+    size_t taken;
+    do {
+        taken = give(connection, buffer_bytes(&connection->rest), buffer_length(&connection->rest));
+        buffer_consume(&connection->rest, taken);
+    } while (taken > 0 && buffer_length(&connection->rest) > 0);
+    if (buffer_length(&connection->rest) == 0)
+        buffer_deinit(&connection->rest);
+}
+
+void connection_resume(struct connection *connection)
+{
+    if (connection->in_input || connection->state == CONNECTION_CLOSED)
+        return;
+    connection->in_input = true;
+    give_rest(connection);
+    connection->in_input = false;
+    update_reading(connection);
+}
+
+static void on_read(void *context, const unsigned char *bytes, size_t length)
+{
+    struct connection *connection = context;
+    count(&connection->server->counters.bytes_in_total, length);
+    if (connection->state == CONNECTION_LINGERING) {
+        connection->lingered += length;
+        if (connection->lingered > LINGER_LIMIT)
+            connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT });
+        return;
+    }
+    if (connection->state == CONNECTION_WEBSOCKET)
+        connection->websocket.last_read = uv_now(&connection->server->loop);
+    bool waiting = buffer_length(&connection->rest) > 0;
+    connection->in_input = true;
+    size_t taken = waiting ? 0 : give(connection, bytes, length);
+    bool kept = buffer_append(&connection->rest, bytes + taken, length - taken) == 0;
+    if (kept && waiting)
+        give_rest(connection);
+    connection->in_input = false;
+    if (!kept)
+        connection_close(connection, &(struct ending){ .cause = DISCONNECT_TOO_LARGE, .code = 1009 });
+    else
+        update_reading(connection);
+}
+
+static void on_end(void *context, bool clean)
+{
+    struct connection *connection = context;
+    (void)clean;
+    connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+}
+
+static void on_written(void *context)
+{
+    credit(context);
+}
+
+static const struct transport_callbacks transport_callbacks = { on_read, on_end, on_written };
+
+static void on_deadline(void *context, enum deadline which)
+{
+    struct connection *connection = context;
+    switch (connection->state) {
+    case CONNECTION_HTTP1:
+        http1_deadline(connection, which);
+        break;
+    case CONNECTION_WEBSOCKET:
+        websocket_deadline(connection, which);
+        break;
+    case CONNECTION_LINGERING:
+        if (which == DEADLINE_LINGER)
+            connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT });
+        break;
+    case CONNECTION_CLOSED:
+        break;
+    }
+}
+
+struct connection *connection_create(struct server *server)
+{
+    struct connection *connection = mem_zalloc(sizeof *connection);
+    connection->server = server;
+    list_init(&connection->of_server);
+    list_init(&connection->of_corked);
+    buffer_init(&connection->rest);
+    return connection;
+}
+
+void connection_begin(struct connection *connection)
+{
+    struct server *server = connection->server;
+    connection->id = ++server->last_connection;
+    connection->open_handles = 2;
+    transport_init(&connection->transport, server->read_buffer, &transport_callbacks, connection);
+    deadlines_init(&connection->deadlines, &server->loop, on_deadline, connection);
+    list_append(&server->connections, &connection->of_server);
+    count(&server->counters.connections, 1);
+    count(&server->counters.connections_total, 1);
+    http1_connection_begin(connection);
+    transport_read(&connection->transport, true);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    /* Both handles' data lead here: the transport and the deadlines have the connection as their context. */
+    struct connection *connection = handle->type == UV_TIMER
+                                        ? ((struct deadlines *)handle->data)->context
+                                        : ((struct transport *)handle->data)->context;
+    if (--connection->open_handles > 0)
+        return;
+    struct server *server = connection->server;
+    if (connection->upgraded)
+        websocket_connection_deinit(connection);
+    else
+        http1_connection_deinit(connection);
+    transport_deinit(&connection->transport);
+    buffer_deinit(&connection->rest);
+    list_remove(&connection->of_server);
+    mem_free(connection);
+    count(&server->counters.connections, (uint64_t)-1);
+    server_connection_gone(server);
+}
+
+void connection_linger(struct connection *connection)
+{
+    if (connection->state >= CONNECTION_LINGERING)
+        return;
+    assert(connection->exchange == NULL);
+    memset(connection->deadlines.at, 0, sizeof connection->deadlines.at);
+    deadline_set(&connection->deadlines, DEADLINE_LINGER, connection->server->settings.close_timeout_ms);
+    connection_set_state(connection, CONNECTION_LINGERING);
+    update_reading(connection);
+    connection->transport.finishing = true;
+    connection_cork(connection);
+}
+
+void connection_end_exchange(struct connection *connection, const struct ending *ending)
+{
+    struct exchange *exchange = connection->exchange;
+    connection->exchange = NULL;
+    if (exchange != NULL)
+        exchange_end(exchange, ending);
+}
+
+void connection_close(struct connection *connection, const struct ending *ending)
+{
+    if (connection->state == CONNECTION_CLOSED)
+        return;
+    connection_end_exchange(connection, ending);
+    connection_set_state(connection, CONNECTION_CLOSED);
+    list_remove(&connection->of_corked);
+    count_unwritten(connection);
+    uv_close((uv_handle_t *)&connection->deadlines.timer, on_handle_closed);
+    uv_close(&connection->transport.handle, on_handle_closed);
+}
+
+void connection_command(struct connection *connection, struct command *command)
+{
+    switch (connection->state) {
+    case CONNECTION_HTTP1:
+        if (command->kind == COMMAND_ACCEPT)
+            websocket_accept(connection, command);
+        else
+            http1_command(connection, command);
+        break;
+    case CONNECTION_WEBSOCKET:
+        websocket_command(connection, command);
+        break;
+    case CONNECTION_LINGERING:
+    case CONNECTION_CLOSED:
+        break;
+    }
+}
+
+void connection_finished(struct connection *connection, bool failed)
+{
+    if (connection->state == CONNECTION_HTTP1)
+        http1_finished(connection);
+    else if (connection->state == CONNECTION_WEBSOCKET)
+        websocket_close(connection, failed ? 1011 : 1000, NULL, 0, DISCONNECT_APPLICATION);
+}
+
+void connection_drain(struct connection *connection, uint16_t code)
+{
+    if (connection->state == CONNECTION_HTTP1)
+        http1_drain(connection);
+    else if (connection->state == CONNECTION_WEBSOCKET)
+        websocket_close(connection, code, NULL, 0, DISCONNECT_SHUTDOWN);
+}

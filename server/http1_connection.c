@@ -1,0 +1,336 @@
+#include "server/http1_connection.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "server/command.h"
+#include "server/connection.h"
+#include "server/event_create.h"
+#include "server/server_state.h"
+
+static void set_state(struct http1_connection *http1, enum http1_state state)
+{
+    assert(state == http1->state + 1 || state == HTTP1_IDLE || (http1->state == HTTP1_HEAD && state == HTTP1_RESPONDING));
+    http1->state = state;
+}
+
+static bool draining(const struct connection *connection)
+{
+    return connection->server->phase >= SERVER_DRAINING;
+}
+
+/* Answers by itself and says goodbye; the exchange, if there is one, must have ended. */
+static void refuse(struct connection *connection, uint16_t status)
+{
+    struct http1_identity identity = server_identity(connection->server);
+    bool is_head = connection->http1.response.head;
+    if (status < 500)
+        count(&connection->server->counters.bad_requests_total, 1);
+    if (http1_write_error(transport_out(&connection->transport), status, is_head, &identity) == 0)
+        connection_linger(connection);
+    else
+        connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT });
+}
+
+/* Ends the exchange with an answer of our own, or by cutting the response off. */
+static void end_with(struct connection *connection, enum disconnect_cause cause, uint16_t status, uint16_t code)
+{
+    bool responded = connection->http1.responded;
+    connection_end_exchange(connection, &(struct ending){ .cause = cause, .status = responded ? 0 : status, .code = code });
+    if (!responded) {
+        refuse(connection, status);
+    } else {
+        transport_flush(&connection->transport);
+        connection_close(connection, NULL);
+    }
+}
+
+static void fill_in(struct connection *connection, struct request_event *request)
+{
+    request->connection = connection->id;
+    request->owner = connection->exchange->owner;
+    request->endpoints = connection->endpoints;
+    request->websocket = connection->http1.websocket;
+}
+
+static void on_head(void *context, const struct http1_head *head)
+{
+    struct connection *connection = context;
+    struct http1_connection *http1 = &connection->http1;
+    struct server *server = connection->server;
+    if (connection->state != CONNECTION_HTTP1)
+        return;
+    count(&server->counters.requests_total, 1);
+    deadline_clear(&connection->deadlines, DEADLINE_HEADER);
+    set_state(http1, HTTP1_BODY);
+    http1->response = (struct http1_response){
+        .head = head->method.length == 4 && memcmp(head->bytes + head->method.offset, "HEAD", 4) == 0,
+        .minor = head->minor,
+        .keep_alive = head->keep_alive,
+    };
+    http1->responded = false;
+    http1->continue_pending = head->expect_continue;
+    http1->websocket = head->upgrade_websocket;
+    http1->has_body = head->has_body;
+    uint16_t refused = http1->websocket ? handshake_check(head, http1->accept) : 0;
+    if (refused != 0) {
+        refuse(connection, refused);
+        return;
+    }
+    connection->exchange = exchange_begin(server, connection);
+    struct request_event *request =
+        connection->exchange != NULL ? request_event_create(connection->exchange->id, head) : NULL;
+    if (request == NULL) {
+        if (connection->exchange != NULL)
+            exchange_finish(connection->exchange); /* nobody was told of it */
+        end_with(connection, DISCONNECT_PROTOCOL_ERROR, 503, 0);
+        return;
+    }
+    fill_in(connection, request);
+    server_announce(server, &request->event);
+    if (http1->websocket)
+        deadline_set(&connection->deadlines, DEADLINE_CONNECT, server->settings.websocket_connect_timeout_ms);
+    else
+        deadline_set(&connection->deadlines, DEADLINE_HTTP, server->settings.http_timeout_ms);
+}
+
+static void announce_body(struct connection *connection, bool more)
+{
+    struct event *body = connection->http1.body;
+    connection->http1.body = NULL;
+    if (connection->exchange == NULL) {
+        if (body != NULL)
+            event_destroy(body);
+        return;
+    }
+    if (body == NULL)
+        body = event_create(EVENT_BODY, connection->exchange->id, NULL, 0);
+    if (body == NULL) {
+        end_with(connection, DISCONNECT_TOO_LARGE, 503, 0);
+        return;
+    }
+    body->more = more;
+    exchange_announce(connection->exchange, body);
+}
+
+/* Collects the pieces of one read into events of at most body_chunk bytes. */
+static void on_body(void *context, const unsigned char *bytes, size_t length)
+{
+    struct connection *connection = context;
+    struct http1_connection *http1 = &connection->http1;
+    size_t chunk = connection->server->settings.body_chunk;
+    http1->continue_pending = false;
+    while (length > 0 && connection->state == CONNECTION_HTTP1 && connection->exchange != NULL) {
+        if (http1->body == NULL) {
+            http1->body = event_create(EVENT_BODY, connection->exchange->id, NULL, chunk);
+            if (http1->body == NULL) {
+                end_with(connection, DISCONNECT_TOO_LARGE, 503, 0);
+                return;
+            }
+            http1->body->length = 0;
+        }
+        size_t part = chunk - http1->body->length < length ? chunk - http1->body->length : length;
+        memcpy(http1->body->bytes + http1->body->length, bytes, part);
+        http1->body->length += part;
+        bytes += part;
+        length -= part;
+        if (http1->body->length == chunk)
+            announce_body(connection, true);
+    }
+}
+
+static const struct http1_callbacks callbacks = { on_head, on_body };
+
+void http1_connection_begin(struct connection *connection)
+{
+    struct server *server = connection->server;
+    memset(&connection->http1, 0, sizeof connection->http1);
+    http1_parser_init(&connection->http1.parser, &server->settings, &callbacks, connection);
+    deadline_set(&connection->deadlines, DEADLINE_IDLE, server->settings.keep_alive_timeout_ms);
+}
+
+void http1_connection_deinit(struct connection *connection)
+{
+    if (connection->http1.body != NULL)
+        event_destroy(connection->http1.body);
+    connection->http1.body = NULL;
+    http1_parser_deinit(&connection->http1.parser);
+}
+
+static void on_request_complete(struct connection *connection)
+{
+    struct http1_connection *http1 = &connection->http1;
+    if (http1->has_body)
+        announce_body(connection, false);
+    if (connection->state == CONNECTION_HTTP1)
+        set_state(http1, HTTP1_RESPONDING);
+}
+
+static void on_parse_error(struct connection *connection)
+{
+    uint16_t status = connection->http1.parser.status;
+    enum disconnect_cause cause = status == 413 ? DISCONNECT_TOO_LARGE : DISCONNECT_PROTOCOL_ERROR;
+    if (connection->exchange != NULL)
+        end_with(connection, cause, status, 0);
+    else
+        refuse(connection, status);
+}
+
+size_t http1_input(struct connection *connection, const unsigned char *bytes, size_t length)
+{
+    struct http1_connection *http1 = &connection->http1;
+    size_t taken = 0;
+    while (taken < length && connection->state == CONNECTION_HTTP1 && http1->state != HTTP1_RESPONDING) {
+        size_t used;
+        if (http1->state == HTTP1_IDLE) {
+            deadline_clear(&connection->deadlines, DEADLINE_IDLE);
+            set_state(http1, HTTP1_HEAD);
+        }
+        enum http1_result result = http1_parser_feed(&http1->parser, bytes + taken, length - taken, &used);
+        taken += used;
+        if (connection->state != CONNECTION_HTTP1)
+            break;
+        if (result == HTTP1_ERROR) {
+            on_parse_error(connection);
+            break;
+        }
+        if (result == HTTP1_COMPLETE)
+            on_request_complete(connection);
+        else if (http1->body != NULL)
+            announce_body(connection, true);
+    }
+    if (connection->state != CONNECTION_HTTP1)
+        return length;
+    if (http1->state == HTTP1_HEAD && connection->deadlines.at[DEADLINE_HEADER] == 0)
+        deadline_set(&connection->deadlines, DEADLINE_HEADER, connection->server->settings.header_timeout_ms);
+    return taken;
+}
+
+/* The response is out: the next request, or goodbye. */
+static void on_response_complete(struct connection *connection)
+{
+    struct http1_connection *http1 = &connection->http1;
+    struct exchange *exchange = connection->exchange;
+    connection->exchange = NULL;
+    exchange_complete(exchange);
+    if (!http1->response.keep_alive || http1->state != HTTP1_RESPONDING || draining(connection)) {
+        connection_linger(connection);
+        return;
+    }
+    set_state(http1, HTTP1_IDLE);
+    deadline_clear(&connection->deadlines, DEADLINE_HTTP);
+    deadline_clear(&connection->deadlines, DEADLINE_CONNECT);
+    deadline_set(&connection->deadlines, DEADLINE_IDLE, connection->server->settings.keep_alive_timeout_ms);
+    connection_resume(connection);
+}
+
+static void write_body(struct connection *connection, const unsigned char *bytes, size_t length, bool more)
+{
+    struct http1_response *response = &connection->http1.response;
+    struct http1_frame frame;
+    enum http1_body result = http1_frame_body(response, length, more, &frame);
+    uv_buf_t pieces[3] = {
+        uv_buf_init(frame.prefix, (unsigned)frame.prefix_length),
+        { .base = (char *)bytes, .len = frame.length },
+        uv_buf_init((char *)frame.suffix, (unsigned)frame.suffix_length),
+    };
+    bool written = transport_write(&connection->transport, pieces, 3) == 0;
+    if (connection->state != CONNECTION_HTTP1)
+        return; /* the write failed, and on_end has closed it */
+    count(&connection->server->counters.bytes_out_total, frame.length);
+    connection_cork(connection);
+    if (!written) {
+        connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT });
+    } else if (result != HTTP1_BODY_OK) {
+        connection_end_exchange(connection, &(struct ending){ .cause = DISCONNECT_FRAMING,
+                                                              .expected = response->expected,
+                                                              .actual = response->actual });
+        connection_linger(connection);
+    } else if (!more) {
+        on_response_complete(connection);
+    }
+}
+
+static void respond(struct connection *connection, const struct command *command)
+{
+    struct http1_connection *http1 = &connection->http1;
+    struct http1_identity identity = server_identity(connection->server);
+    if (http1->websocket || draining(connection))
+        http1->response.keep_alive = false;
+    http1->responded = true;
+    http1->continue_pending = false;
+    if (http1_write_head(&http1->response, transport_out(&connection->transport), command, &identity) != 0) {
+        connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT });
+        return;
+    }
+    size_t head = command->response.head_length;
+    write_body(connection, command->bytes + head, command->length - head, command->response.more);
+}
+
+static void send_continue(struct connection *connection)
+{
+    if (!connection->http1.continue_pending)
+        return;
+    connection->http1.continue_pending = false;
+    if (buffer_append_string(transport_out(&connection->transport), "HTTP/1.1 100 Continue\r\n\r\n") == 0)
+        connection_cork(connection);
+}
+
+void http1_command(struct connection *connection, struct command *command)
+{
+    struct http1_connection *http1 = &connection->http1;
+    switch (command->kind) {
+    case COMMAND_RESPOND:
+        connection->exchange->unacknowledged += command_cost(command->length);
+        if (!http1->responded)
+            respond(connection, command);
+        break;
+    case COMMAND_BODY:
+        connection->exchange->unacknowledged += command_cost(command->length);
+        if (http1->responded)
+            write_body(connection, command->bytes, command->length, command->response.more);
+        break;
+    case COMMAND_CLOSE:
+        if (http1->websocket && !http1->responded)
+            end_with(connection, DISCONNECT_APPLICATION, 403, 1006);
+        break;
+    case COMMAND_KICK:
+        end_with(connection, DISCONNECT_OVERFLOW, 503, command->code);
+        break;
+    case COMMAND_CONSUMED:
+        send_continue(connection);
+        if (exchange_consumed(connection->exchange, command->amount))
+            connection_resume(connection);
+        break;
+    default:
+        break;
+    }
+}
+
+void http1_deadline(struct connection *connection, int which)
+{
+    if (which == DEADLINE_IDLE) {
+        count(&connection->server->counters.timeouts_total, 1);
+        connection_close(connection, NULL);
+    } else if (which == DEADLINE_HEADER) {
+        count(&connection->server->counters.timeouts_total, 1);
+        refuse(connection, 408);
+    } else if (which == DEADLINE_HTTP && connection->exchange != NULL) {
+        count(&connection->server->counters.timeouts_total, 1);
+        end_with(connection, DISCONNECT_HTTP_TIMEOUT, 503, 0);
+    } else if (which == DEADLINE_CONNECT && connection->exchange != NULL && !connection->http1.responded) {
+        count(&connection->server->counters.timeouts_total, 1);
+        end_with(connection, DISCONNECT_CONNECT_TIMEOUT, 503, 1006);
+    }
+}
+
+void http1_finished(struct connection *connection)
+{
+    end_with(connection, DISCONNECT_APPLICATION, 500, 1006);
+}
+
+void http1_drain(struct connection *connection)
+{
+    if (connection->http1.state == HTTP1_IDLE)
+        connection_close(connection, NULL);
+}

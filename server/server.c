@@ -1,0 +1,293 @@
+#include "server/server.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "server/command.h"
+#include "server/connection.h"
+#include "server/event_create.h"
+#include "server/listener.h"
+#include "server/server_state.h"
+
+static void set_phase(struct server *server, enum server_phase phase)
+{
+    assert(phase > server->phase);
+    server->phase = phase;
+}
+
+void server_announce(struct server *server, struct event *event)
+{
+    queue_chain_add(&server->announced, &event->item);
+}
+
+static void announce_server_wide(struct server *server, enum event_kind kind)
+{
+    struct event *event = mem_zalloc(sizeof *event);
+    event->kind = kind;
+    server_announce(server, event);
+}
+
+void server_flush(struct server *server)
+{
+    while (!list_empty(&server->corked)) {
+        struct connection *connection = list_entry(server->corked.next, struct connection, of_corked);
+        list_remove(&connection->of_corked);
+        connection_flush(connection);
+    }
+    queue_push(server->events, &server->announced);
+}
+
+static void tell_drained(struct server *server)
+{
+    if (server->phase != SERVER_DRAINING || server->drained_told || !list_empty(&server->connections))
+        return;
+    server->drained_told = true;
+    announce_server_wide(server, EVENT_DRAINED);
+}
+
+void server_connection_gone(struct server *server)
+{
+    for (struct list_node *node = server->listeners.next; node != &server->listeners; node = node->next)
+        listener_accept(list_entry(node, struct listener, of_server));
+    tell_drained(server);
+}
+
+static void close_listeners(struct server *server)
+{
+    for (struct list_node *node = server->listeners.next; node != &server->listeners; node = node->next)
+        listener_close(list_entry(node, struct listener, of_server));
+}
+
+static void shut_down(struct server *server, uint16_t code)
+{
+    if (server->phase != SERVER_RUNNING)
+        return;
+    set_phase(server, SERVER_DRAINING);
+    close_listeners(server);
+    for (struct list_node *node = server->connections.next, *next; node != &server->connections; node = next) {
+        next = node->next;
+        connection_drain(list_entry(node, struct connection, of_server), code);
+    }
+    tell_drained(server);
+}
+
+static void stop(struct server *server)
+{
+    if (server->phase >= SERVER_STOPPING)
+        return;
+    set_phase(server, SERVER_STOPPING);
+    close_listeners(server);
+    for (struct list_node *node = server->connections.next; node != &server->connections; node = node->next) {
+        struct connection *connection = list_entry(node, struct connection, of_server);
+        transport_flush(&connection->transport);
+        connection_close(connection, &(struct ending){ .cause = DISCONNECT_SHUTDOWN, .code = 1001 });
+    }
+    exchanges_stop(server);
+    uv_close((uv_handle_t *)&server->wake, NULL);
+    uv_close((uv_handle_t *)&server->before_wait, NULL);
+    uv_close((uv_handle_t *)&server->after_wait, NULL);
+}
+
+static void obey(struct server *server, struct command *command)
+{
+    if (command->kind == COMMAND_SHUTDOWN) {
+        shut_down(server, command->code);
+        return;
+    }
+    if (command->kind == COMMAND_STOP) {
+        stop(server);
+        return;
+    }
+    struct exchange *exchange = exchange_find(server, command->exchange);
+    if (exchange == NULL)
+        return;
+    struct connection *connection = exchange->connection;
+    if (command->kind == COMMAND_FINISHED) {
+        exchange_finish(exchange);
+        if (connection != NULL)
+            connection_finished(connection, command->failed);
+        return;
+    }
+    if (connection == NULL)
+        return;
+    if (command->kind == COMMAND_KICK)
+        count(&server->counters.kicks_total, 1);
+    connection_command(connection, command);
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    struct server *server = wake->data;
+    struct queue_item *item;
+    while ((item = queue_take(&server->commands)) != NULL) {
+        while (item != NULL) {
+            struct command *command = list_entry(item, struct command, item);
+            item = item->next;
+            obey(server, command);
+            command_destroy(command);
+        }
+        server_flush(server);
+    }
+}
+
+static void on_before_wait(uv_prepare_t *handle)
+{
+    server_flush(handle->data);
+}
+
+static void on_after_wait(uv_check_t *handle)
+{
+    server_flush(handle->data);
+}
+
+static void wake_up(void *argument)
+{
+    struct server *server = argument;
+    uv_async_send(&server->wake);
+}
+
+static char *copy_string(const char *string)
+{
+    if (string == NULL)
+        return NULL;
+    char *copy = mem_alloc(strlen(string) + 1);
+    memcpy(copy, string, strlen(string) + 1);
+    return copy;
+}
+
+int server_create(struct server **result, const struct server_settings *settings, const struct server_hooks *hooks,
+                  struct queue *events)
+{
+    struct server *server = mem_zalloc(sizeof *server);
+    server->settings = *settings;
+    server->settings.server_name = copy_string(settings->server_name);
+    server->hooks = *hooks;
+    server->events = events;
+    list_init(&server->connections);
+    list_init(&server->corked);
+    list_init(&server->listeners);
+    slots_init(&server->exchanges);
+    if (uv_loop_init(&server->loop) != 0)
+        goto fail;
+    if (uv_async_init(&server->loop, &server->wake, on_wake) != 0)
+        goto fail_loop;
+    uv_prepare_init(&server->loop, &server->before_wait);
+    uv_check_init(&server->loop, &server->after_wait);
+    server->wake.data = server->before_wait.data = server->after_wait.data = server;
+    uv_prepare_start(&server->before_wait, on_before_wait);
+    uv_check_start(&server->after_wait, on_after_wait);
+    queue_init(&server->commands, wake_up, server);
+    *result = server;
+    return SERVER_OK;
+fail_loop:
+    uv_loop_close(&server->loop);
+fail:
+    slots_deinit(&server->exchanges);
+    mem_free((char *)server->settings.server_name);
+    mem_free(server);
+    return SERVER_NO_MEMORY;
+}
+
+int server_listen(struct server *server, const struct listen_spec *spec, char *error, size_t size)
+{
+    return listener_open(server, spec, error, size);
+}
+
+int server_address(const struct server *server, size_t i, struct listen_address *address)
+{
+    for (struct list_node *node = server->listeners.next; node != &server->listeners; node = node->next) {
+        const struct listener *listener = list_entry(node, struct listener, of_server);
+        if (listener->address.family != AF_UNSPEC && i-- == 0) {
+            *address = listener->address;
+            return 0;
+        }
+    }
+    return -1;
+}
+
+static void run(void *argument)
+{
+    struct server *server = argument;
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    assert(server->phase == SERVER_STOPPING);
+    set_phase(server, SERVER_STOPPED);
+    announce_server_wide(server, EVENT_STOPPED);
+    queue_push(server->events, &server->announced);
+}
+
+int server_start(struct server *server)
+{
+    sigset_t all, before;
+    set_phase(server, SERVER_RUNNING);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = uv_thread_create(&server->thread, run, server);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    server->thread_started = error == 0;
+    return error == 0 ? SERVER_OK : SERVER_THREAD;
+}
+
+void server_send(struct server *server, struct queue_chain *commands)
+{
+    queue_push(&server->commands, commands);
+}
+
+void server_stats(const struct server *server, struct server_stats *stats)
+{
+    const struct server_counters *counters = &server->counters;
+#define READ(field) stats->field = atomic_load_explicit(&counters->field, memory_order_relaxed)
+    READ(connections);
+    READ(exchanges);
+    READ(websockets);
+    READ(read_paused);
+    READ(bytes_unwritten);
+    READ(connections_total);
+    READ(requests_total);
+    READ(websockets_total);
+    READ(messages_in_total);
+    READ(messages_out_total);
+    READ(bytes_in_total);
+    READ(bytes_out_total);
+    READ(bad_requests_total);
+    READ(timeouts_total);
+    READ(kills_total);
+    READ(kicks_total);
+    READ(accept_errors_total);
+#undef READ
+}
+
+static void drop_commands(struct server *server)
+{
+    struct queue_item *item;
+    while ((item = queue_take(&server->commands)) != NULL) {
+        while (item != NULL) {
+            struct command *command = list_entry(item, struct command, item);
+            item = item->next;
+            command_destroy(command);
+        }
+    }
+}
+
+void server_destroy(struct server *server)
+{
+    if (server->thread_started) {
+        uv_thread_join(&server->thread);
+    } else {
+        /* The loop has never run: its handles are closed here. */
+        server->phase = SERVER_RUNNING;
+        stop(server);
+        uv_run(&server->loop, UV_RUN_DEFAULT);
+    }
+    drop_commands(server);
+    exchanges_destroy(server);
+    slots_deinit(&server->exchanges);
+    listeners_destroy(server);
+    int error = uv_loop_close(&server->loop);
+    assert(error == 0);
+    (void)error;
+    queue_deinit(&server->commands);
+    mem_free((char *)server->settings.server_name);
+    mem_free(server);
+}

@@ -1,0 +1,201 @@
+#include "server/websocket_connection.h"
+
+#include <string.h>
+
+#include "server/command.h"
+#include "server/connection.h"
+#include "server/event_create.h"
+#include "server/server_state.h"
+
+static bool on_message(void *context, bool text, const unsigned char *bytes, size_t length)
+{
+    struct connection *connection = context;
+    if (connection->exchange == NULL)
+        return true; /* we are closing: nobody listens */
+    count(&connection->server->counters.messages_in_total, 1);
+    struct event *event = event_create(EVENT_MESSAGE, connection->exchange->id, bytes, length);
+    if (event == NULL) {
+        websocket_close(connection, 1011, NULL, 0, DISCONNECT_TOO_LARGE);
+        return true;
+    }
+    event->text = text;
+    exchange_announce(connection->exchange, event);
+    return !connection->exchange->paused;
+}
+
+static void on_ping(void *context, const unsigned char *bytes, size_t length)
+{
+    struct connection *connection = context;
+    /* A peer that pings and does not read gets no answer: RFC 6455, 5.5.3 lets later pings stand for earlier ones. */
+    if (connection->websocket.closing || transport_unwritten(&connection->transport) > PONG_LIMIT)
+        return;
+    if (websocket_write(transport_out(&connection->transport), WEBSOCKET_PONG, bytes, length) == 0)
+        connection_cork(connection);
+}
+
+static const struct websocket_callbacks callbacks = { on_message, on_ping };
+
+void websocket_accept(struct connection *connection, const struct command *command)
+{
+    struct server *server = connection->server;
+    struct http1_identity identity = server_identity(server);
+    if (!connection->http1.websocket || connection->http1.responded)
+        return;
+    if (handshake_write(transport_out(&connection->transport), command, connection->http1.accept, &identity) != 0) {
+        connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+        return;
+    }
+    http1_connection_deinit(connection);
+    connection->upgraded = true;
+    connection_set_state(connection, CONNECTION_WEBSOCKET);
+    connection->websocket = (struct websocket_connection){ .last_read = uv_now(&server->loop) };
+    count(&server->counters.websockets, 1);
+    if (websocket_init(&connection->websocket.session, &server->settings, &callbacks, connection) != 0) {
+        connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+        return;
+    }
+    count(&server->counters.websockets_total, 1);
+    memset(connection->deadlines.at, 0, sizeof connection->deadlines.at);
+    deadline_set(&connection->deadlines, DEADLINE_LIFETIME, server->settings.websocket_timeout_ms);
+    deadline_set(&connection->deadlines, DEADLINE_PING, server->settings.ping_interval_ms);
+    connection_cork(connection);
+    connection_resume(connection);
+}
+
+void websocket_connection_deinit(struct connection *connection)
+{
+    websocket_deinit(&connection->websocket.session);
+    count(&connection->server->counters.websockets, (uint64_t)-1);
+}
+
+/* Writes a close frame, unless one is out; the exchange ends. */
+static void say_goodbye(struct connection *connection, uint16_t code, const unsigned char *reason, size_t length,
+                        enum disconnect_cause cause)
+{
+    if (!connection->websocket.closing) {
+        websocket_write_close(transport_out(&connection->transport), code, reason, length);
+        connection->websocket.closing = true;
+        connection_cork(connection);
+    }
+    connection_end_exchange(connection, &(struct ending){ .cause = cause, .code = code, .reason = reason, .reason_length = length });
+}
+
+void websocket_close(struct connection *connection, uint16_t code, const unsigned char *reason, size_t length,
+                     enum disconnect_cause cause)
+{
+    say_goodbye(connection, code, reason, length, cause);
+    memset(connection->deadlines.at, 0, sizeof connection->deadlines.at);
+    deadline_set(&connection->deadlines, DEADLINE_LINGER, connection->server->settings.close_timeout_ms);
+    connection_resume(connection); /* what was paused is read on, to find the peer's close frame */
+}
+
+size_t websocket_input(struct connection *connection, const unsigned char *bytes, size_t length)
+{
+    struct websocket *session = &connection->websocket.session;
+    size_t taken;
+    size_t reason_length;
+    if (connection->exchange != NULL && connection->exchange->paused)
+        return 0;
+    switch (websocket_feed(session, bytes, length, &taken)) {
+    case WEBSOCKET_MORE:
+    case WEBSOCKET_PAUSED:
+        return connection->state == CONNECTION_WEBSOCKET ? taken : length;
+    case WEBSOCKET_CLOSED: {
+        const unsigned char *reason = websocket_reason(session, &reason_length);
+        /* RFC 6455, 5.5.1: the answer echoes the code. */
+        say_goodbye(connection, session->code, reason, reason_length, DISCONNECT_CLIENT);
+        break;
+    }
+    case WEBSOCKET_FAILED:
+        say_goodbye(connection, session->code, NULL, 0,
+                    session->code == 1009 ? DISCONNECT_TOO_LARGE : DISCONNECT_PROTOCOL_ERROR);
+        break;
+    }
+    connection_linger(connection);
+    return length;
+}
+
+static void send_message(struct connection *connection, const struct command *command)
+{
+    unsigned char header[WEBSOCKET_HEADER_SIZE];
+    size_t header_length = websocket_header(header, command->text ? WEBSOCKET_TEXT : WEBSOCKET_BINARY, command->length);
+    uv_buf_t pieces[2] = {
+        uv_buf_init((char *)header, (unsigned)header_length),
+        { .base = (char *)command->bytes, .len = command->length },
+    };
+    connection->exchange->unacknowledged += command_cost(command->length);
+    if (transport_write(&connection->transport, pieces, 2) != 0) {
+        connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+        return;
+    }
+    count(&connection->server->counters.messages_out_total, 1);
+    count(&connection->server->counters.bytes_out_total, command->length);
+    connection_cork(connection);
+}
+
+void websocket_command(struct connection *connection, struct command *command)
+{
+    switch (command->kind) {
+    case COMMAND_MESSAGE:
+        send_message(connection, command);
+        break;
+    case COMMAND_CLOSE:
+        websocket_close(connection, command->code, command->bytes, command->length, DISCONNECT_APPLICATION);
+        break;
+    case COMMAND_KICK:
+        websocket_close(connection, command->code, NULL, 0, DISCONNECT_OVERFLOW);
+        break;
+    case COMMAND_CONSUMED:
+        if (exchange_consumed(connection->exchange, command->amount))
+            connection_resume(connection);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Silence: ping; or, if there was none, look again when it would be long enough. */
+static void on_silence(struct connection *connection)
+{
+    struct websocket_connection *websocket = &connection->websocket;
+    uint64_t interval = connection->server->settings.ping_interval_ms;
+    uint64_t now = uv_now(&connection->server->loop);
+    bool unread = connection->exchange != NULL && connection->exchange->paused;
+    if (unread || now - websocket->last_read < interval) {
+        deadline_set(&connection->deadlines, DEADLINE_PING, unread ? interval : websocket->last_read + interval - now);
+        return;
+    }
+    if (websocket_write(transport_out(&connection->transport), WEBSOCKET_PING, NULL, 0) == 0)
+        connection_cork(connection);
+    websocket->pinged = now;
+    if (connection->server->settings.ping_timeout_ms != 0)
+        deadline_set(&connection->deadlines, DEADLINE_PONG, connection->server->settings.ping_timeout_ms);
+    else
+        deadline_set(&connection->deadlines, DEADLINE_PING, interval);
+}
+
+static void on_no_pong(struct connection *connection)
+{
+    struct websocket_connection *websocket = &connection->websocket;
+    bool unread = connection->exchange != NULL && connection->exchange->paused;
+    if (unread || websocket->last_read > websocket->pinged) {
+        deadline_set(&connection->deadlines, DEADLINE_PING, connection->server->settings.ping_interval_ms);
+        return;
+    }
+    count(&connection->server->counters.timeouts_total, 1);
+    connection_close(connection, &(struct ending){ .cause = DISCONNECT_PING_TIMEOUT, .code = 1006 });
+}
+
+void websocket_deadline(struct connection *connection, int which)
+{
+    if (which == DEADLINE_PING) {
+        on_silence(connection);
+    } else if (which == DEADLINE_PONG) {
+        on_no_pong(connection);
+    } else if (which == DEADLINE_LIFETIME) {
+        count(&connection->server->counters.timeouts_total, 1);
+        websocket_close(connection, 1000, NULL, 0, DISCONNECT_LIFETIME);
+    } else if (which == DEADLINE_LINGER) {
+        connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+    }
+}
