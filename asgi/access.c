@@ -1,0 +1,114 @@
+#include "asgi/access.h"
+
+#include <time.h>
+
+#include "asgi/errors.h"
+
+static int report(struct connection *connection, const char *what)
+{
+    return error_report(connection->server->state, connection->server->loop, what);
+}
+
+int callback_call(struct connection *connection, PyObject *callback, PyObject *argument, const char *what)
+{
+    if (callback == NULL)
+        return 0;
+    if (PyErr_Occurred())
+        return -1; /* an earlier callback's KeyboardInterrupt is on its way out */
+    PyObject *done = PyObject_CallFunctionObjArgs(callback, (PyObject *)connection, argument, NULL);
+    Py_XDECREF(done);
+    return done == NULL ? report(connection, what) : 0;
+}
+
+int callback_fault(struct connection *connection, PyObject *sentence)
+{
+    int result = sentence == NULL ? report(connection, "Peneus could not say what is wrong with an exchange")
+                                  : callback_call(connection, connection->server->on_fault, sentence,
+                                                  "Exception in Peneus's on_fault callback");
+    Py_XDECREF(sentence);
+    return result;
+}
+
+static int set_steal(PyObject *dict, PyObject *key, PyObject *value)
+{
+    if (value == NULL)
+        return -1;
+    int result = PyDict_SetItem(dict, key, value);
+    Py_DECREF(value);
+    return result;
+}
+
+/* "host:port" of the scope's client, so that what proxy headers said is what is logged. */
+static PyObject *client_text(struct connection *connection)
+{
+    PyObject *client = PyDict_GetItemWithError(connection->scope, connection->server->state->strings.client);
+    if (client == NULL || client == Py_None)
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    PyObject *host = PySequence_GetItem(client, 0);
+    PyObject *port = host == NULL ? NULL : PySequence_GetItem(client, 1);
+    PyObject *text = port == NULL ? NULL : PyUnicode_FromFormat("%S:%S", host, port);
+    Py_XDECREF(host);
+    Py_XDECREF(port);
+    return text;
+}
+
+static int add_response(struct connection *connection, PyObject *details)
+{
+    const struct strings *s = &connection->server->state->strings;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    double taken = (double)now.tv_sec + (double)now.tv_nsec * 1e-9 - connection->started;
+    PyObject *method = PyDict_GetItemWithError(connection->scope, s->method);
+    if (method == NULL && PyErr_Occurred())
+        return -1;
+    return PyDict_SetItem(details, s->method, method == NULL ? s->empty : method) < 0 ||
+                   set_steal(details, s->status, PyLong_FromLong(connection->status)) < 0 ||
+                   set_steal(details, s->time_taken, PyFloat_FromDouble(taken)) < 0 ||
+                   set_steal(details, s->size, PyLong_FromUnsignedLongLong(connection->sent)) < 0
+               ? -1
+               : 0;
+}
+
+static int call(struct connection *connection, PyObject *action)
+{
+    struct server_object *server = connection->server;
+    const struct strings *s = &server->state->strings;
+    if (server->on_access == NULL || connection->target == NULL)
+        return 0;
+    if (PyErr_Occurred())
+        return -1;
+    PyObject *details = PyDict_New();
+    PyObject *done = NULL;
+    if (details != NULL && PyDict_SetItem(details, s->path, connection->target) == 0 &&
+        set_steal(details, s->client, client_text(connection)) == 0 &&
+        (action != s->complete || add_response(connection, details) == 0))
+        done = PyObject_CallFunctionObjArgs(server->on_access, (PyObject *)connection, action, details, NULL);
+    Py_XDECREF(details);
+    Py_XDECREF(done);
+    return done == NULL ? report(connection, "Exception in Peneus's on_access callback") : 0;
+}
+
+int access_complete(struct connection *connection)
+{
+    return call(connection, connection->server->state->strings.complete);
+}
+
+int access_connecting(struct connection *connection)
+{
+    return call(connection, connection->server->state->strings.connecting);
+}
+
+int access_connected(struct connection *connection)
+{
+    return call(connection, connection->server->state->strings.connected);
+}
+
+int access_rejected(struct connection *connection)
+{
+    return call(connection, connection->server->state->strings.rejected);
+}
+
+int access_disconnected(struct connection *connection)
+{
+    return call(connection, connection->server->state->strings.disconnected);
+}

@@ -1,0 +1,26 @@
+/* access.h: the lines of the access log, as calls of on_access.
+ *
+ * Owner:   nobody.
+ * Thread:  the loop's, with the GIL.
+ * Limits:  one "complete" for each request that was answered; for a WebSocket "connecting", then "connected" or "rejected",
+ *          then, unless it was rejected, "disconnected". Nothing is computed where on_access is None.
+ */
+#ifndef PENEUS_ASGI_ACCESS_H
+#define PENEUS_ASGI_ACCESS_H
+
+#include "asgi/connection.h"
+
+/* Each: 0, or -1 with a KeyboardInterrupt or SystemExit out of the callback; any other exception goes to the loop's handler. */
+int access_complete(struct connection *connection);
+int access_connecting(struct connection *connection);
+int access_connected(struct connection *connection);
+int access_rejected(struct connection *connection);
+int access_disconnected(struct connection *connection);
+
+/* Calls callback (NULL: nothing happens) with the connection and argument (NULL: none) as access_ functions do. what names it. */
+int callback_call(struct connection *connection, PyObject *callback, PyObject *argument, const char *what);
+
+/* on_fault with a sentence. */
+int callback_fault(struct connection *connection, PyObject *sentence);
+
+#endif

@@ -1,0 +1,78 @@
+/* awaitable.h: what receive() and send() return: an object like a coroutine, that asks its source for a result and, while
+ * there is none, waits on a future of the loop.
+ *
+ * Owner:   Python; its source keeps it in a list while it waits, without a reference.
+ * Thread:  its loop's, with the GIL.
+ * Limits:  none: an awaitable holds no result, so one that is cancelled loses nothing.
+ *
+ *     FRESH ──send──▶ WAITING ──send, and the source has the result──▶ DONE
+ *       └── the source has the result, throw, close ──────────────────────┘
+ */
+#ifndef PENEUS_ASGI_AWAITABLE_H
+#define PENEUS_ASGI_AWAITABLE_H
+
+#include <Python.h>
+
+#include "asgi/state.h"
+#include "base/list.h"
+
+struct awaitable;
+
+struct awaitable_operations {
+    /* 1: *result is a new reference; -1: an exception is set; 0: not yet, and the awaitable stands where awaitable_wake()
+     * will be called for it. */
+    int (*attempt)(struct awaitable *awaitable, PyObject **result);
+    /* A new future of the loop to wait on. */
+    PyObject *(*future)(struct awaitable *awaitable);
+    /* It no longer waits: attempt() returned 0 before, and will be called again or never. woken: awaitable_wake() was
+     * called since. again: attempt() follows. */
+    void (*left)(struct awaitable *awaitable, int woken, int again);
+};
+
+enum awaitable_phase {
+    AWAITABLE_FRESH,   /* nobody has awaited it */
+    AWAITABLE_WAITING, /* on future */
+    AWAITABLE_DONE,    /* it gave its result, or raised, or was closed */
+};
+
+struct awaitable {
+    PyObject_HEAD
+    const struct awaitable_operations *operations;
+    enum awaitable_phase phase;
+    int woken;
+    PyObject *source;   /* a connection or a layer */
+    PyObject *future;   /* WAITING */
+    PyObject *iterator; /* the future's, WAITING */
+    struct list_node link; /* for its source */
+};
+
+/* An awaitable of the plain type, for source (a reference is taken). */
+PyObject *awaitable_new(struct state *state, const struct awaitable_operations *operations, PyObject *source);
+
+/* Ends the wait of awaitable if it waits: its task runs soon. Failures go to the interpreter's unraisable hook. */
+void awaitable_wake(struct awaitable *awaitable);
+
+/* Wakes everyone in a list of awaitables by link. */
+void awaitable_wake_all(struct list_node *list);
+
+/* For the types that embed struct awaitable: their slots begin with these, and end with {0, NULL}. */
+#define AWAITABLE_SLOTS                                                                                                \
+    {Py_am_await, awaitable_self}, {Py_am_send, awaitable_send}, {Py_tp_iter, awaitable_self},                         \
+        {Py_tp_iternext, awaitable_next}, {Py_tp_methods, awaitable_methods}
+
+PyObject *awaitable_self(PyObject *self);
+PyObject *awaitable_next(PyObject *self);
+PySendResult awaitable_send(PyObject *self, PyObject *value, PyObject **result);
+extern PyMethodDef awaitable_methods[];
+
+/* For tp_dealloc of those types: leaves what it waits for. */
+void awaitable_leave(struct awaitable *awaitable);
+
+/* For their traverse and clear. */
+int awaitable_traverse(PyObject *self, visitproc visit, void *arg);
+int awaitable_clear(PyObject *self);
+
+extern PyType_Spec awaitable_spec; /* struct awaitable itself */
+extern PyType_Spec ready_spec;     /* the one that is done with None, whoever awaits it and how often */
+
+#endif

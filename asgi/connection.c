@@ -1,0 +1,247 @@
+#include "asgi/connection.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <time.h>
+
+#include "asgi/awaitable.h"
+#include "asgi/kick.h"
+#include "asgi/scope.h"
+
+static const char *const state_names[CONNECTION_STATES] = {
+    [HTTP_REQUEST] = "request",
+    [HTTP_STARTED] = "response started",
+    [HTTP_STREAMING] = "response streaming",
+    [HTTP_COMPLETE] = "response complete",
+    [WEBSOCKET_CONNECTING] = "connecting",
+    [WEBSOCKET_OPEN] = "open",
+    [DENIAL_STARTED] = "denial started",
+    [DENIAL_STREAMING] = "denial streaming",
+    [WEBSOCKET_REJECTED] = "rejected",
+    [WEBSOCKET_CLOSED] = "closed",
+    [CONNECTION_GONE] = "gone",
+};
+
+const char *connection_state_name(enum connection_state state)
+{
+    return state_names[state];
+}
+
+/* The last states: the application may send nothing more. */
+static bool is_last(enum connection_state state)
+{
+    return state == HTTP_COMPLETE || state == WEBSOCKET_REJECTED || state == WEBSOCKET_CLOSED || state == CONNECTION_GONE;
+}
+
+void connection_set_state(struct connection *connection, enum connection_state state)
+{
+    enum connection_state old = connection->state;
+    assert(!is_last(old));
+    assert(state == CONNECTION_GONE || (state > old && state < CONNECTION_GONE) ||
+           (state == old && (state == HTTP_STREAMING || state == DENIAL_STREAMING)));
+    (void)old;
+    connection->state = state;
+}
+
+static double monotonic(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* The target as it stands in the access log. */
+static int keep_target(struct connection *connection, const struct request_event *request)
+{
+    if (connection->server->on_access == NULL)
+        return 0;
+    connection->target = PyUnicode_DecodeUTF8((const char *)request->event.bytes + request->target.offset,
+                                              request->target.length, "replace");
+    return connection->target == NULL ? -1 : 0;
+}
+
+struct connection *connection_new(struct server_object *server, const struct request_event *request)
+{
+    PyTypeObject *type = server->state->connection_type;
+    struct connection *connection = (struct connection *)type->tp_alloc(type, 0);
+    if (connection == NULL)
+        return NULL;
+    list_init(&connection->receivers);
+    list_init(&connection->senders);
+    connection->server = server;
+    Py_INCREF(server);
+    connection->exchange = request->event.exchange;
+    connection->owner = request->owner;
+    connection->websocket = request->websocket;
+    connection->state = request->websocket ? WEBSOCKET_CONNECTING : HTTP_REQUEST;
+    connection->inbound = request->websocket  ? INBOUND_CONNECT
+                          : request->has_body ? INBOUND_BODY
+                                              : INBOUND_BODILESS;
+    connection->started = monotonic();
+    connection->scope = scope_new(server, request);
+    if (connection->scope == NULL || keep_target(connection, request) < 0)
+        Py_CLEAR(connection);
+    return connection;
+}
+
+static void wake(struct connection *connection, struct list_node *waiting)
+{
+    if (list_empty(waiting))
+        return;
+    connection->server->woke = true;
+    awaitable_wake_all(waiting);
+}
+
+void connection_arrived(struct connection *connection, struct event *event)
+{
+    queue_chain_add(&connection->inbox, &event->item);
+    wake(connection, &connection->receivers);
+}
+
+void connection_disconnected(struct connection *connection)
+{
+    if (!is_last(connection->state))
+        connection_set_state(connection, CONNECTION_GONE);
+    wake(connection, &connection->receivers);
+    wake(connection, &connection->senders);
+}
+
+void connection_written(struct connection *connection, size_t amount)
+{
+    connection->outstanding -= amount < connection->outstanding ? amount : connection->outstanding;
+    if (connection->outstanding <= connection->server->send_window)
+        wake(connection, &connection->senders);
+}
+
+void connection_command(struct connection *connection, struct command *command, bool counted)
+{
+    if (counted)
+        connection->outstanding += command_cost(command->length);
+    server_command(connection->server, command);
+}
+
+static void command_without_bytes(struct connection *connection, struct command *command)
+{
+    server_command(connection->server, command);
+}
+
+void connection_consumed(struct connection *connection)
+{
+    struct command *command = command_create(COMMAND_CONSUMED, connection->exchange, 0);
+    if (command == NULL)
+        return; /* what was taken stays counted: the next one tells of it */
+    command->amount = connection->taken;
+    connection->taken = 0;
+    command_without_bytes(connection, command);
+}
+
+static struct event *unlink_first(struct connection *connection)
+{
+    struct queue_item *item = connection->inbox.first;
+    if (item == NULL)
+        return NULL;
+    connection->inbox.first = item->next;
+    if (item->next == NULL)
+        connection->inbox.last = NULL;
+    return list_entry(item, struct event, item);
+}
+
+struct event *connection_take(struct connection *connection)
+{
+    struct event *event = unlink_first(connection);
+    if (event == NULL)
+        return NULL;
+    connection->taken += event_cost(event->length);
+    if (connection->taken >= connection->server->receive_window / 2 && connection->disconnect == NULL)
+        connection_consumed(connection);
+    return event;
+}
+
+static void forget_inbox(struct connection *connection)
+{
+    struct event *event;
+    while ((event = unlink_first(connection)) != NULL)
+        event_destroy(event);
+    if (connection->head != NULL)
+        command_destroy(connection->head);
+    connection->head = NULL;
+}
+
+void connection_finish(struct connection *connection, enum connection_life life, bool failed)
+{
+    assert(connection_running(connection) && life >= LIFE_KILLED);
+    Py_INCREF(connection);
+    connection->life = life;
+    forget_inbox(connection);
+    if (!is_last(connection->state))
+        connection_set_state(connection, CONNECTION_GONE);
+    owner_end(kick_owners(), connection->owner);
+    struct command *command = command_create(COMMAND_FINISHED, connection->exchange, 0);
+    if (command != NULL) {
+        command->failed = failed;
+        command_without_bytes(connection, command);
+    }
+    server_remove(connection->server, connection);
+    wake(connection, &connection->receivers);
+    wake(connection, &connection->senders);
+    Py_DECREF(connection);
+}
+
+/* receive() */
+
+static int attempt_receive(struct awaitable *awaitable, PyObject **result)
+{
+    struct connection *connection = (struct connection *)awaitable->source;
+    int got = (connection->websocket ? websocket_take : http_take)(connection, result);
+    if (got == 0)
+        list_append(&connection->receivers, &awaitable->link);
+    return got;
+}
+
+static PyObject *future(struct awaitable *awaitable)
+{
+    return PyObject_CallNoArgs(((struct connection *)awaitable->source)->server->create_future);
+}
+
+/* awaitable.c has taken it out of the list, and what it waited for is still here. */
+static void left(struct awaitable *awaitable, int woken, int again)
+{
+    (void)awaitable;
+    (void)woken;
+    (void)again;
+}
+
+static const struct awaitable_operations receive_operations = { attempt_receive, future, left };
+
+PyObject *connection_receive(PyObject *self, PyObject *ignored)
+{
+    (void)ignored;
+    return awaitable_new(state_of(Py_TYPE(self)), &receive_operations, self);
+}
+
+/* send() above the window */
+
+static int attempt_send(struct awaitable *awaitable, PyObject **result)
+{
+    struct connection *connection = (struct connection *)awaitable->source;
+    if (connection->state == CONNECTION_GONE) {
+        connection_raise_gone(connection);
+        return -1;
+    }
+    if (connection->outstanding > connection->server->send_window && !is_last(connection->state)) {
+        list_append(&connection->senders, &awaitable->link);
+        return 0;
+    }
+    *result = Py_NewRef(Py_None);
+    return 1;
+}
+
+static const struct awaitable_operations send_operations = { attempt_send, future, left };
+
+PyObject *connection_sent(struct connection *connection)
+{
+    struct state *state = connection->server->state;
+    if (connection->outstanding <= connection->server->send_window || is_last(connection->state))
+        return Py_NewRef(state->ready);
+    return awaitable_new(state, &send_operations, (PyObject *)connection);
+}

@@ -1,0 +1,145 @@
+/* connection.h: one exchange as the application sees it: what has come for it, what it may send, its task.
+ *
+ * Owner:   Python: the server's table holds it while its application runs, and receive and send while somebody has them.
+ * Thread:  the loop's, with the GIL.
+ * Limits:  the inbox holds at most receive_window bytes (server/event.h); above send_window send() waits.
+ */
+#ifndef PENEUS_ASGI_CONNECTION_H
+#define PENEUS_ASGI_CONNECTION_H
+
+#include <Python.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "asgi/server_type.h"
+#include "asgi/state.h"
+#include "base/list.h"
+#include "base/queue.h"
+#include "server/command.h"
+#include "server/event.h"
+
+/* What the application may send. connection_set_state() is the only one to change it.
+ *
+ *   HTTP_REQUEST ──start──▶ HTTP_STARTED ──body──▶ HTTP_STREAMING ──last body──▶ HTTP_COMPLETE
+ *                                 └───────────────last body──────────────────────────▲
+ *   WEBSOCKET_CONNECTING ──accept──▶ WEBSOCKET_OPEN ──close──▶ WEBSOCKET_CLOSED
+ *           ├──http.response.start──▶ DENIAL_STARTED ──body──▶ DENIAL_STREAMING ──last body──▶ WEBSOCKET_REJECTED
+ *           └──close───────────────────────────────────────────────────────────────────────────────▲
+ *   any that waits for the application ──the exchange ends──▶ CONNECTION_GONE
+ */
+enum connection_state {
+    HTTP_REQUEST,         /* waits for http.response.start */
+    HTTP_STARTED,         /* its head is held: waits for the first http.response.body */
+    HTTP_STREAMING,       /* waits for more http.response.body */
+    HTTP_COMPLETE,        /* waits for the application to end */
+    WEBSOCKET_CONNECTING, /* waits for accept, close or websocket.http.response.start */
+    WEBSOCKET_OPEN,       /* waits for send and close */
+    DENIAL_STARTED,       /* its head is held: waits for the first websocket.http.response.body */
+    DENIAL_STREAMING,     /* waits for more of it */
+    WEBSOCKET_REJECTED,   /* waits for the application to end */
+    WEBSOCKET_CLOSED,     /* the same */
+    CONNECTION_GONE,      /* the same: the client has left, or the server has ended the exchange */
+    CONNECTION_STATES
+};
+
+/* What receive() gives next. */
+enum connection_inbound {
+    INBOUND_CONNECT,  /* websocket.connect */
+    INBOUND_BODY,     /* http.request out of the inbox */
+    INBOUND_BODILESS, /* one empty http.request */
+    INBOUND_MESSAGES, /* websocket.receive out of the inbox */
+    INBOUND_END,      /* the disconnect, when there is one */
+};
+
+enum connection_life {
+    LIFE_RUNNING,
+    LIFE_CANCELLED, /* cancel_applications() cancelled its task; it still counts */
+    LIFE_KILLED,    /* its task was cancelled and is no longer waited for */
+    LIFE_ENDED,
+};
+
+struct connection {
+    PyObject_HEAD
+    struct server_object *server;
+    uint64_t exchange;
+    uint64_t owner;
+    enum connection_state state;
+    enum connection_inbound inbound;
+    enum connection_life life;
+    bool websocket;
+    bool awaited_body; /* the I/O thread knows that the body is wanted (100-continue) */
+
+    PyObject *scope;
+    PyObject *task;   /* NULL before it is made, or where there was no coroutine */
+    PyObject *target; /* str, for the access log; NULL where there is none */
+
+    struct queue_chain inbox;  /* of struct event */
+    struct event *disconnect;  /* EVENT_DISCONNECT, when it has come */
+    size_t taken;              /* event_cost() taken out of the inbox and not yet returned */
+    struct list_node receivers; /* awaitables that wait for the inbox */
+
+    struct command *head;      /* STARTED: a response head that waits for the first of its body */
+    size_t outstanding;        /* command_cost() sent and not yet written */
+    struct list_node senders;  /* awaitables that wait for outstanding to fall */
+    uint16_t status;
+    uint64_t sent;             /* bytes of response body */
+    double started;            /* time.monotonic() */
+};
+
+/* The only one to write state. */
+void connection_set_state(struct connection *connection, enum connection_state state);
+
+/* state by name. */
+const char *connection_state_name(enum connection_state state);
+
+/* The connection of a request, with its scope; NULL with an exception. */
+struct connection *connection_new(struct server_object *server, const struct request_event *request);
+
+/* Its application still counts: its task runs, and nobody has killed it. */
+static inline bool connection_running(const struct connection *connection)
+{
+    return connection->life <= LIFE_CANCELLED;
+}
+
+/* Takes event (BODY or MESSAGE) into the inbox. */
+void connection_arrived(struct connection *connection, struct event *event);
+
+/* The exchange has ended: disconnect is set. */
+void connection_disconnected(struct connection *connection);
+
+/* Credit for send(). */
+void connection_written(struct connection *connection, size_t amount);
+
+/* The application no longer counts: frees the inbox and a held head, ends its owner, tells the I/O thread (FINISHED).
+ * life is what it becomes. */
+void connection_finish(struct connection *connection, enum connection_life life, bool failed);
+
+/* Hands command over; it costs what command_cost() says when counted. Takes command. */
+void connection_command(struct connection *connection, struct command *command, bool counted);
+
+/* What receive() and send() return, as new references. */
+PyObject *connection_receive(PyObject *connection, PyObject *ignored);
+PyObject *connection_send(PyObject *connection, PyObject *message);
+
+/* For send(): the awaitable to return after a command: done, or waiting while too much is unwritten. */
+PyObject *connection_sent(struct connection *connection);
+
+/* Sets the OSError that send() raises after the client has left. */
+void connection_raise_gone(const struct connection *connection);
+
+/* receive() for each protocol: 1 with *result, 0 when there is nothing yet, -1 with an exception. */
+int http_take(struct connection *connection, PyObject **result);
+int websocket_take(struct connection *connection, PyObject **result);
+
+/* Takes the first event out of the inbox, or NULL; the caller destroys it. Returns its window in time. */
+struct event *connection_take(struct connection *connection);
+
+/* Tells the I/O thread that the application has taken what it has. */
+void connection_consumed(struct connection *connection);
+
+/* Id of the owner of the connection whose application runs in this context; 0 where there is none. -1 with an exception. */
+int connection_current_owner(struct state *state, uint64_t *owner);
+
+extern PyType_Spec connection_spec;
+
+#endif

@@ -1,0 +1,226 @@
+/* The events of one server, in batches, and the commands that they lead to, in one chain. */
+#include "asgi/access.h"
+#include "asgi/connection.h"
+#include "asgi/errors.h"
+#include "asgi/server_type.h"
+#include "asgi/task.h"
+#include "server/event.h"
+
+/* An exchange that cannot even be started: its request is refused as one whose application failed. */
+static int refuse(struct server_object *server, const struct event *event)
+{
+    struct command *command = command_create(COMMAND_FINISHED, event->exchange, 0);
+    if (command != NULL) {
+        command->failed = true;
+        server_command(server, command);
+    }
+    return error_report(server->state, server->loop, "Peneus could not start an application");
+}
+
+static int on_request(struct server_object *server, struct event *event)
+{
+    struct connection *connection = connection_new(server, (struct request_event *)(void *)event);
+    int result;
+    if (connection == NULL || server_add(server, connection) < 0) {
+        result = refuse(server, event);
+    } else {
+        result = connection->websocket ? access_connecting(connection) : 0;
+        result |= task_start(connection);
+    }
+    Py_XDECREF(connection);
+    event_destroy(event);
+    return result;
+}
+
+/* The lines of the access log for an exchange that ends before its application. */
+static int log_disconnect(struct connection *connection)
+{
+    uint16_t status = connection->disconnect->disconnect.status;
+    if (status != 0)
+        connection->status = status;
+    switch (connection->state) {
+    case HTTP_REQUEST:
+    case HTTP_STARTED:
+        return status != 0 ? access_complete(connection) : 0;
+    case HTTP_STREAMING:
+        return access_complete(connection);
+    case WEBSOCKET_CONNECTING:
+    case DENIAL_STARTED:
+        return status != 0 ? access_rejected(connection) : access_disconnected(connection);
+    case DENIAL_STREAMING:
+        return access_rejected(connection);
+    case WEBSOCKET_OPEN:
+    case WEBSOCKET_CLOSED:
+        return access_disconnected(connection);
+    default:
+        return 0;
+    }
+}
+
+static int on_disconnect(struct connection *connection, struct event *event)
+{
+    int result = 0;
+    if (event->disconnect.cause == DISCONNECT_FRAMING)
+        result = callback_fault(connection,
+                                PyUnicode_FromFormat("the response has %llu bytes of body, but its Content-Length says "
+                                                     "%llu: the connection was closed",
+                                                     (unsigned long long)event->disconnect.actual,
+                                                     (unsigned long long)event->disconnect.expected));
+    if (connection->disconnect != NULL || !connection_running(connection)) {
+        event_destroy(event);
+        return result;
+    }
+    connection->disconnect = event;
+    result |= log_disconnect(connection);
+    connection_disconnected(connection);
+    return result;
+}
+
+static int on_exchange(struct server_object *server, struct event *event)
+{
+    struct connection *connection = server_find(server, event->exchange);
+    if (connection == NULL) {
+        event_destroy(event); /* its application has ended meanwhile */
+        return 0;
+    }
+    Py_INCREF(connection);
+    int result = 0;
+    switch (event->kind) {
+    case EVENT_BODY:
+    case EVENT_MESSAGE:
+        connection_arrived(connection, event);
+        break;
+    case EVENT_DISCONNECT:
+        result = on_disconnect(connection, event);
+        break;
+    case EVENT_WRITTEN:
+        connection_written(connection, event->amount);
+        event_destroy(event);
+        break;
+    case EVENT_KILL:
+        result = task_kill(connection);
+        event_destroy(event);
+        break;
+    default:
+        event_destroy(event);
+    }
+    Py_DECREF(connection);
+    return result;
+}
+
+static int on_server(struct server_object *server, PyObject *callback, const char *what)
+{
+    PyObject *done = PyObject_CallNoArgs(callback);
+    Py_XDECREF(done);
+    return done == NULL ? error_report(server->state, server->loop, what) : 0;
+}
+
+int server_event(struct server_object *server, struct event *event)
+{
+    switch (event->kind) {
+    case EVENT_REQUEST:
+        return on_request(server, event);
+    case EVENT_DRAINED:
+        event_destroy(event);
+        return on_server(server, server->on_drained, "Exception in Peneus's on_drained callback");
+    case EVENT_STOPPED:
+        event_destroy(event);
+        server->phase = PHASE_STOPPED;
+        return on_server(server, server->on_stopped, "Exception in Peneus's on_stopped callback");
+    default:
+        return on_exchange(server, event);
+    }
+}
+
+void server_discard_output(struct server_object *server)
+{
+    for (struct queue_item *item = server->output.first; item != NULL;) {
+        struct command *command = list_entry(item, struct command, item);
+        item = item->next;
+        command_destroy(command);
+    }
+    server->output = (struct queue_chain){0};
+}
+
+static void send_output(struct server_object *server)
+{
+    if (server->native != NULL)
+        server_send(server->native, &server->output);
+    else
+        server_discard_output(server);
+}
+
+PyObject *server_flush(PyObject *self, PyObject *ignored)
+{
+    (void)ignored;
+    struct server_object *server = (struct server_object *)self;
+    if (server->output_state == OUTPUT_ARMED)
+        server->output_state = OUTPUT_IDLE;
+    send_output(server);
+    Py_RETURN_NONE;
+}
+
+/* A loop that takes no more calls (it is being closed) gets the commands at once. */
+static void arm_flush(struct server_object *server)
+{
+    server->output_state = OUTPUT_ARMED;
+    PyObject *handle = PyObject_CallOneArg(server->call_soon, server->flush);
+    if (handle == NULL) {
+        PyErr_WriteUnraisable(server->loop);
+        server->output_state = OUTPUT_IDLE;
+        send_output(server);
+    }
+    Py_XDECREF(handle);
+}
+
+void server_command(struct server_object *server, struct command *command)
+{
+    queue_chain_add(&server->output, &command->item);
+    if (server->output_state != OUTPUT_IDLE)
+        return;
+    /* An exception of the caller's may be set while its exchange ends. */
+    PyObject *error = error_take();
+    arm_flush(server);
+    if (error != NULL)
+        error_set(error);
+}
+
+int server_drain(struct port_drain *drain)
+{
+    struct server_object *server = list_entry(drain, struct server_object, drain);
+    Py_INCREF(server);
+    enum server_output before = server->output_state;
+    server->output_state = OUTPUT_DRAINING;
+    server->woke = false;
+    int result = 0;
+    int count = 0;
+    while (result == 0) {
+        if (server->pending == NULL && (server->pending = queue_take(&server->events)) == NULL)
+            break;
+        if (count++ == EVENTS_AT_ONCE) {
+            result = 1;
+            break;
+        }
+        struct event *event = list_entry(server->pending, struct event, item);
+        server->pending = server->pending->next;
+        result = server_event(server, event);
+    }
+    send_output(server);
+    server->output_state = before == OUTPUT_DRAINING ? OUTPUT_IDLE : before;
+    /* Those that were woken run next, and this flush right after them. */
+    if (server->woke && server->output_state == OUTPUT_IDLE && result >= 0)
+        arm_flush(server);
+    Py_DECREF(server);
+    return result;
+}
+
+void server_discard_events(struct server_object *server)
+{
+    for (;;) {
+        if (server->pending == NULL && (server->pending = queue_take(&server->events)) == NULL)
+            return;
+        struct event *event = list_entry(server->pending, struct event, item);
+        server->pending = server->pending->next;
+        event_destroy(event);
+    }
+}

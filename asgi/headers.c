@@ -1,0 +1,191 @@
+#include "asgi/headers.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+static const char subprotocol_name[] = "sec-websocket-protocol";
+enum { SUBPROTOCOL_NAME = sizeof subprotocol_name - 1 };
+
+/* RFC 9110 section 5.6.2. */
+static bool is_token(const char *bytes, size_t length)
+{
+    static const char others[256] = {
+        ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1,
+        ['-'] = 1, ['.'] = 1, ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1,  ['~'] = 1,
+    };
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)bytes[i];
+        bool alphanumeric = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+        if (!alphanumeric && !others[c])
+            return false;
+    }
+    return length > 0;
+}
+
+static bool is_value(const char *bytes, size_t length)
+{
+    return memchr(bytes, '\r', length) == NULL && memchr(bytes, '\n', length) == NULL &&
+           memchr(bytes, '\0', length) == NULL;
+}
+
+/* name and value are borrowed. */
+static int check_field(PyObject *name, PyObject *value)
+{
+    if (!PyBytes_Check(name)) {
+        PyErr_Format(PyExc_ValueError, "Header name '%S' expected to be `bytes`, but got `%R`", name,
+                     (PyObject *)Py_TYPE(name));
+        return -1;
+    }
+    if (!PyBytes_Check(value)) {
+        PyErr_Format(PyExc_ValueError, "Header value '%S' expected to be `bytes`, but got `%R`", value,
+                     (PyObject *)Py_TYPE(value));
+        return -1;
+    }
+    if (!is_token(PyBytes_AS_STRING(name), (size_t)PyBytes_GET_SIZE(name))) {
+        PyErr_Format(PyExc_ValueError, "header name %R is not a token (RFC 9110): letters, digits and !#$%%&'*+-.^_`|~ only",
+                     name);
+        return -1;
+    }
+    if (!is_value(PyBytes_AS_STRING(value), (size_t)PyBytes_GET_SIZE(value))) {
+        PyErr_Format(PyExc_ValueError, "the value of header %R has a CR, LF or NUL in it: %R", name, value);
+        return -1;
+    }
+    return 0;
+}
+
+static bool is_pair(PyObject *item)
+{
+    return (PyTuple_CheckExact(item) && PyTuple_GET_SIZE(item) == 2) ||
+           (PyList_CheckExact(item) && PyList_GET_SIZE(item) == 2);
+}
+
+/* A tuple of pairs out of any iterable of two-item iterables. */
+static PyObject *as_pairs(PyObject *headers)
+{
+    PyObject *fields = PySequence_Tuple(headers);
+    if (fields == NULL) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError))
+            PyErr_Format(PyExc_ValueError, "headers must be an iterable of (name, value), not %R", headers);
+        return NULL;
+    }
+    PyObject *pairs = PyTuple_New(PyTuple_GET_SIZE(fields));
+    for (Py_ssize_t i = 0; pairs != NULL && i < PyTuple_GET_SIZE(fields); i++) {
+        PyObject *item = PyTuple_GET_ITEM(fields, i);
+        PyObject *pair = is_pair(item) ? Py_NewRef(item) : PySequence_Tuple(item);
+        if (pair == NULL || !is_pair(pair)) {
+            PyErr_Format(PyExc_ValueError, "a header must be two items, (name, value), not %R", item);
+            Py_XDECREF(pair);
+            Py_CLEAR(pairs);
+        } else {
+            PyTuple_SET_ITEM(pairs, i, pair);
+        }
+    }
+    Py_DECREF(fields);
+    return pairs;
+}
+
+/* What the fields take, as long as nothing runs that could change them. */
+struct measure {
+    size_t count;
+    size_t length;
+    bool subprotocol; /* there is such a field */
+};
+
+static int measure_fields(PyObject *pairs, struct measure *measure)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(pairs); i++) {
+        PyObject **pair = PySequence_Fast_ITEMS(PyTuple_GET_ITEM(pairs, i));
+        if (check_field(pair[0], pair[1]) < 0)
+            return -1;
+        size_t name = (size_t)PyBytes_GET_SIZE(pair[0]);
+        measure->count++;
+        measure->length += name + (size_t)PyBytes_GET_SIZE(pair[1]);
+        if (name == SUBPROTOCOL_NAME && strncasecmp(PyBytes_AS_STRING(pair[0]), subprotocol_name, name) == 0)
+            measure->subprotocol = true;
+    }
+    return 0;
+}
+
+struct writer {
+    struct command_field *fields;
+    unsigned char *bytes;
+};
+
+static void write_field(struct writer *writer, const char *name, size_t name_length, const char *value, size_t value_length)
+{
+    *writer->fields++ = (struct command_field){ (uint32_t)name_length, (uint32_t)value_length };
+    memcpy(writer->bytes, name, name_length);
+    memcpy(writer->bytes + name_length, value, value_length);
+    writer->bytes += name_length + value_length;
+}
+
+static struct command *build(enum command_kind kind, uint64_t exchange, PyObject *pairs, const struct measure *measure,
+                             const char *subprotocol, size_t subprotocol_length)
+{
+    size_t head = measure->count * sizeof(struct command_field) + measure->length;
+    if (head > UINT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "the headers are longer than 4 GiB");
+        return NULL;
+    }
+    struct command *command = command_create(kind, exchange, head);
+    if (command == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    command->response.status = 0;
+    command->response.more = false;
+    command->response.field_count = (uint32_t)measure->count;
+    command->response.head_length = (uint32_t)head;
+    struct writer writer = {
+        .fields = (struct command_field *)(void *)command->bytes,
+        .bytes = command->bytes + measure->count * sizeof(struct command_field),
+    };
+    for (Py_ssize_t i = 0; pairs != NULL && i < PyTuple_GET_SIZE(pairs); i++) {
+        PyObject **pair = PySequence_Fast_ITEMS(PyTuple_GET_ITEM(pairs, i));
+        write_field(&writer, PyBytes_AS_STRING(pair[0]), (size_t)PyBytes_GET_SIZE(pair[0]), PyBytes_AS_STRING(pair[1]),
+                    (size_t)PyBytes_GET_SIZE(pair[1]));
+    }
+    if (subprotocol != NULL)
+        write_field(&writer, subprotocol_name, SUBPROTOCOL_NAME, subprotocol, subprotocol_length);
+    return command;
+}
+
+static const char *check_subprotocol(PyObject *subprotocol, size_t *length)
+{
+    Py_ssize_t size;
+    const char *text = PyUnicode_Check(subprotocol) ? PyUnicode_AsUTF8AndSize(subprotocol, &size) : NULL;
+    if (text == NULL || !is_token(text, (size_t)size)) {
+        PyErr_Format(PyExc_ValueError, "subprotocol must be a str that is a token (RFC 9110), not %R", subprotocol);
+        return NULL;
+    }
+    *length = (size_t)size;
+    return text;
+}
+
+struct command *headers_command(enum command_kind kind, uint64_t exchange, PyObject *headers, PyObject *subprotocol)
+{
+    struct measure measure = {0};
+    const char *text = NULL;
+    size_t text_length = 0;
+    PyObject *pairs = NULL;
+    struct command *command = NULL;
+    if (headers != NULL && (pairs = as_pairs(headers)) == NULL)
+        return NULL;
+    if (pairs != NULL && measure_fields(pairs, &measure) < 0)
+        goto done;
+    if (kind == COMMAND_ACCEPT && measure.subprotocol) {
+        PyErr_SetString(PyExc_ValueError, "websocket.accept has sec-websocket-protocol among its headers: "
+                                          "write it as the key 'subprotocol'");
+        goto done;
+    }
+    if (subprotocol != NULL) {
+        if ((text = check_subprotocol(subprotocol, &text_length)) == NULL)
+            goto done;
+        measure.count++;
+        measure.length += SUBPROTOCOL_NAME + text_length;
+    }
+    command = build(kind, exchange, pairs, &measure, text, text_length);
+done:
+    Py_XDECREF(pairs);
+    return command;
+}

@@ -1,0 +1,19 @@
+/* headers.h: an application's header fields, checked, on their way into a command.
+ *
+ * Owner:   nobody.
+ * Thread:  with the GIL.
+ * Limits:  4 GiB of fields.
+ */
+#ifndef PENEUS_ASGI_HEADERS_H
+#define PENEUS_ASGI_HEADERS_H
+
+#include <Python.h>
+
+#include "server/command.h"
+
+/* A command (RESPOND or ACCEPT) whose bytes are the fields in headers, an iterable of (name, value) or NULL for none, and,
+ * where subprotocol is not NULL, sec-websocket-protocol with that str. ValueError, with the name of the field, where a name
+ * is no token, a value has CR, LF or NUL, or one of both is not bytes; with a subprotocol in the headers of an ACCEPT. */
+struct command *headers_command(enum command_kind kind, uint64_t exchange, PyObject *headers, PyObject *subprotocol);
+
+#endif

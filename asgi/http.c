@@ -1,0 +1,137 @@
+#include "asgi/http.h"
+
+#include <string.h>
+
+#include "asgi/access.h"
+#include "asgi/headers.h"
+#include "asgi/message.h"
+
+int http_send_start(struct connection *connection, PyObject *message)
+{
+    const struct strings *s = &connection->server->state->strings;
+    PyObject *headers;
+    int status = message_number(message, s->status, 200, 999, -1);
+    if (status < 0 || message_get(message, s->headers, &headers) < 0)
+        return -1;
+    struct command *head = headers_command(COMMAND_RESPOND, connection->exchange, headers, NULL);
+    if (head == NULL)
+        return -1;
+    /* Making the fields may have run the application's code: the client may be seen to have left, or worse. */
+    if (connection->state != HTTP_REQUEST && connection->state != WEBSOCKET_CONNECTING) {
+        command_destroy(head);
+        connection_raise_gone(connection);
+        return -1;
+    }
+    head->response.status = (uint16_t)status;
+    connection->status = (uint16_t)status;
+    connection->head = head;
+    connection_set_state(connection, connection->websocket ? DENIAL_STARTED : HTTP_STARTED);
+    return 0;
+}
+
+/* The held head with body behind it, or a body on its own. NULL with an exception. */
+static struct command *body_command(struct connection *connection, const Py_buffer *body)
+{
+    struct command *head = connection->head;
+    size_t length = (size_t)body->len;
+    if (head != NULL && length == 0) {
+        connection->head = NULL;
+        return head;
+    }
+    size_t head_length = head == NULL ? 0 : head->length;
+    struct command *command =
+        command_create(head == NULL ? COMMAND_BODY : COMMAND_RESPOND, connection->exchange, head_length + length);
+    if (command == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    if (head == NULL) {
+        memset(&command->response, 0, sizeof command->response);
+    } else {
+        command->response = head->response;
+        memcpy(command->bytes, head->bytes, head_length);
+        command_destroy(head);
+        connection->head = NULL;
+    }
+    memcpy(command->bytes + head_length, body->buf, length);
+    return command;
+}
+
+int http_send_body(struct connection *connection, PyObject *message)
+{
+    const struct strings *s = &connection->server->state->strings;
+    bool more;
+    Py_buffer body;
+    if (message_flag(message, s->more_body, &more) < 0 || message_bytes(message, s->body, &body) < 0)
+        return -1;
+    struct command *command = body_command(connection, &body);
+    size_t length = (size_t)body.len;
+    if (body.obj != NULL)
+        PyBuffer_Release(&body);
+    if (command == NULL)
+        return -1;
+    command->response.more = more;
+    connection->sent += length;
+    connection_command(connection, command, true);
+    if (more) {
+        connection_set_state(connection, connection->websocket ? DENIAL_STREAMING : HTTP_STREAMING);
+        return 0;
+    }
+    connection_set_state(connection, connection->websocket ? WEBSOCKET_REJECTED : HTTP_COMPLETE);
+    return connection->websocket ? access_rejected(connection) : access_complete(connection);
+}
+
+static PyObject *request_message(struct connection *connection, struct event *event)
+{
+    struct state *state = connection->server->state;
+    PyObject *message = PyDict_Copy(state->bodiless_request);
+    PyObject *body = PyBytes_FromStringAndSize((const char *)event->bytes, (Py_ssize_t)event->length);
+    if (message == NULL || body == NULL || PyDict_SetItem(message, state->strings.body, body) < 0 ||
+        (event->more && PyDict_SetItem(message, state->strings.more_body, Py_True) < 0))
+        Py_CLEAR(message);
+    Py_XDECREF(body);
+    return message;
+}
+
+static PyObject *disconnect_message(const struct strings *s)
+{
+    PyObject *message = PyDict_New();
+    if (message != NULL && PyDict_SetItem(message, s->type, s->http_disconnect) < 0)
+        Py_CLEAR(message);
+    return message;
+}
+
+/* A body that nobody has asked for yet may wait behind "Expect: 100-continue". */
+static void ask_for_body(struct connection *connection)
+{
+    if (connection->inbound != INBOUND_BODY || connection->awaited_body || connection->disconnect != NULL)
+        return;
+    connection->awaited_body = true;
+    connection_consumed(connection);
+}
+
+int http_take(struct connection *connection, PyObject **result)
+{
+    struct state *state = connection->server->state;
+    if (connection->state == HTTP_COMPLETE || !connection_running(connection)) {
+        *result = disconnect_message(&state->strings);
+        return *result == NULL ? -1 : 1;
+    }
+    struct event *event = connection_take(connection);
+    if (event != NULL) {
+        connection->awaited_body = true;
+        if (!event->more)
+            connection->inbound = INBOUND_END;
+        *result = request_message(connection, event);
+        event_destroy(event);
+    } else if (connection->inbound == INBOUND_BODILESS) {
+        connection->inbound = INBOUND_END;
+        *result = PyDict_Copy(state->bodiless_request);
+    } else if (connection->disconnect != NULL) {
+        *result = disconnect_message(&state->strings);
+    } else {
+        ask_for_body(connection);
+        return 0;
+    }
+    return *result == NULL ? -1 : 1;
+}

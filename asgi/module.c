@@ -1,0 +1,89 @@
+/* peneus._core: the module. Its Python face is python/peneus/_core.pyi. */
+#include <Python.h>
+
+#include "asgi/awaitable.h"
+#include "asgi/connection.h"
+#include "asgi/delegate.h"
+#include "asgi/layer_type.h"
+#include "asgi/port.h"
+#include "asgi/server_type.h"
+#include "asgi/state.h"
+
+static int make_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+{
+    *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    return *type == NULL ? -1 : 0;
+}
+
+static int make_types(PyObject *module, struct state *state)
+{
+    return make_type(module, &awaitable_spec, &state->awaitable_type) < 0 ||
+                   make_type(module, &connection_spec, &state->connection_type) < 0 ||
+                   make_type(module, &delegate_spec, &state->delegate_type) < 0 ||
+                   make_type(module, &layer_receive_spec, &state->layer_receive_type) < 0 ||
+                   make_type(module, &layer_spec, &state->layer_type) < 0 ||
+                   make_type(module, &message_spec, &state->message_type) < 0 ||
+                   make_type(module, &port_spec, &state->port_type) < 0 ||
+                   make_type(module, &ready_spec, &state->ready_type) < 0 ||
+                   make_type(module, &server_spec, &state->server_type) < 0
+               ? -1
+               : 0;
+}
+
+static int execute(PyObject *module)
+{
+    struct state *state = PyModule_GetState(module);
+    if (make_types(module, state) < 0 || state_init(state) < 0)
+        return -1;
+    state->ready = state->ready_type->tp_alloc(state->ready_type, 0);
+    if (state->ready == NULL || PyModule_AddType(module, state->server_type) < 0 ||
+        PyModule_AddType(module, state->layer_type) < 0 || PyModule_AddType(module, state->connection_type) < 0 ||
+        PyModule_AddObjectRef(module, "current_connection", state->current_connection) < 0)
+        return -1;
+    return 0;
+}
+
+static int traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct state *state = PyModule_GetState(module);
+    return state == NULL ? 0 : state_traverse(state, visit, arg);
+}
+
+static int clear(PyObject *module)
+{
+    struct state *state = PyModule_GetState(module);
+    if (state != NULL)
+        state_clear(state);
+    return 0;
+}
+
+static void free_module(void *module)
+{
+    clear(module);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+#ifdef Py_MOD_PER_INTERPRETER_GIL_SUPPORTED
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "peneus._core",
+    .m_doc = "The native core of Peneus. Internal to the package.",
+    .m_size = sizeof(struct state),
+    .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
+    .m_free = free_module,
+};
+
+PyMODINIT_FUNC PyInit__core(void);
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+    return PyModuleDef_Init(&definition);
+}

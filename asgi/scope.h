@@ -1,0 +1,18 @@
+/* scope.h: the scope of one exchange, as the ASGI specification for HTTP and WebSocket (version 2.5) has it.
+ *
+ * Owner:   the application gets a dict of its own, down to what it may change: headers, asgi, subprotocols, extensions, state.
+ * Thread:  with the GIL.
+ * Limits:  none; the request's size is limited by server/settings.h.
+ */
+#ifndef PENEUS_ASGI_SCOPE_H
+#define PENEUS_ASGI_SCOPE_H
+
+#include <Python.h>
+
+#include "asgi/server_type.h"
+#include "server/event.h"
+
+/* A new dict, through prepare_scope where there is one; NULL with an exception. */
+PyObject *scope_new(struct server_object *server, const struct request_event *request);
+
+#endif

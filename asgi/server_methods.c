@@ -1,0 +1,244 @@
+#include "asgi/server_methods.h"
+
+#include <sys/socket.h>
+
+#include "asgi/connection.h"
+#include "asgi/numbers.h"
+#include "asgi/task.h"
+
+enum { ERROR_SIZE = 512 };
+
+static struct server_object *server_of(PyObject *self)
+{
+    return (struct server_object *)self;
+}
+
+static int must_be_new(const struct server_object *self, const char *method)
+{
+    if (self->phase == PHASE_NEW)
+        return 0;
+    PyErr_Format(PyExc_RuntimeError, "%s() comes before start(), and never after close()", method);
+    return -1;
+}
+
+static PyObject *listen_on(struct server_object *self, const struct listen_spec *spec)
+{
+    char error[ERROR_SIZE] = "";
+    int result;
+    Py_BEGIN_ALLOW_THREADS /* a name may have to be resolved */
+    result = server_listen(self->native, spec, error, sizeof error);
+    Py_END_ALLOW_THREADS
+    if (result == SERVER_OK)
+        Py_RETURN_NONE;
+    PyErr_SetString(PyExc_OSError, error);
+    return NULL;
+}
+
+static PyObject *listen_tcp(PyObject *self, PyObject *args)
+{
+    const char *host;
+    int port;
+    if (!PyArg_ParseTuple(args, "si:listen_tcp", &host, &port) || must_be_new(server_of(self), "listen_tcp") < 0)
+        return NULL;
+    if (port < 0 || port > 65535)
+        return PyErr_Format(PyExc_ValueError, "a port is a number from 0 to 65535, not %d", port);
+    struct listen_spec spec = { .kind = LISTEN_TCP, .host = host, .port = (uint16_t)port };
+    return listen_on(server_of(self), &spec);
+}
+
+static PyObject *listen_unix(PyObject *self, PyObject *args)
+{
+    PyObject *path;
+    int mode = -1;
+    if (!PyArg_ParseTuple(args, "O&|i:listen_unix", PyUnicode_FSConverter, &path, &mode))
+        return NULL;
+    PyObject *result = NULL;
+    if (must_be_new(server_of(self), "listen_unix") == 0) {
+        struct listen_spec spec = { .kind = LISTEN_UNIX, .path = PyBytes_AS_STRING(path), .mode = mode };
+        result = listen_on(server_of(self), &spec);
+    }
+    Py_DECREF(path);
+    return result;
+}
+
+static PyObject *listen_fd(PyObject *self, PyObject *args)
+{
+    struct listen_spec spec = { .kind = LISTEN_FD };
+    if (!PyArg_ParseTuple(args, "i:listen_fd", &spec.fd) || must_be_new(server_of(self), "listen_fd") < 0)
+        return NULL;
+    return listen_on(server_of(self), &spec);
+}
+
+static int take_loop(struct server_object *self, PyObject *loop)
+{
+    const struct strings *s = &self->state->strings;
+    self->loop = Py_NewRef(loop);
+    self->create_future = PyObject_GetAttr(loop, s->create_future);
+    self->call_soon = PyObject_GetAttr(loop, s->call_soon);
+    self->context = PyContext_CopyCurrent();
+    static PyMethodDef flush_method = {"flush", server_flush, METH_NOARGS, NULL};
+    self->flush = PyCFunction_New(&flush_method, (PyObject *)self);
+    if (self->create_future == NULL || self->call_soon == NULL || self->context == NULL || self->flush == NULL ||
+        eager_init(self) < 0)
+        return -1;
+    self->port = port_of(self->state, loop);
+    return self->port == NULL ? -1 : 0;
+}
+
+static PyObject *start(PyObject *object, PyObject *loop)
+{
+    struct server_object *self = server_of(object);
+    if (must_be_new(self, "start") < 0)
+        return NULL;
+    if (self->loop != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "start() failed before; make a new Server");
+        return NULL;
+    }
+    if (take_loop(self, loop) < 0)
+        return NULL;
+    list_append(&self->port->drains, &self->drain.of_port);
+    if (server_start(self->native) != SERVER_OK) {
+        list_remove(&self->drain.of_port);
+        PyErr_SetString(PyExc_OSError, "the I/O thread cannot be started: the system has no thread left for it");
+        return NULL;
+    }
+    self->phase = PHASE_RUNNING;
+    Py_RETURN_NONE;
+}
+
+static PyObject *command_now(struct server_object *self, enum command_kind kind, uint16_t code)
+{
+    if (self->phase != PHASE_RUNNING)
+        Py_RETURN_NONE;
+    struct command *command = command_create(kind, 0, 0);
+    if (command == NULL)
+        return PyErr_NoMemory();
+    command->code = code;
+    struct queue_chain chain = {0};
+    queue_chain_add(&chain, &command->item);
+    server_send(self->native, &chain);
+    Py_RETURN_NONE;
+}
+
+static PyObject *shutdown_method(PyObject *self, PyObject *args)
+{
+    unsigned short code;
+    if (!PyArg_ParseTuple(args, "H:shutdown", &code))
+        return NULL;
+    return command_now(server_of(self), COMMAND_SHUTDOWN, code);
+}
+
+static PyObject *stop(PyObject *self, PyObject *ignored)
+{
+    (void)ignored;
+    return command_now(server_of(self), COMMAND_STOP, 0);
+}
+
+static PyObject *connections(PyObject *object, PyObject *ignored)
+{
+    (void)ignored;
+    struct server_object *self = server_of(object);
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list != NULL && i < self->connection_room; i++) {
+        if (self->connections[i] != NULL && PyList_Append(list, (PyObject *)self->connections[i]) < 0)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+static PyObject *cancel_applications(PyObject *self, PyObject *ignored)
+{
+    /* A copy: cancelling may run anything, and so change the table. */
+    PyObject *list = connections(self, ignored);
+    long count = 0;
+    for (Py_ssize_t i = 0; list != NULL && i < PyList_GET_SIZE(list); i++) {
+        struct connection *connection = (struct connection *)PyList_GET_ITEM(list, i);
+        if (!connection_running(connection))
+            continue;
+        count++;
+        if (task_cancel(connection) < 0)
+            Py_CLEAR(list);
+    }
+    if (list == NULL)
+        return NULL;
+    Py_DECREF(list);
+    return PyLong_FromLong(count);
+}
+
+static PyObject *close_method(PyObject *object, PyObject *ignored)
+{
+    (void)ignored;
+    struct server_object *self = server_of(object);
+    if (self->phase == PHASE_RUNNING) {
+        PyErr_SetString(PyExc_RuntimeError, "close() comes after on_stopped(): call stop() first and wait for it");
+        return NULL;
+    }
+    server_close_native(self);
+    Py_RETURN_NONE;
+}
+
+static PyObject *stats(PyObject *object, PyObject *ignored)
+{
+    (void)ignored;
+    struct server_object *self = server_of(object);
+    struct server_stats stats = {0};
+    if (self->native != NULL)
+        server_stats(self->native, &stats);
+    const struct number numbers[] = {
+        {"connections", stats.connections},
+        {"exchanges", stats.exchanges},
+        {"websockets", stats.websockets},
+        {"read_paused", stats.read_paused},
+        {"bytes_unwritten", stats.bytes_unwritten},
+        {"connections_total", stats.connections_total},
+        {"requests_total", stats.requests_total},
+        {"websockets_total", stats.websockets_total},
+        {"messages_in_total", stats.messages_in_total},
+        {"messages_out_total", stats.messages_out_total},
+        {"bytes_in_total", stats.bytes_in_total},
+        {"bytes_out_total", stats.bytes_out_total},
+        {"bad_requests_total", stats.bad_requests_total},
+        {"timeouts_total", stats.timeouts_total},
+        {"kills_total", stats.kills_total},
+        {"kicks_total", stats.kicks_total},
+        {"accept_errors_total", stats.accept_errors_total},
+        {"applications", self->applications},
+        {"applications_killed_total", self->applications_killed},
+    };
+    return numbers_dict(numbers, sizeof numbers / sizeof numbers[0]);
+}
+
+static PyObject *addresses(PyObject *object, void *ignored)
+{
+    (void)ignored;
+    struct server_object *self = server_of(object);
+    PyObject *list = PyList_New(0);
+    struct listen_address address;
+    for (size_t i = 0; list != NULL && self->native != NULL && server_address(self->native, i, &address) == 0; i++) {
+        PyObject *item = address.family == AF_UNIX ? PyUnicode_DecodeFSDefault(address.host)
+                                                   : Py_BuildValue("(si)", address.host, (int)address.port);
+        if (item == NULL || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+PyMethodDef server_methods[] = {
+    {"listen_tcp", listen_tcp, METH_VARARGS, "Listens on host and port; OSError with a sentence."},
+    {"listen_unix", listen_unix, METH_VARARGS, "Listens on a Unix socket; OSError with a sentence."},
+    {"listen_fd", listen_fd, METH_VARARGS, "Takes over a listening or bound socket; OSError with a sentence."},
+    {"start", start, METH_O, "Starts the I/O thread; applications run on loop."},
+    {"shutdown", shutdown_method, METH_VARARGS, "Stops listening, closes WebSockets with code, lets requests end."},
+    {"cancel_applications", cancel_applications, METH_NOARGS, "Cancels every running application; returns how many."},
+    {"connections", connections, METH_NOARGS, "Every exchange whose application has not ended."},
+    {"stop", stop, METH_NOARGS, "Closes every connection now; then on_stopped()."},
+    {"close", close_method, METH_NOARGS, "Frees the server."},
+    {"stats", stats, METH_NOARGS, "Gauges and counters, by name."},
+    {NULL, NULL, 0, NULL},
+};
+
+PyGetSetDef server_properties[] = {
+    {"addresses", addresses, NULL, "(host, port) for TCP, the path for a Unix socket, in the order of the listeners.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};

@@ -1,0 +1,229 @@
+#include "asgi/server_type.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+#include "asgi/connection.h"
+#include "asgi/kick.h"
+#include "asgi/server_methods.h"
+#include "asgi/settings_in.h"
+#include "base/alloc.h"
+#include "base/slots.h"
+
+/* The table */
+
+struct connection *server_find(const struct server_object *server, uint64_t exchange)
+{
+    size_t index = slots_index(exchange);
+    struct connection *connection = index < server->connection_room ? server->connections[index] : NULL;
+    return connection != NULL && connection->exchange == exchange ? connection : NULL;
+}
+
+int server_add(struct server_object *server, struct connection *connection)
+{
+    size_t index = slots_index(connection->exchange);
+    if (index >= server->connection_room) {
+        size_t room = (index + 1) * 2;
+        struct connection **grown = mem_try_realloc(server->connections, room * sizeof(struct connection *));
+        if (grown == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        memset(grown + server->connection_room, 0, (room - server->connection_room) * sizeof(struct connection *));
+        server->connections = grown;
+        server->connection_room = room;
+    }
+    Py_INCREF(connection);
+    server->connections[index] = connection;
+    server->applications++;
+    return 0;
+}
+
+void server_remove(struct server_object *server, struct connection *connection)
+{
+    if (server_find(server, connection->exchange) != connection)
+        return;
+    server->connections[slots_index(connection->exchange)] = NULL;
+    server->applications--;
+    Py_DECREF(connection);
+}
+
+/* Making it */
+
+static void wake_loop(void *argument)
+{
+    struct server_object *server = argument;
+    port_wake(server->port);
+}
+
+static PyObject *optional(PyObject *object)
+{
+    return object == Py_None ? NULL : Py_NewRef(object);
+}
+
+static int create_native(struct server_object *self, PyObject *mapping)
+{
+    struct server_settings settings = {0};
+    if (settings_read(mapping, &settings) < 0)
+        return -1;
+    self->receive_window = settings.receive_window;
+    self->send_window = settings.send_window;
+    struct server_hooks hooks = {
+        .context = &self->tags,
+        .exchange_begun = tags_begun,
+        .exchange_ended = tags_ended,
+    };
+    if (server_create(&self->native, &settings, &hooks, &self->events) != SERVER_OK) {
+        self->native = NULL;
+        PyErr_NoMemory();
+        return -1;
+    }
+    self->tags.server = self->native;
+    return 0;
+}
+
+static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"application", "settings", "root_path", "state",      "on_access",  "on_error",
+                            "on_fault",    "on_kill",  "on_drained", "on_stopped", "prepare_scope", NULL};
+    PyObject *application, *settings, *on_error = NULL, *on_fault = NULL, *on_kill = NULL, *on_drained = NULL,
+                                      *on_stopped = NULL;
+    PyObject *root_path = NULL, *state = Py_None, *on_access = Py_None, *prepare_scope = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O$OUOOOOOOOO:Server", names, &application, &settings, &root_path, &state,
+                                     &on_access, &on_error, &on_fault, &on_kill, &on_drained, &on_stopped,
+                                     &prepare_scope))
+        return NULL;
+    if (state != Py_None && !PyDict_Check(state)) {
+        PyErr_SetString(PyExc_TypeError, "state must be a dict or None");
+        return NULL;
+    }
+    struct server_object *self = (struct server_object *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->state = state_of(type);
+    queue_init(&self->events, wake_loop, self);
+    list_init(&self->drain.of_port);
+    self->drain.run = server_drain;
+    self->application = Py_NewRef(application);
+    self->root_path = Py_NewRef(root_path == NULL ? self->state->strings.empty : root_path);
+    self->lifespan_state = optional(state);
+    self->on_access = optional(on_access);
+    self->on_error = Py_NewRef(on_error);
+    self->on_fault = Py_NewRef(on_fault);
+    self->on_kill = Py_NewRef(on_kill);
+    self->on_drained = Py_NewRef(on_drained);
+    self->on_stopped = Py_NewRef(on_stopped);
+    self->prepare_scope = optional(prepare_scope);
+    if (create_native(self, settings) < 0)
+        Py_CLEAR(self);
+    return (PyObject *)self;
+}
+
+/* Ending it */
+
+void server_close_native(struct server_object *self)
+{
+    struct server *native = self->native;
+    if (native == NULL)
+        return;
+    if (self->phase == PHASE_RUNNING) {
+        struct command *command = command_create(COMMAND_STOP, 0, 0);
+        struct queue_chain chain = {0};
+        if (command != NULL)
+            queue_chain_add(&chain, &command->item);
+        server_send(native, &chain);
+    }
+    list_remove(&self->drain.of_port);
+    self->native = NULL;
+    self->phase = PHASE_CLOSED;
+    tags_deinit(&self->tags);
+    Py_BEGIN_ALLOW_THREADS
+    server_destroy(native);
+    Py_END_ALLOW_THREADS
+    server_discard_events(self);
+    Py_CLEAR(self->port);
+}
+
+static int traverse(PyObject *object, visitproc visit, void *arg)
+{
+    struct server_object *self = (struct server_object *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->port);
+    Py_VISIT(self->loop);
+    Py_VISIT(self->create_future);
+    Py_VISIT(self->call_soon);
+    Py_VISIT(self->flush);
+    Py_VISIT(self->context);
+    Py_VISIT(self->eager.catcher);
+    Py_VISIT(self->application);
+    Py_VISIT(self->lifespan_state);
+    Py_VISIT(self->on_access);
+    Py_VISIT(self->on_error);
+    Py_VISIT(self->on_fault);
+    Py_VISIT(self->on_kill);
+    Py_VISIT(self->on_drained);
+    Py_VISIT(self->on_stopped);
+    Py_VISIT(self->prepare_scope);
+    for (size_t i = 0; i < self->connection_room; i++)
+        Py_VISIT(self->connections[i]);
+    return 0;
+}
+
+static int clear(PyObject *object)
+{
+    struct server_object *self = (struct server_object *)object;
+    server_close_native(self);
+    Py_CLEAR(self->flush);
+    Py_CLEAR(self->eager.catcher);
+    for (size_t i = 0; i < self->connection_room; i++)
+        Py_CLEAR(self->connections[i]);
+    self->applications = 0;
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->create_future);
+    Py_CLEAR(self->call_soon);
+    Py_CLEAR(self->context);
+    Py_CLEAR(self->application);
+    Py_CLEAR(self->lifespan_state);
+    Py_CLEAR(self->on_access);
+    Py_CLEAR(self->on_error);
+    Py_CLEAR(self->on_fault);
+    Py_CLEAR(self->on_kill);
+    Py_CLEAR(self->on_drained);
+    Py_CLEAR(self->on_stopped);
+    Py_CLEAR(self->prepare_scope);
+    return 0;
+}
+
+static void dealloc(PyObject *object)
+{
+    struct server_object *self = (struct server_object *)object;
+    PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
+    clear(object);
+    server_discard_output(self);
+    Py_CLEAR(self->root_path);
+    server_discard_events(self);
+    queue_deinit(&self->events);
+    peers_clear(&self->peers);
+    mem_free(self->connections);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "Listeners, the I/O thread, and the applications of its connections on one event loop."},
+    {Py_tp_new, server_new},
+    {Py_tp_methods, server_methods},
+    {Py_tp_getset, server_properties},
+    {Py_tp_traverse, traverse},
+    {Py_tp_clear, clear},
+    {Py_tp_dealloc, dealloc},
+    {0, NULL},
+};
+
+PyType_Spec server_spec = {
+    .name = "peneus._core.Server",
+    .basicsize = sizeof(struct server_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slots,
+};

@@ -1,0 +1,99 @@
+#include "asgi/settings_in.h"
+
+#include <limits.h>
+#include <stddef.h>
+
+enum field_type { FIELD_SIZE, FIELD_MILLISECONDS, FIELD_UNSIGNED, FIELD_INT };
+
+struct setting {
+    const char *name;
+    enum field_type type;
+    size_t offset;
+    int minimum;
+};
+
+#define SETTING(name, type, minimum) { #name, type, offsetof(struct server_settings, name), minimum }
+
+static const struct setting table[] = {
+    SETTING(max_target_size, FIELD_SIZE, 0),
+    SETTING(max_header_size, FIELD_SIZE, 0),
+    SETTING(max_header_count, FIELD_SIZE, 0),
+    SETTING(max_body_size, FIELD_SIZE, 0),
+    SETTING(header_timeout_ms, FIELD_MILLISECONDS, 0),
+    SETTING(keep_alive_timeout_ms, FIELD_MILLISECONDS, 0),
+    SETTING(http_timeout_ms, FIELD_MILLISECONDS, 0),
+    SETTING(websocket_connect_timeout_ms, FIELD_MILLISECONDS, 0),
+    SETTING(websocket_timeout_ms, FIELD_MILLISECONDS, 0),
+    SETTING(ping_interval_ms, FIELD_MILLISECONDS, 0),
+    SETTING(ping_timeout_ms, FIELD_MILLISECONDS, 0),
+    SETTING(close_timeout_ms, FIELD_MILLISECONDS, 1),
+    SETTING(websocket_max_message_size, FIELD_SIZE, 0),
+    SETTING(websocket_max_frame_size, FIELD_SIZE, 0),
+    SETTING(application_close_timeout_ms, FIELD_MILLISECONDS, 0),
+    SETTING(receive_window, FIELD_SIZE, 1),
+    SETTING(send_window, FIELD_SIZE, 1),
+    SETTING(body_chunk, FIELD_SIZE, 1),
+    SETTING(max_connections, FIELD_UNSIGNED, 0),
+    SETTING(backlog, FIELD_INT, 0),
+};
+
+static int store(const struct setting *setting, PyObject *number, struct server_settings *settings)
+{
+    int overflow;
+    long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
+    if (value == -1 && PyErr_Occurred())
+        return -1;
+    long long most = setting->type == FIELD_UNSIGNED ? UINT_MAX : setting->type == FIELD_INT ? INT_MAX : LLONG_MAX;
+    if (overflow != 0 || value < setting->minimum || value > most) {
+        PyErr_Format(PyExc_ValueError, "the setting %s must be a number from %d to %lld, not %R", setting->name,
+                     setting->minimum, most, number);
+        return -1;
+    }
+    char *field = (char *)settings + setting->offset;
+    switch (setting->type) {
+    case FIELD_SIZE:
+        *(size_t *)(void *)field = (size_t)value;
+        break;
+    case FIELD_MILLISECONDS:
+        *(uint64_t *)(void *)field = (uint64_t)value;
+        break;
+    case FIELD_UNSIGNED:
+        *(unsigned *)(void *)field = (unsigned)value;
+        break;
+    case FIELD_INT:
+        *(int *)(void *)field = (int)value;
+        break;
+    }
+    return 0;
+}
+
+static int read_name(PyObject *mapping, struct server_settings *settings)
+{
+    PyObject *name = PyMapping_GetItemString(mapping, "server_name");
+    if (name == NULL)
+        return -1;
+    settings->server_name = NULL;
+    if (name != Py_None) {
+        settings->server_name = PyUnicode_AsUTF8(name);
+        if (settings->server_name == NULL) {
+            Py_DECREF(name);
+            return -1;
+        }
+    }
+    Py_DECREF(name); /* the mapping has it */
+    return 0;
+}
+
+int settings_read(PyObject *mapping, struct server_settings *settings)
+{
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        PyObject *number = PyMapping_GetItemString(mapping, table[i].name);
+        if (number == NULL)
+            return -1;
+        int result = store(&table[i], number, settings);
+        Py_DECREF(number);
+        if (result < 0)
+            return -1;
+    }
+    return read_name(mapping, settings);
+}

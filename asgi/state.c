@@ -1,0 +1,69 @@
+#include "asgi/state.h"
+
+#include "asgi/port.h"
+
+static int take_asyncio(struct state *state)
+{
+    PyObject *asyncio = PyImport_ImportModule("asyncio");
+    if (asyncio == NULL)
+        return -1;
+    state->task_class = PyObject_GetAttrString(asyncio, "Task");
+    state->get_running_loop = PyObject_GetAttrString(asyncio, "get_running_loop");
+    Py_DECREF(asyncio);
+    return state->task_class == NULL || state->get_running_loop == NULL ? -1 : 0;
+}
+
+static int make_scopes(struct state *state)
+{
+    const struct strings *s = &state->strings;
+    state->asgi_scope = Py_BuildValue("{OOOO}", s->version, s->version_3_0, s->spec_version, s->version_2_5);
+    state->http_scope = Py_BuildValue("{OOOOOOOO}", s->type, s->http, s->asgi, Py_None, s->http_version, s->version_1_1,
+                                      s->scheme, s->http);
+    state->websocket_scope = Py_BuildValue("{OOOOOOOO}", s->type, s->websocket, s->asgi, Py_None, s->http_version,
+                                           s->version_1_1, s->scheme, s->ws);
+    state->bodiless_request =
+        Py_BuildValue("{OOOOOO}", s->type, s->http_request, s->body, state->empty_bytes, s->more_body, Py_False);
+    return state->asgi_scope == NULL || state->http_scope == NULL || state->websocket_scope == NULL ||
+                   state->bodiless_request == NULL
+               ? -1
+               : 0;
+}
+
+int state_init(struct state *state)
+{
+    list_init(&state->ports);
+    const struct strings *s = &state->strings;
+    if (strings_init(&state->strings) < 0)
+        return -1;
+    state->empty_bytes = PyBytes_FromStringAndSize(NULL, 0);
+    state->eager_names = PyTuple_Pack(3, s->loop, s->context, s->eager_start);
+    state->context_names = PyTuple_Pack(2, s->loop, s->context);
+    state->current_connection = PyContextVar_New("peneus.current_connection", NULL);
+    if (state->empty_bytes == NULL || state->eager_names == NULL || state->context_names == NULL ||
+        state->current_connection == NULL)
+        return -1;
+    return take_asyncio(state) < 0 || make_scopes(state) < 0 ? -1 : 0;
+}
+
+#define STATE_OBJECTS(S)                                                                                               \
+    S(awaitable_type) S(connection_type) S(delegate_type) S(layer_receive_type) S(layer_type) S(message_type)          \
+    S(port_type) S(ready_type) S(server_type) S(current_connection) S(ready) S(empty_bytes) S(task_class)              \
+    S(get_running_loop) S(eager_names) S(context_names) S(http_scope) S(websocket_scope) S(asgi_scope)                 \
+    S(bodiless_request)
+
+int state_traverse(struct state *state, visitproc visit, void *arg)
+{
+#define STATE_VISIT(name) Py_VISIT(state->name);
+    STATE_OBJECTS(STATE_VISIT)
+#undef STATE_VISIT
+    return 0;
+}
+
+void state_clear(struct state *state)
+{
+#define STATE_CLEAR(name) Py_CLEAR(state->name);
+    STATE_OBJECTS(STATE_CLEAR)
+#undef STATE_CLEAR
+    caches_clear(&state->caches);
+    strings_clear(&state->strings);
+}

@@ -1,0 +1,61 @@
+/* state.h: what one instance of the module has: its types, its strings, its caches, its loops.
+ *
+ * Owner:   the module object; every object of its types keeps the module alive and points here.
+ * Thread:  with the GIL.
+ * Limits:  caches.h bounds its caches; ports: one for each event loop that lives.
+ */
+#ifndef PENEUS_ASGI_STATE_H
+#define PENEUS_ASGI_STATE_H
+
+#include <Python.h>
+
+#include "asgi/caches.h"
+#include "asgi/strings.h"
+#include "base/list.h"
+
+struct port;
+
+struct state {
+    struct strings strings;
+    struct caches caches;
+
+    PyTypeObject *awaitable_type;
+    PyTypeObject *connection_type;
+    PyTypeObject *delegate_type;
+    PyTypeObject *layer_receive_type;
+    PyTypeObject *layer_type;
+    PyTypeObject *message_type;
+    PyTypeObject *port_type;
+    PyTypeObject *ready_type;
+    PyTypeObject *server_type;
+
+    PyObject *current_connection; /* ContextVar */
+    PyObject *ready;              /* the awaitable that is done: one for all */
+    PyObject *empty_bytes;
+    PyObject *task_class;         /* asyncio.Task */
+    PyObject *get_running_loop;   /* asyncio.get_running_loop */
+    PyObject *eager_names;        /* ("loop", "context", "eager_start") */
+    PyObject *context_names;      /* ("loop", "context") */
+
+    PyObject *http_scope;      /* prototypes that are copied for each exchange */
+    PyObject *websocket_scope;
+    PyObject *asgi_scope;
+    PyObject *bodiless_request; /* {"type": "http.request", "body": b"", "more_body": False} */
+
+    struct list_node ports;    /* of struct port */
+    struct port *recent_port;  /* borrowed: the one found last, or NULL */
+};
+
+/* The state of the module that type was made by. */
+static inline struct state *state_of(PyTypeObject *type)
+{
+    return PyType_GetModuleState(type);
+}
+
+/* Fills state, which is zeroed; the types are the module's to make. 0, or -1 with an exception. */
+int state_init(struct state *state);
+
+int state_traverse(struct state *state, visitproc visit, void *arg);
+void state_clear(struct state *state);
+
+#endif

@@ -1,0 +1,60 @@
+/* strings.h: the str objects that the bridge uses all the time, made once and interned.
+ *
+ * Owner:   the module's state.
+ * Thread:  with the GIL.
+ * Limits:  a fixed list.
+ */
+#ifndef PENEUS_ASGI_STRINGS_H
+#define PENEUS_ASGI_STRINGS_H
+
+#include <Python.h>
+
+/* Names whose text is the identifier itself. */
+#define STRINGS_PLAIN(S)                                                                                               \
+    S(type) S(asgi) S(version) S(spec_version) S(http_version) S(method) S(scheme) S(path) S(raw_path)                 \
+    S(query_string) S(root_path) S(headers) S(client) S(server) S(subprotocols) S(extensions) S(body) S(more_body)     \
+    S(status) S(text) S(bytes) S(code) S(reason) S(subprotocol) S(http) S(https) S(ws) S(wss) S(websocket) S(loop)     \
+    S(context) S(eager_start) S(call_soon) S(create_future) S(call_exception_handler) S(add_reader) S(set_result)      \
+    S(done) S(cancel) S(cancelled) S(exception) S(add_done_callback) S(message) S(ok) S(full) S(unknown) S(closed)     \
+    S(size) S(time_taken) S(complete) S(connecting) S(connected) S(rejected) S(disconnected)
+
+/* name, text */
+#define STRINGS_OTHER(S)                                                                                               \
+    S(state_, "state")                                                                                                 \
+    S(throw_, "throw")                                                                                                 \
+    S(too_large, "too-large")                                                                                          \
+    S(http_request, "http.request")                                                                                    \
+    S(http_disconnect, "http.disconnect")                                                                              \
+    S(http_response_start, "http.response.start")                                                                      \
+    S(http_response_body, "http.response.body")                                                                        \
+    S(websocket_connect, "websocket.connect")                                                                          \
+    S(websocket_receive, "websocket.receive")                                                                          \
+    S(websocket_disconnect, "websocket.disconnect")                                                                    \
+    S(websocket_accept, "websocket.accept")                                                                            \
+    S(websocket_send, "websocket.send")                                                                                \
+    S(websocket_close, "websocket.close")                                                                              \
+    S(denial_extension, "websocket.http.response")                                                                     \
+    S(denial_start, "websocket.http.response.start")                                                                   \
+    S(denial_body, "websocket.http.response.body")                                                                     \
+    S(version_1_0, "1.0")                                                                                              \
+    S(version_1_1, "1.1")                                                                                              \
+    S(version_3_0, "3.0")                                                                                              \
+    S(version_2_5, "2.5")                                                                                              \
+    S(empty, "")
+
+struct strings {
+#define STRING_FIELD_PLAIN(name) PyObject *name;
+#define STRING_FIELD_OTHER(name, text) PyObject *name;
+    STRINGS_PLAIN(STRING_FIELD_PLAIN)
+    STRINGS_OTHER(STRING_FIELD_OTHER)
+#undef STRING_FIELD_PLAIN
+#undef STRING_FIELD_OTHER
+};
+
+/* Makes them all: 0, or -1 with an exception. */
+int strings_init(struct strings *strings);
+
+/* Gives them back; those that were never made are NULL. */
+void strings_clear(struct strings *strings);
+
+#endif

@@ -1,0 +1,242 @@
+#include "asgi/task.h"
+
+#include "asgi/access.h"
+#include "asgi/delegate.h"
+#include "asgi/errors.h"
+#include "asgi/kick.h"
+
+static PyMethodDef receive_method = {"receive", connection_receive, METH_NOARGS, "Awaits the next event of this exchange."};
+static PyMethodDef send_method = {"send", connection_send, METH_O, "Sends an event of this exchange."};
+
+/* What the server says for an application that ended without a response of its own. */
+enum { STATUS_INTERNAL_ERROR = 500 };
+
+static bool is_fatal(void)
+{
+    return PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit);
+}
+
+/* The last lines of an exchange that its application leaves before its client does. */
+static int log_end(struct connection *connection)
+{
+    switch (connection->state) {
+    case HTTP_REQUEST:
+    case HTTP_STARTED:
+        connection->status = STATUS_INTERNAL_ERROR;
+        return access_complete(connection);
+    case HTTP_STREAMING:
+        return access_complete(connection);
+    case WEBSOCKET_CONNECTING:
+    case DENIAL_STARTED:
+        connection->status = STATUS_INTERNAL_ERROR;
+        return access_rejected(connection);
+    case DENIAL_STREAMING:
+        return access_rejected(connection);
+    case WEBSOCKET_OPEN:
+        return access_disconnected(connection);
+    case WEBSOCKET_CLOSED:
+        return connection->disconnect == NULL ? access_disconnected(connection) : 0;
+    default:
+        return 0;
+    }
+}
+
+/* What is missing where the application returned, or was cancelled by somebody else; NULL: nothing. */
+static const char *missing(const struct connection *connection)
+{
+    switch (connection->state) {
+    case HTTP_REQUEST:
+        return "before it sent a response";
+    case HTTP_STARTED:
+    case HTTP_STREAMING:
+    case DENIAL_STARTED:
+    case DENIAL_STREAMING:
+        return "before its response was complete";
+    case WEBSOCKET_CONNECTING:
+        return "before it accepted or closed the WebSocket";
+    default:
+        return NULL;
+    }
+}
+
+/* error: what the application raised, or NULL. */
+static int end(struct connection *connection, PyObject *error)
+{
+    struct server_object *server = connection->server;
+    if (!connection_running(connection)) {
+        /* It was killed; only what it raises otherwise than by its cancellation is news. */
+        if (error == NULL || connection->life != LIFE_KILLED || PyErr_GivenExceptionMatches(error, PyExc_GeneratorExit))
+            return 0;
+        return callback_call(connection, server->on_error, error, "Exception in Peneus's on_error callback");
+    }
+    const char *lack = missing(connection);
+    int result = 0;
+    if (error != NULL)
+        result |= callback_call(connection, server->on_error, error, "Exception in Peneus's on_error callback");
+    else if (lack != NULL && connection->life != LIFE_CANCELLED)
+        result |= callback_fault(connection, PyUnicode_FromFormat("the application ended %s", lack));
+    result |= log_end(connection);
+    connection_finish(connection, LIFE_ENDED, error != NULL || lack != NULL);
+    return result;
+}
+
+/* The exception of a task that is done, NULL where there was none or it was cancelled. -1: it cannot be had. */
+static int outcome(struct state *state, PyObject *task, PyObject **error)
+{
+    *error = NULL;
+    PyObject *cancelled = PyObject_CallMethodNoArgs(task, state->strings.cancelled);
+    if (cancelled == NULL)
+        return -1;
+    bool was_cancelled = cancelled == Py_True;
+    Py_DECREF(cancelled);
+    if (was_cancelled)
+        return 0;
+    PyObject *exception = PyObject_CallMethodNoArgs(task, state->strings.exception);
+    if (exception == Py_None)
+        Py_CLEAR(exception);
+    else if (exception == NULL)
+        return -1;
+    *error = exception;
+    return 0;
+}
+
+static int done(struct connection *connection, PyObject *task)
+{
+    PyObject *error;
+    if (outcome(connection->server->state, task, &error) < 0)
+        error = error_take();
+    int result = end(connection, error);
+    Py_XDECREF(error);
+    Py_CLEAR(connection->task);
+    return result;
+}
+
+static PyObject *done_callback(PyObject *self, PyObject *task)
+{
+    if (done((struct connection *)self, task) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef done_method = {"application_done", done_callback, METH_O, NULL};
+
+static int watch(struct connection *connection)
+{
+    const struct strings *s = &connection->server->state->strings;
+    PyObject *is_done = PyObject_CallMethodNoArgs(connection->task, s->done);
+    if (is_done == NULL)
+        return -1;
+    Py_DECREF(is_done);
+    if (is_done == Py_True) {
+        PyObject *task = Py_NewRef(connection->task);
+        int result = done(connection, task);
+        Py_DECREF(task);
+        return result;
+    }
+    PyObject *callback = PyCFunction_New(&done_method, (PyObject *)connection);
+    PyObject *added = NULL;
+    if (callback != NULL)
+        added = PyObject_CallMethodOneArg(connection->task, s->add_done_callback, callback);
+    Py_XDECREF(callback);
+    Py_XDECREF(added);
+    return added == NULL ? -1 : 0;
+}
+
+/* application(scope, receive, send), inside context: a coroutine. */
+static PyObject *call(struct connection *connection)
+{
+    struct server_object *server = connection->server;
+    PyObject *self = (PyObject *)connection;
+    PyObject *token = PyContextVar_Set(server->state->current_connection, self);
+    PyObject *receive = PyCFunction_New(&receive_method, self);
+    PyObject *send = PyCFunction_New(&send_method, self);
+    PyObject *result = NULL;
+    if (token != NULL && receive != NULL && send != NULL) {
+        PyObject *arguments[] = {connection->scope, receive, send};
+        result = PyObject_Vectorcall(server->application, arguments, 3, NULL);
+    }
+    Py_XDECREF(token);
+    Py_XDECREF(receive);
+    Py_XDECREF(send);
+    if (result == NULL || PyCoro_CheckExact(result))
+        return result;
+    PyObject *coroutine = delegate_new(server->state, result);
+    Py_DECREF(result);
+    return coroutine;
+}
+
+static PyObject *call_in(struct connection *connection, PyObject *context)
+{
+    if (PyContext_Enter(context) < 0)
+        return NULL;
+    PyObject *coroutine = call(connection);
+    PyObject *error = coroutine == NULL ? error_take() : NULL;
+    PyContext_Exit(context);
+    if (error != NULL)
+        error_set(error);
+    return coroutine;
+}
+
+/* The application could not be started, or its first step ended the program: an exception is set. */
+static int start_failed(struct connection *connection)
+{
+    bool fatal = is_fatal();
+    PyObject *error = error_take();
+    Py_CLEAR(connection->task);
+    int result = 0;
+    if (connection_running(connection))
+        result = end(connection, error);
+    if (!fatal || result < 0) {
+        Py_DECREF(error);
+        return result;
+    }
+    error_set(error);
+    return -1;
+}
+
+int task_start(struct connection *connection)
+{
+    struct server_object *server = connection->server;
+    PyObject *context = PyContext_Copy(server->context);
+    PyObject *coroutine = context == NULL ? NULL : call_in(connection, context);
+    PyObject *task = NULL;
+    int result = coroutine == NULL ? -1 : eager_task(server, coroutine, context, &task);
+    connection->task = task;
+    if (result == 0)
+        result = watch(connection);
+    Py_XDECREF(coroutine);
+    Py_XDECREF(context);
+    return result < 0 ? start_failed(connection) : 0;
+}
+
+static int cancel(struct connection *connection)
+{
+    if (connection->task == NULL)
+        return 0;
+    PyObject *task = Py_NewRef(connection->task);
+    PyObject *cancelled = PyObject_CallMethodNoArgs(task, connection->server->state->strings.cancel);
+    Py_XDECREF(cancelled);
+    Py_DECREF(task);
+    if (cancelled != NULL)
+        return 0;
+    return error_report(connection->server->state, connection->server->loop,
+                        "Exception in the cancellation of an application's task");
+}
+
+int task_kill(struct connection *connection)
+{
+    struct server_object *server = connection->server;
+    server->applications_killed++;
+    int result = callback_call(connection, server->on_kill, NULL, "Exception in Peneus's on_kill callback");
+    result |= cancel(connection);
+    if (connection_running(connection))
+        connection_finish(connection, LIFE_KILLED, true);
+    return result;
+}
+
+int task_cancel(struct connection *connection)
+{
+    if (connection->life == LIFE_RUNNING)
+        connection->life = LIFE_CANCELLED;
+    return cancel(connection);
+}

@@ -1,0 +1,187 @@
+#include "asgi/websocket.h"
+
+#include <string.h>
+
+#include "asgi/access.h"
+#include "asgi/headers.h"
+#include "asgi/message.h"
+
+enum { CLOSE_NORMAL = 1000, CLOSE_NONE = 1005, CLOSE_ABNORMAL = 1006, REASON_BYTES = 123 };
+
+int websocket_send_accept(struct connection *connection, PyObject *message)
+{
+    const struct strings *s = &connection->server->state->strings;
+    PyObject *headers, *subprotocol;
+    if (message_get(message, s->headers, &headers) < 0 || message_get(message, s->subprotocol, &subprotocol) < 0)
+        return -1;
+    struct command *accept = headers_command(COMMAND_ACCEPT, connection->exchange, headers, subprotocol);
+    if (accept == NULL)
+        return -1;
+    if (connection->state != WEBSOCKET_CONNECTING) {
+        command_destroy(accept);
+        connection_raise_gone(connection);
+        return -1;
+    }
+    accept->response.status = 101;
+    connection->status = 101;
+    connection_command(connection, accept, false);
+    connection_set_state(connection, WEBSOCKET_OPEN);
+    return access_connected(connection);
+}
+
+static int send_bytes(struct connection *connection, const void *bytes, size_t length, bool text)
+{
+    struct command *command = command_create(COMMAND_MESSAGE, connection->exchange, length);
+    if (command == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    command->text = text;
+    if (length > 0)
+        memcpy(command->bytes, bytes, length);
+    connection_command(connection, command, true);
+    return 0;
+}
+
+int websocket_send_message(struct connection *connection, PyObject *message)
+{
+    const struct strings *s = &connection->server->state->strings;
+    PyObject *text, *bytes;
+    if (message_get(message, s->text, &text) < 0 || message_get(message, s->bytes, &bytes) < 0)
+        return -1;
+    if ((text == NULL) == (bytes == NULL)) {
+        PyErr_Format(PyExc_ValueError, "websocket.send needs either 'text' or 'bytes', and the other absent or None; it was %R",
+                     message);
+        return -1;
+    }
+    if (text != NULL) {
+        Py_ssize_t length;
+        if (!PyUnicode_Check(text)) {
+            PyErr_Format(PyExc_TypeError, "'text' must be a str, not %R", (PyObject *)Py_TYPE(text));
+            return -1;
+        }
+        const char *utf8 = PyUnicode_AsUTF8AndSize(text, &length);
+        return utf8 == NULL ? -1 : send_bytes(connection, utf8, (size_t)length, true);
+    }
+    Py_buffer view;
+    if (message_bytes(message, s->bytes, &view) < 0)
+        return -1;
+    int result = send_bytes(connection, view.buf, (size_t)view.len, false);
+    PyBuffer_Release(&view);
+    return result;
+}
+
+/* RFC 6455 section 7.4: what an endpoint may put into a close frame. */
+static int check_code(int code)
+{
+    if (code == 1004 || code == CLOSE_NONE || code == CLOSE_ABNORMAL || (code >= 1015 && code < 3000)) {
+        PyErr_Format(PyExc_ValueError,
+                     "websocket.close with code %d, which never stands in a close frame: use 1000, 1001 to 1003, 1007 to "
+                     "1014 or 3000 to 4999",
+                     code);
+        return -1;
+    }
+    return 0;
+}
+
+static int get_reason(struct connection *connection, PyObject *message, const char **reason, Py_ssize_t *length)
+{
+    PyObject *object;
+    *reason = "";
+    *length = 0;
+    if (message_get(message, connection->server->state->strings.reason, &object) < 0)
+        return -1;
+    if (object == NULL)
+        return 0;
+    if (!PyUnicode_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "'reason' must be a str, not %R", (PyObject *)Py_TYPE(object));
+        return -1;
+    }
+    *reason = PyUnicode_AsUTF8AndSize(object, length);
+    if (*reason != NULL && *length > REASON_BYTES)
+        PyErr_Format(PyExc_ValueError, "'reason' has %zd bytes in UTF-8; a close frame has room for %d", *length,
+                     REASON_BYTES);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+int websocket_send_close(struct connection *connection, PyObject *message)
+{
+    const char *reason;
+    Py_ssize_t length;
+    bool open = connection->state == WEBSOCKET_OPEN;
+    int code = message_number(message, connection->server->state->strings.code, open ? 1000 : 0, 4999, CLOSE_NORMAL);
+    if (code < 0 || (open && check_code(code) < 0) || get_reason(connection, message, &reason, &length) < 0)
+        return -1;
+    struct command *command = command_create(COMMAND_CLOSE, connection->exchange, (size_t)length);
+    if (command == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    command->code = (uint16_t)code;
+    memcpy(command->bytes, reason, (size_t)length);
+    connection_command(connection, command, false);
+    if (open) {
+        connection_set_state(connection, WEBSOCKET_CLOSED);
+        return 0;
+    }
+    connection->status = 403;
+    connection_set_state(connection, WEBSOCKET_REJECTED);
+    return access_rejected(connection);
+}
+
+static PyObject *typed_message(const struct strings *s, PyObject *type)
+{
+    PyObject *message = PyDict_New();
+    if (message != NULL && PyDict_SetItem(message, s->type, type) < 0)
+        Py_CLEAR(message);
+    return message;
+}
+
+static PyObject *receive_message(const struct strings *s, struct event *event)
+{
+    PyObject *message = typed_message(s, s->websocket_receive);
+    PyObject *payload = event->text
+                            ? PyUnicode_DecodeUTF8((const char *)event->bytes, (Py_ssize_t)event->length, NULL)
+                            : PyBytes_FromStringAndSize((const char *)event->bytes, (Py_ssize_t)event->length);
+    if (message != NULL && (payload == NULL || PyDict_SetItem(message, event->text ? s->text : s->bytes, payload) < 0))
+        Py_CLEAR(message);
+    Py_XDECREF(payload);
+    return message;
+}
+
+/* What was rejected before it was open has no close frame: 1006. */
+static PyObject *disconnect_message(const struct strings *s, const struct event *disconnect)
+{
+    PyObject *message = typed_message(s, s->websocket_disconnect);
+    PyObject *code = PyLong_FromLong(disconnect == NULL ? CLOSE_ABNORMAL : disconnect->disconnect.code);
+    PyObject *reason =
+        disconnect == NULL || disconnect->length == 0
+            ? Py_NewRef(s->empty)
+            : PyUnicode_DecodeUTF8((const char *)disconnect->bytes, (Py_ssize_t)disconnect->length, "replace");
+    if (message != NULL && (code == NULL || reason == NULL || PyDict_SetItem(message, s->code, code) < 0 ||
+                            PyDict_SetItem(message, s->reason, reason) < 0))
+        Py_CLEAR(message);
+    Py_XDECREF(code);
+    Py_XDECREF(reason);
+    return message;
+}
+
+int websocket_take(struct connection *connection, PyObject **result)
+{
+    const struct strings *s = &connection->server->state->strings;
+    struct event *event;
+    if (connection->inbound == INBOUND_CONNECT) {
+        connection->inbound = INBOUND_MESSAGES;
+        *result = typed_message(s, s->websocket_connect);
+    } else if ((event = connection_take(connection)) != NULL) {
+        *result = receive_message(s, event);
+        event_destroy(event);
+    } else if (connection->disconnect != NULL || connection->state == WEBSOCKET_REJECTED ||
+               !connection_running(connection)) {
+        connection->inbound = INBOUND_END;
+        *result = disconnect_message(s, connection->disconnect);
+    } else {
+        return 0;
+    }
+    return *result == NULL ? -1 : 1;
+}

@@ -1,0 +1,19 @@
+/* websocket.h: send() for WebSockets.
+ *
+ * Owner:   nobody.
+ * Thread:  the loop's, with the GIL.
+ * Limits:  connection.h's; a close reason has at most 123 bytes (RFC 6455 section 5.5).
+ */
+#ifndef PENEUS_ASGI_WEBSOCKET_H
+#define PENEUS_ASGI_WEBSOCKET_H
+
+#include <Python.h>
+
+#include "asgi/connection.h"
+
+/* Each: the state allows it; 0, or -1 with an exception. */
+int websocket_send_accept(struct connection *connection, PyObject *message);
+int websocket_send_message(struct connection *connection, PyObject *message);
+int websocket_send_close(struct connection *connection, PyObject *message);
+
+#endif
