@@ -4,12 +4,12 @@
 
 #include "asgi/errors.h"
 
-static int report(struct connection *connection, const char *what)
+static int report(struct pyconnection *connection, const char *what)
 {
     return error_report(connection->server->state, connection->server->loop, what);
 }
 
-int callback_call(struct connection *connection, PyObject *callback, PyObject *argument, const char *what)
+int callback_call(struct pyconnection *connection, PyObject *callback, PyObject *argument, const char *what)
 {
     if (callback == NULL)
         return 0;
@@ -20,7 +20,7 @@ int callback_call(struct connection *connection, PyObject *callback, PyObject *a
     return done == NULL ? report(connection, what) : 0;
 }
 
-int callback_fault(struct connection *connection, PyObject *sentence)
+int callback_fault(struct pyconnection *connection, PyObject *sentence)
 {
     int result = sentence == NULL ? report(connection, "Peneus could not say what is wrong with an exchange")
                                   : callback_call(connection, connection->server->on_fault, sentence,
@@ -39,7 +39,7 @@ static int set_steal(PyObject *dict, PyObject *key, PyObject *value)
 }
 
 /* "host:port" of the scope's client, so that what proxy headers said is what is logged. */
-static PyObject *client_text(struct connection *connection)
+static PyObject *client_text(struct pyconnection *connection)
 {
     PyObject *client = PyDict_GetItemWithError(connection->scope, connection->server->state->strings.client);
     if (client == NULL || client == Py_None)
@@ -52,7 +52,7 @@ static PyObject *client_text(struct connection *connection)
     return text;
 }
 
-static int add_response(struct connection *connection, PyObject *details)
+static int add_response(struct pyconnection *connection, PyObject *details)
 {
     const struct strings *s = &connection->server->state->strings;
     struct timespec now;
@@ -69,9 +69,9 @@ static int add_response(struct connection *connection, PyObject *details)
                : 0;
 }
 
-static int call(struct connection *connection, PyObject *action)
+static int call(struct pyconnection *connection, PyObject *action)
 {
-    struct server_object *server = connection->server;
+    struct pyserver *server = connection->server;
     const struct strings *s = &server->state->strings;
     if (server->on_access == NULL || connection->target == NULL)
         return 0;
@@ -88,27 +88,27 @@ static int call(struct connection *connection, PyObject *action)
     return done == NULL ? report(connection, "Exception in Peneus's on_access callback") : 0;
 }
 
-int access_complete(struct connection *connection)
+int access_complete(struct pyconnection *connection)
 {
     return call(connection, connection->server->state->strings.complete);
 }
 
-int access_connecting(struct connection *connection)
+int access_connecting(struct pyconnection *connection)
 {
     return call(connection, connection->server->state->strings.connecting);
 }
 
-int access_connected(struct connection *connection)
+int access_connected(struct pyconnection *connection)
 {
     return call(connection, connection->server->state->strings.connected);
 }
 
-int access_rejected(struct connection *connection)
+int access_rejected(struct pyconnection *connection)
 {
     return call(connection, connection->server->state->strings.rejected);
 }
 
-int access_disconnected(struct connection *connection)
+int access_disconnected(struct pyconnection *connection)
 {
     return call(connection, connection->server->state->strings.disconnected);
 }

@@ -11,16 +11,16 @@
 #include "asgi/connection.h"
 
 /* Each: 0, or -1 with a KeyboardInterrupt or SystemExit out of the callback; any other exception goes to the loop's handler. */
-int access_complete(struct connection *connection);
-int access_connecting(struct connection *connection);
-int access_connected(struct connection *connection);
-int access_rejected(struct connection *connection);
-int access_disconnected(struct connection *connection);
+int access_complete(struct pyconnection *connection);
+int access_connecting(struct pyconnection *connection);
+int access_connected(struct pyconnection *connection);
+int access_rejected(struct pyconnection *connection);
+int access_disconnected(struct pyconnection *connection);
 
 /* Calls callback (NULL: nothing happens) with the connection and argument (NULL: none) as access_ functions do. what names it. */
-int callback_call(struct connection *connection, PyObject *callback, PyObject *argument, const char *what);
+int callback_call(struct pyconnection *connection, PyObject *callback, PyObject *argument, const char *what);
 
 /* on_fault with a sentence. */
-int callback_fault(struct connection *connection, PyObject *sentence);
+int callback_fault(struct pyconnection *connection, PyObject *sentence);
 
 #endif

@@ -22,20 +22,20 @@ static const char *const state_names[CONNECTION_STATES] = {
     [CONNECTION_GONE] = "gone",
 };
 
-const char *connection_state_name(enum connection_state state)
+const char *pyconnection_state_name(enum pyconnection_state state)
 {
     return state_names[state];
 }
 
 /* The last states: the application may send nothing more. */
-static bool is_last(enum connection_state state)
+static bool is_last(enum pyconnection_state state)
 {
     return state == HTTP_COMPLETE || state == WEBSOCKET_REJECTED || state == WEBSOCKET_CLOSED || state == CONNECTION_GONE;
 }
 
-void connection_set_state(struct connection *connection, enum connection_state state)
+void pyconnection_set_state(struct pyconnection *connection, enum pyconnection_state state)
 {
-    enum connection_state old = connection->state;
+    enum pyconnection_state old = connection->state;
     assert(!is_last(old));
     assert(state == CONNECTION_GONE || (state > old && state < CONNECTION_GONE) ||
            (state == old && (state == HTTP_STREAMING || state == DENIAL_STREAMING)));
@@ -51,7 +51,7 @@ static double monotonic(void)
 }
 
 /* The target as it stands in the access log. */
-static int keep_target(struct connection *connection, const struct request_event *request)
+static int keep_target(struct pyconnection *connection, const struct request_event *request)
 {
     if (connection->server->on_access == NULL)
         return 0;
@@ -60,10 +60,10 @@ static int keep_target(struct connection *connection, const struct request_event
     return connection->target == NULL ? -1 : 0;
 }
 
-struct connection *connection_new(struct server_object *server, const struct request_event *request)
+struct pyconnection *pyconnection_new(struct pyserver *server, const struct request_event *request)
 {
     PyTypeObject *type = server->state->connection_type;
-    struct connection *connection = (struct connection *)type->tp_alloc(type, 0);
+    struct pyconnection *connection = (struct pyconnection *)type->tp_alloc(type, 0);
     if (connection == NULL)
         return NULL;
     list_init(&connection->receivers);
@@ -84,7 +84,7 @@ struct connection *connection_new(struct server_object *server, const struct req
     return connection;
 }
 
-static void wake(struct connection *connection, struct list_node *waiting)
+static void wake(struct pyconnection *connection, struct list_node *waiting)
 {
     if (list_empty(waiting))
         return;
@@ -92,40 +92,40 @@ static void wake(struct connection *connection, struct list_node *waiting)
     awaitable_wake_all(waiting);
 }
 
-void connection_arrived(struct connection *connection, struct event *event)
+void pyconnection_arrived(struct pyconnection *connection, struct event *event)
 {
     queue_chain_add(&connection->inbox, &event->item);
     wake(connection, &connection->receivers);
 }
 
-void connection_disconnected(struct connection *connection)
+void pyconnection_disconnected(struct pyconnection *connection)
 {
     if (!is_last(connection->state))
-        connection_set_state(connection, CONNECTION_GONE);
+        pyconnection_set_state(connection, CONNECTION_GONE);
     wake(connection, &connection->receivers);
     wake(connection, &connection->senders);
 }
 
-void connection_written(struct connection *connection, size_t amount)
+void pyconnection_written(struct pyconnection *connection, size_t amount)
 {
     connection->outstanding -= amount < connection->outstanding ? amount : connection->outstanding;
     if (connection->outstanding <= connection->server->send_window)
         wake(connection, &connection->senders);
 }
 
-void connection_command(struct connection *connection, struct command *command, bool counted)
+void pyconnection_command(struct pyconnection *connection, struct command *command, bool counted)
 {
     if (counted)
         connection->outstanding += command_cost(command->length);
-    server_command(connection->server, command);
+    pyserver_command(connection->server, command);
 }
 
-static void command_without_bytes(struct connection *connection, struct command *command)
+static void command_without_bytes(struct pyconnection *connection, struct command *command)
 {
-    server_command(connection->server, command);
+    pyserver_command(connection->server, command);
 }
 
-void connection_consumed(struct connection *connection)
+void pyconnection_consumed(struct pyconnection *connection)
 {
     struct command *command = command_create(COMMAND_CONSUMED, connection->exchange, 0);
     if (command == NULL)
@@ -135,7 +135,7 @@ void connection_consumed(struct connection *connection)
     command_without_bytes(connection, command);
 }
 
-static struct event *unlink_first(struct connection *connection)
+static struct event *unlink_first(struct pyconnection *connection)
 {
     struct queue_item *item = connection->inbox.first;
     if (item == NULL)
@@ -146,18 +146,18 @@ static struct event *unlink_first(struct connection *connection)
     return list_entry(item, struct event, item);
 }
 
-struct event *connection_take(struct connection *connection)
+struct event *pyconnection_take(struct pyconnection *connection)
 {
     struct event *event = unlink_first(connection);
     if (event == NULL)
         return NULL;
     connection->taken += event_cost(event->length);
     if (connection->taken >= connection->server->receive_window / 2 && connection->disconnect == NULL)
-        connection_consumed(connection);
+        pyconnection_consumed(connection);
     return event;
 }
 
-static void forget_inbox(struct connection *connection)
+static void forget_inbox(struct pyconnection *connection)
 {
     struct event *event;
     while ((event = unlink_first(connection)) != NULL)
@@ -167,21 +167,21 @@ static void forget_inbox(struct connection *connection)
     connection->head = NULL;
 }
 
-void connection_finish(struct connection *connection, enum connection_life life, bool failed)
+void pyconnection_finish(struct pyconnection *connection, enum pyconnection_life life, bool failed)
 {
-    assert(connection_running(connection) && life >= LIFE_KILLED);
+    assert(pyconnection_running(connection) && life >= LIFE_KILLED);
     Py_INCREF(connection);
     connection->life = life;
     forget_inbox(connection);
     if (!is_last(connection->state))
-        connection_set_state(connection, CONNECTION_GONE);
+        pyconnection_set_state(connection, CONNECTION_GONE);
     owner_end(kick_owners(), connection->owner);
     struct command *command = command_create(COMMAND_FINISHED, connection->exchange, 0);
     if (command != NULL) {
         command->failed = failed;
         command_without_bytes(connection, command);
     }
-    server_remove(connection->server, connection);
+    pyserver_remove(connection->server, connection);
     wake(connection, &connection->receivers);
     wake(connection, &connection->senders);
     Py_DECREF(connection);
@@ -191,7 +191,7 @@ void connection_finish(struct connection *connection, enum connection_life life,
 
 static int attempt_receive(struct awaitable *awaitable, PyObject **result)
 {
-    struct connection *connection = (struct connection *)awaitable->source;
+    struct pyconnection *connection = (struct pyconnection *)awaitable->source;
     int got = (connection->websocket ? websocket_take : http_take)(connection, result);
     if (got == 0)
         list_append(&connection->receivers, &awaitable->link);
@@ -200,7 +200,7 @@ static int attempt_receive(struct awaitable *awaitable, PyObject **result)
 
 static PyObject *future(struct awaitable *awaitable)
 {
-    return PyObject_CallNoArgs(((struct connection *)awaitable->source)->server->create_future);
+    return PyObject_CallNoArgs(((struct pyconnection *)awaitable->source)->server->create_future);
 }
 
 /* awaitable.c has taken it out of the list, and what it waited for is still here. */
@@ -213,7 +213,7 @@ static void left(struct awaitable *awaitable, int woken, int again)
 
 static const struct awaitable_operations receive_operations = { attempt_receive, future, left };
 
-PyObject *connection_receive(PyObject *self, PyObject *ignored)
+PyObject *pyconnection_receive(PyObject *self, PyObject *ignored)
 {
     (void)ignored;
     return awaitable_new(state_of(Py_TYPE(self)), &receive_operations, self);
@@ -223,9 +223,9 @@ PyObject *connection_receive(PyObject *self, PyObject *ignored)
 
 static int attempt_send(struct awaitable *awaitable, PyObject **result)
 {
-    struct connection *connection = (struct connection *)awaitable->source;
+    struct pyconnection *connection = (struct pyconnection *)awaitable->source;
     if (connection->state == CONNECTION_GONE) {
-        connection_raise_gone(connection);
+        pyconnection_raise_gone(connection);
         return -1;
     }
     if (connection->outstanding > connection->server->send_window && !is_last(connection->state)) {
@@ -238,7 +238,7 @@ static int attempt_send(struct awaitable *awaitable, PyObject **result)
 
 static const struct awaitable_operations send_operations = { attempt_send, future, left };
 
-PyObject *connection_sent(struct connection *connection)
+PyObject *pyconnection_sent(struct pyconnection *connection)
 {
     struct state *state = connection->server->state;
     if (connection->outstanding <= connection->server->send_window || is_last(connection->state))

@@ -18,7 +18,7 @@
 #include "server/command.h"
 #include "server/event.h"
 
-/* What the application may send. connection_set_state() is the only one to change it.
+/* What the application may send. pyconnection_set_state() is the only one to change it.
  *
  *   HTTP_REQUEST ──start──▶ HTTP_STARTED ──body──▶ HTTP_STREAMING ──last body──▶ HTTP_COMPLETE
  *                                 └───────────────last body──────────────────────────▲
@@ -27,7 +27,7 @@
  *           └──close───────────────────────────────────────────────────────────────────────────────▲
  *   any that waits for the application ──the exchange ends──▶ CONNECTION_GONE
  */
-enum connection_state {
+enum pyconnection_state {
     HTTP_REQUEST,         /* waits for http.response.start */
     HTTP_STARTED,         /* its head is held: waits for the first http.response.body */
     HTTP_STREAMING,       /* waits for more http.response.body */
@@ -43,7 +43,7 @@ enum connection_state {
 };
 
 /* What receive() gives next. */
-enum connection_inbound {
+enum pyconnection_inbound {
     INBOUND_CONNECT,  /* websocket.connect */
     INBOUND_BODY,     /* http.request out of the inbox */
     INBOUND_BODILESS, /* one empty http.request */
@@ -51,21 +51,21 @@ enum connection_inbound {
     INBOUND_END,      /* the disconnect, when there is one */
 };
 
-enum connection_life {
+enum pyconnection_life {
     LIFE_RUNNING,
     LIFE_CANCELLED, /* cancel_applications() cancelled its task; it still counts */
     LIFE_KILLED,    /* its task was cancelled and is no longer waited for */
     LIFE_ENDED,
 };
 
-struct connection {
+struct pyconnection {
     PyObject_HEAD
-    struct server_object *server;
+    struct pyserver *server;
     uint64_t exchange;
     uint64_t owner;
-    enum connection_state state;
-    enum connection_inbound inbound;
-    enum connection_life life;
+    enum pyconnection_state state;
+    enum pyconnection_inbound inbound;
+    enum pyconnection_life life;
     bool websocket;
     bool awaited_body; /* the I/O thread knows that the body is wanted (100-continue) */
 
@@ -87,59 +87,59 @@ struct connection {
 };
 
 /* The only one to write state. */
-void connection_set_state(struct connection *connection, enum connection_state state);
+void pyconnection_set_state(struct pyconnection *connection, enum pyconnection_state state);
 
 /* state by name. */
-const char *connection_state_name(enum connection_state state);
+const char *pyconnection_state_name(enum pyconnection_state state);
 
 /* The connection of a request, with its scope; NULL with an exception. */
-struct connection *connection_new(struct server_object *server, const struct request_event *request);
+struct pyconnection *pyconnection_new(struct pyserver *server, const struct request_event *request);
 
 /* Its application still counts: its task runs, and nobody has killed it. */
-static inline bool connection_running(const struct connection *connection)
+static inline bool pyconnection_running(const struct pyconnection *connection)
 {
     return connection->life <= LIFE_CANCELLED;
 }
 
 /* Takes event (BODY or MESSAGE) into the inbox. */
-void connection_arrived(struct connection *connection, struct event *event);
+void pyconnection_arrived(struct pyconnection *connection, struct event *event);
 
 /* The exchange has ended: disconnect is set. */
-void connection_disconnected(struct connection *connection);
+void pyconnection_disconnected(struct pyconnection *connection);
 
 /* Credit for send(). */
-void connection_written(struct connection *connection, size_t amount);
+void pyconnection_written(struct pyconnection *connection, size_t amount);
 
 /* The application no longer counts: frees the inbox and a held head, ends its owner, tells the I/O thread (FINISHED).
  * life is what it becomes. */
-void connection_finish(struct connection *connection, enum connection_life life, bool failed);
+void pyconnection_finish(struct pyconnection *connection, enum pyconnection_life life, bool failed);
 
 /* Hands command over; it costs what command_cost() says when counted. Takes command. */
-void connection_command(struct connection *connection, struct command *command, bool counted);
+void pyconnection_command(struct pyconnection *connection, struct command *command, bool counted);
 
 /* What receive() and send() return, as new references. */
-PyObject *connection_receive(PyObject *connection, PyObject *ignored);
-PyObject *connection_send(PyObject *connection, PyObject *message);
+PyObject *pyconnection_receive(PyObject *connection, PyObject *ignored);
+PyObject *pyconnection_send(PyObject *connection, PyObject *message);
 
 /* For send(): the awaitable to return after a command: done, or waiting while too much is unwritten. */
-PyObject *connection_sent(struct connection *connection);
+PyObject *pyconnection_sent(struct pyconnection *connection);
 
 /* Sets the OSError that send() raises after the client has left. */
-void connection_raise_gone(const struct connection *connection);
+void pyconnection_raise_gone(const struct pyconnection *connection);
 
 /* receive() for each protocol: 1 with *result, 0 when there is nothing yet, -1 with an exception. */
-int http_take(struct connection *connection, PyObject **result);
-int websocket_take(struct connection *connection, PyObject **result);
+int http_take(struct pyconnection *connection, PyObject **result);
+int websocket_take(struct pyconnection *connection, PyObject **result);
 
 /* Takes the first event out of the inbox, or NULL; the caller destroys it. Returns its window in time. */
-struct event *connection_take(struct connection *connection);
+struct event *pyconnection_take(struct pyconnection *connection);
 
 /* Tells the I/O thread that the application has taken what it has. */
-void connection_consumed(struct connection *connection);
+void pyconnection_consumed(struct pyconnection *connection);
 
 /* Id of the owner of the connection whose application runs in this context; 0 where there is none. -1 with an exception. */
-int connection_current_owner(struct state *state, uint64_t *owner);
+int pyconnection_current_owner(struct state *state, uint64_t *owner);
 
-extern PyType_Spec connection_spec;
+extern PyType_Spec pyconnection_spec;
 
 #endif

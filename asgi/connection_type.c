@@ -4,14 +4,14 @@
 #include "base/alloc.h"
 #include "server/event.h"
 
-int connection_current_owner(struct state *state, uint64_t *owner)
+int pyconnection_current_owner(struct state *state, uint64_t *owner)
 {
     PyObject *current;
     *owner = 0;
     if (PyContextVar_Get(state->current_connection, NULL, &current) < 0)
         return -1;
     if (current != NULL && Py_IS_TYPE(current, state->connection_type))
-        *owner = ((struct connection *)current)->owner;
+        *owner = ((struct pyconnection *)current)->owner;
     Py_XDECREF(current);
     return 0;
 }
@@ -19,20 +19,20 @@ int connection_current_owner(struct state *state, uint64_t *owner)
 static PyObject *get_scope(PyObject *self, void *ignored)
 {
     (void)ignored;
-    return Py_NewRef(((struct connection *)self)->scope);
+    return Py_NewRef(((struct pyconnection *)self)->scope);
 }
 
 static PyObject *get_task(PyObject *self, void *ignored)
 {
     (void)ignored;
-    PyObject *task = ((struct connection *)self)->task;
+    PyObject *task = ((struct pyconnection *)self)->task;
     return Py_NewRef(task == NULL ? Py_None : task);
 }
 
 static PyObject *get_protocol(PyObject *self, void *ignored)
 {
     (void)ignored;
-    struct connection *connection = (struct connection *)self;
+    struct pyconnection *connection = (struct pyconnection *)self;
     const struct strings *s = &connection->server->state->strings;
     return Py_NewRef(connection->websocket ? s->websocket : s->http);
 }
@@ -40,31 +40,31 @@ static PyObject *get_protocol(PyObject *self, void *ignored)
 static PyObject *get_state(PyObject *self, void *ignored)
 {
     (void)ignored;
-    return PyUnicode_FromString(connection_state_name(((struct connection *)self)->state));
+    return PyUnicode_FromString(pyconnection_state_name(((struct pyconnection *)self)->state));
 }
 
 static PyObject *get_status(PyObject *self, void *ignored)
 {
     (void)ignored;
-    return PyLong_FromLong(((struct connection *)self)->status);
+    return PyLong_FromLong(((struct pyconnection *)self)->status);
 }
 
 static PyObject *get_sent(PyObject *self, void *ignored)
 {
     (void)ignored;
-    return PyLong_FromUnsignedLongLong(((struct connection *)self)->sent);
+    return PyLong_FromUnsignedLongLong(((struct pyconnection *)self)->sent);
 }
 
 static PyObject *get_started(PyObject *self, void *ignored)
 {
     (void)ignored;
-    return PyFloat_FromDouble(((struct connection *)self)->started);
+    return PyFloat_FromDouble(((struct pyconnection *)self)->started);
 }
 
 static PyObject *get_owner(PyObject *self, void *ignored)
 {
     (void)ignored;
-    return PyLong_FromUnsignedLongLong(((struct connection *)self)->owner);
+    return PyLong_FromUnsignedLongLong(((struct pyconnection *)self)->owner);
 }
 
 static PyGetSetDef properties[] = {
@@ -96,7 +96,7 @@ static PyObject *report_method(PyObject *self, PyObject *ignored)
 {
     (void)ignored;
     struct owner_report report = {0};
-    if (owner_describe(kick_owners(), ((struct connection *)self)->owner, &report) < 0)
+    if (owner_describe(kick_owners(), ((struct pyconnection *)self)->owner, &report) < 0)
         Py_RETURN_NONE;
     PyObject *names = group_names(&report);
     for (size_t i = 0; i < report.name_count; i++)
@@ -115,14 +115,14 @@ static PyMethodDef methods[] = {
 
 static PyObject *repr(PyObject *self)
 {
-    struct connection *connection = (struct connection *)self;
+    struct pyconnection *connection = (struct pyconnection *)self;
     return PyUnicode_FromFormat("<peneus connection: %s, %s>", connection->websocket ? "websocket" : "http",
-                                connection_state_name(connection->state));
+                                pyconnection_state_name(connection->state));
 }
 
 static int traverse(PyObject *self, visitproc visit, void *arg)
 {
-    struct connection *connection = (struct connection *)self;
+    struct pyconnection *connection = (struct pyconnection *)self;
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(connection->server);
     Py_VISIT(connection->scope);
@@ -132,7 +132,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg)
 
 static int clear(PyObject *self)
 {
-    struct connection *connection = (struct connection *)self;
+    struct pyconnection *connection = (struct pyconnection *)self;
     Py_CLEAR(connection->scope);
     Py_CLEAR(connection->task);
     return 0;
@@ -140,7 +140,7 @@ static int clear(PyObject *self)
 
 static void dealloc(PyObject *self)
 {
-    struct connection *connection = (struct connection *)self;
+    struct pyconnection *connection = (struct pyconnection *)self;
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     clear(self);
@@ -170,9 +170,9 @@ static PyType_Slot slots[] = {
     {0, NULL},
 };
 
-PyType_Spec connection_spec = {
+PyType_Spec pyconnection_spec = {
     .name = "peneus._core.Connection",
-    .basicsize = sizeof(struct connection),
+    .basicsize = sizeof(struct pyconnection),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = slots,
 };

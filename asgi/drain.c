@@ -7,21 +7,21 @@
 #include "server/event.h"
 
 /* An exchange that cannot even be started: its request is refused as one whose application failed. */
-static int refuse(struct server_object *server, const struct event *event)
+static int refuse(struct pyserver *server, const struct event *event)
 {
     struct command *command = command_create(COMMAND_FINISHED, event->exchange, 0);
     if (command != NULL) {
         command->failed = true;
-        server_command(server, command);
+        pyserver_command(server, command);
     }
     return error_report(server->state, server->loop, "Peneus could not start an application");
 }
 
-static int on_request(struct server_object *server, struct event *event)
+static int on_request(struct pyserver *server, struct event *event)
 {
-    struct connection *connection = connection_new(server, (struct request_event *)(void *)event);
+    struct pyconnection *connection = pyconnection_new(server, (struct request_event *)(void *)event);
     int result;
-    if (connection == NULL || server_add(server, connection) < 0) {
+    if (connection == NULL || pyserver_add(server, connection) < 0) {
         result = refuse(server, event);
     } else {
         result = connection->websocket ? access_connecting(connection) : 0;
@@ -33,7 +33,7 @@ static int on_request(struct server_object *server, struct event *event)
 }
 
 /* The lines of the access log for an exchange that ends before its application. */
-static int log_disconnect(struct connection *connection)
+static int log_disconnect(struct pyconnection *connection)
 {
     uint16_t status = connection->disconnect->disconnect.status;
     if (status != 0)
@@ -57,7 +57,7 @@ static int log_disconnect(struct connection *connection)
     }
 }
 
-static int on_disconnect(struct connection *connection, struct event *event)
+static int on_disconnect(struct pyconnection *connection, struct event *event)
 {
     int result = 0;
     if (event->disconnect.cause == DISCONNECT_FRAMING)
@@ -66,19 +66,19 @@ static int on_disconnect(struct connection *connection, struct event *event)
                                                      "%llu: the connection was closed",
                                                      (unsigned long long)event->disconnect.actual,
                                                      (unsigned long long)event->disconnect.expected));
-    if (connection->disconnect != NULL || !connection_running(connection)) {
+    if (connection->disconnect != NULL || !pyconnection_running(connection)) {
         event_destroy(event);
         return result;
     }
     connection->disconnect = event;
     result |= log_disconnect(connection);
-    connection_disconnected(connection);
+    pyconnection_disconnected(connection);
     return result;
 }
 
-static int on_exchange(struct server_object *server, struct event *event)
+static int on_exchange(struct pyserver *server, struct event *event)
 {
-    struct connection *connection = server_find(server, event->exchange);
+    struct pyconnection *connection = pyserver_find(server, event->exchange);
     if (connection == NULL) {
         event_destroy(event); /* its application has ended meanwhile */
         return 0;
@@ -88,13 +88,13 @@ static int on_exchange(struct server_object *server, struct event *event)
     switch (event->kind) {
     case EVENT_BODY:
     case EVENT_MESSAGE:
-        connection_arrived(connection, event);
+        pyconnection_arrived(connection, event);
         break;
     case EVENT_DISCONNECT:
         result = on_disconnect(connection, event);
         break;
     case EVENT_WRITTEN:
-        connection_written(connection, event->amount);
+        pyconnection_written(connection, event->amount);
         event_destroy(event);
         break;
     case EVENT_KILL:
@@ -108,14 +108,14 @@ static int on_exchange(struct server_object *server, struct event *event)
     return result;
 }
 
-static int on_server(struct server_object *server, PyObject *callback, const char *what)
+static int on_server(struct pyserver *server, PyObject *callback, const char *what)
 {
     PyObject *done = PyObject_CallNoArgs(callback);
     Py_XDECREF(done);
     return done == NULL ? error_report(server->state, server->loop, what) : 0;
 }
 
-int server_event(struct server_object *server, struct event *event)
+int pyserver_event(struct pyserver *server, struct event *event)
 {
     switch (event->kind) {
     case EVENT_REQUEST:
@@ -132,7 +132,7 @@ int server_event(struct server_object *server, struct event *event)
     }
 }
 
-void server_discard_output(struct server_object *server)
+void pyserver_discard_output(struct pyserver *server)
 {
     for (struct queue_item *item = server->output.first; item != NULL;) {
         struct command *command = list_entry(item, struct command, item);
@@ -142,18 +142,18 @@ void server_discard_output(struct server_object *server)
     server->output = (struct queue_chain){0};
 }
 
-static void send_output(struct server_object *server)
+static void send_output(struct pyserver *server)
 {
     if (server->native != NULL)
         server_send(server->native, &server->output);
     else
-        server_discard_output(server);
+        pyserver_discard_output(server);
 }
 
-PyObject *server_flush(PyObject *self, PyObject *ignored)
+PyObject *pyserver_flush(PyObject *self, PyObject *ignored)
 {
     (void)ignored;
-    struct server_object *server = (struct server_object *)self;
+    struct pyserver *server = (struct pyserver *)self;
     if (server->output_state == OUTPUT_ARMED)
         server->output_state = OUTPUT_IDLE;
     send_output(server);
@@ -161,7 +161,7 @@ PyObject *server_flush(PyObject *self, PyObject *ignored)
 }
 
 /* A loop that takes no more calls (it is being closed) gets the commands at once. */
-static void arm_flush(struct server_object *server)
+static void arm_flush(struct pyserver *server)
 {
     server->output_state = OUTPUT_ARMED;
     PyObject *handle = PyObject_CallOneArg(server->call_soon, server->flush);
@@ -173,7 +173,7 @@ static void arm_flush(struct server_object *server)
     Py_XDECREF(handle);
 }
 
-void server_command(struct server_object *server, struct command *command)
+void pyserver_command(struct pyserver *server, struct command *command)
 {
     queue_chain_add(&server->output, &command->item);
     if (server->output_state != OUTPUT_IDLE)
@@ -185,11 +185,11 @@ void server_command(struct server_object *server, struct command *command)
         error_set(error);
 }
 
-int server_drain(struct port_drain *drain)
+int pyserver_drain(struct port_drain *drain)
 {
-    struct server_object *server = list_entry(drain, struct server_object, drain);
+    struct pyserver *server = list_entry(drain, struct pyserver, drain);
     Py_INCREF(server);
-    enum server_output before = server->output_state;
+    enum pyserver_output before = server->output_state;
     server->output_state = OUTPUT_DRAINING;
     server->woke = false;
     int result = 0;
@@ -203,7 +203,7 @@ int server_drain(struct port_drain *drain)
         }
         struct event *event = list_entry(server->pending, struct event, item);
         server->pending = server->pending->next;
-        result = server_event(server, event);
+        result = pyserver_event(server, event);
     }
     send_output(server);
     server->output_state = before == OUTPUT_DRAINING ? OUTPUT_IDLE : before;
@@ -214,7 +214,7 @@ int server_drain(struct port_drain *drain)
     return result;
 }
 
-void server_discard_events(struct server_object *server)
+void pyserver_discard_events(struct pyserver *server)
 {
     for (;;) {
         if (server->pending == NULL && (server->pending = queue_take(&server->events)) == NULL)

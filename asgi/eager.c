@@ -2,7 +2,7 @@
 
 #include "asgi/server_type.h"
 
-static int plain_task(struct server_object *server, PyObject *coroutine, PyObject *context, PyObject **task)
+static int plain_task(struct pyserver *server, PyObject *coroutine, PyObject *context, PyObject **task)
 {
     struct state *state = server->state;
 #if PY_VERSION_HEX >= 0x030C0000
@@ -29,7 +29,7 @@ static int plain_task(struct server_object *server, PyObject *coroutine, PyObjec
 
 static PyObject *catch_step(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    struct server_object *server = (struct server_object *)self;
+    struct pyserver *server = (struct pyserver *)self;
     struct eager *eager = &server->eager;
     if (eager->context != NULL && eager->step == NULL && count == 1 && names != NULL && PyTuple_GET_SIZE(names) == 1 &&
         arguments[1] == eager->context) {
@@ -39,9 +39,10 @@ static PyObject *catch_step(PyObject *self, PyObject *const *arguments, Py_ssize
     return PyObject_Vectorcall(server->call_soon, arguments, (size_t)count, names);
 }
 
-static PyMethodDef catcher_method = {"call_soon", (PyCFunction)(void (*)(void))catch_step, METH_FASTCALL | METH_KEYWORDS, NULL};
+static PyMethodDef catcher_method = {"call_soon", (PyCFunction)(void (*)(void))catch_step,
+                                     METH_FASTCALL | METH_KEYWORDS, NULL};
 
-int eager_init(struct server_object *server)
+int eager_init(struct pyserver *server)
 {
     struct eager *eager = &server->eager;
     PyObject *name = server->state->strings.call_soon;
@@ -85,7 +86,7 @@ static int run_step(struct eager *eager, PyObject *context)
     return done == NULL ? -1 : 0;
 }
 
-int eager_task(struct server_object *server, PyObject *coroutine, PyObject *context, PyObject **task)
+int eager_task(struct pyserver *server, PyObject *coroutine, PyObject *context, PyObject **task)
 {
     struct eager *eager = &server->eager;
     PyObject *name = server->state->strings.call_soon;
@@ -108,13 +109,13 @@ int eager_task(struct server_object *server, PyObject *coroutine, PyObject *cont
 
 #else
 
-int eager_init(struct server_object *server)
+int eager_init(struct pyserver *server)
 {
     server->eager.usable = PY_VERSION_HEX >= 0x030C0000;
     return 0;
 }
 
-int eager_task(struct server_object *server, PyObject *coroutine, PyObject *context, PyObject **task)
+int eager_task(struct pyserver *server, PyObject *coroutine, PyObject *context, PyObject **task)
 {
     return plain_task(server, coroutine, context, task);
 }

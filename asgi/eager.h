@@ -1,6 +1,6 @@
 /* eager.h: a real asyncio.Task whose first step runs at once, inside its context, where Python and the loop allow it.
  *
- * Owner:   struct server_object.
+ * Owner:   struct pyserver.
  * Thread:  the loop's, with the GIL, in a callback of the loop (no task is current).
  * Limits:  Python 3.12 has eager_start. In 3.11 a Task schedules its first step by loop.call_soon(step, context=…): for as long
  *          as Task() runs, call_soon is a function that keeps exactly that step (its context is the one made for this task,
@@ -13,7 +13,7 @@
 #include <Python.h>
 #include <stdbool.h>
 
-struct server_object;
+struct pyserver;
 
 struct eager {
     bool usable;
@@ -23,10 +23,10 @@ struct eager {
 };
 
 /* Finds out what server's loop allows. 0, or -1 with an exception. */
-int eager_init(struct server_object *server);
+int eager_init(struct pyserver *server);
 
 /* A new task of coroutine (whose reference stays the caller's) in context. It may be done when this returns. NULL with an
  * exception; with *task set and -1, KeyboardInterrupt or SystemExit left the task's first step. */
-int eager_task(struct server_object *server, PyObject *coroutine, PyObject *context, PyObject **task);
+int eager_task(struct pyserver *server, PyObject *coroutine, PyObject *context, PyObject **task);
 
 #endif

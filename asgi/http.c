@@ -6,7 +6,7 @@
 #include "asgi/headers.h"
 #include "asgi/message.h"
 
-int http_send_start(struct connection *connection, PyObject *message)
+int http_send_start(struct pyconnection *connection, PyObject *message)
 {
     const struct strings *s = &connection->server->state->strings;
     PyObject *headers;
@@ -19,18 +19,18 @@ int http_send_start(struct connection *connection, PyObject *message)
     /* Making the fields may have run the application's code: the client may be seen to have left, or worse. */
     if (connection->state != HTTP_REQUEST && connection->state != WEBSOCKET_CONNECTING) {
         command_destroy(head);
-        connection_raise_gone(connection);
+        pyconnection_raise_gone(connection);
         return -1;
     }
     head->response.status = (uint16_t)status;
     connection->status = (uint16_t)status;
     connection->head = head;
-    connection_set_state(connection, connection->websocket ? DENIAL_STARTED : HTTP_STARTED);
+    pyconnection_set_state(connection, connection->websocket ? DENIAL_STARTED : HTTP_STARTED);
     return 0;
 }
 
 /* The held head with body behind it, or a body on its own. NULL with an exception. */
-static struct command *body_command(struct connection *connection, const Py_buffer *body)
+static struct command *body_command(struct pyconnection *connection, const Py_buffer *body)
 {
     struct command *head = connection->head;
     size_t length = (size_t)body->len;
@@ -57,7 +57,7 @@ static struct command *body_command(struct connection *connection, const Py_buff
     return command;
 }
 
-int http_send_body(struct connection *connection, PyObject *message)
+int http_send_body(struct pyconnection *connection, PyObject *message)
 {
     const struct strings *s = &connection->server->state->strings;
     bool more;
@@ -72,16 +72,16 @@ int http_send_body(struct connection *connection, PyObject *message)
         return -1;
     command->response.more = more;
     connection->sent += length;
-    connection_command(connection, command, true);
+    pyconnection_command(connection, command, true);
     if (more) {
-        connection_set_state(connection, connection->websocket ? DENIAL_STREAMING : HTTP_STREAMING);
+        pyconnection_set_state(connection, connection->websocket ? DENIAL_STREAMING : HTTP_STREAMING);
         return 0;
     }
-    connection_set_state(connection, connection->websocket ? WEBSOCKET_REJECTED : HTTP_COMPLETE);
+    pyconnection_set_state(connection, connection->websocket ? WEBSOCKET_REJECTED : HTTP_COMPLETE);
     return connection->websocket ? access_rejected(connection) : access_complete(connection);
 }
 
-static PyObject *request_message(struct connection *connection, struct event *event)
+static PyObject *request_message(struct pyconnection *connection, struct event *event)
 {
     struct state *state = connection->server->state;
     PyObject *message = PyDict_Copy(state->bodiless_request);
@@ -102,22 +102,22 @@ static PyObject *disconnect_message(const struct strings *s)
 }
 
 /* A body that nobody has asked for yet may wait behind "Expect: 100-continue". */
-static void ask_for_body(struct connection *connection)
+static void ask_for_body(struct pyconnection *connection)
 {
     if (connection->inbound != INBOUND_BODY || connection->awaited_body || connection->disconnect != NULL)
         return;
     connection->awaited_body = true;
-    connection_consumed(connection);
+    pyconnection_consumed(connection);
 }
 
-int http_take(struct connection *connection, PyObject **result)
+int http_take(struct pyconnection *connection, PyObject **result)
 {
     struct state *state = connection->server->state;
-    if (connection->state == HTTP_COMPLETE || !connection_running(connection)) {
+    if (connection->state == HTTP_COMPLETE || !pyconnection_running(connection)) {
         *result = disconnect_message(&state->strings);
         return *result == NULL ? -1 : 1;
     }
-    struct event *event = connection_take(connection);
+    struct event *event = pyconnection_take(connection);
     if (event != NULL) {
         connection->awaited_body = true;
         if (!event->more)

@@ -12,7 +12,7 @@
 #include "asgi/connection.h"
 
 /* http.response.start and http.response.body (and their websocket. names); the state allows them. 0, or -1 with an exception. */
-int http_send_start(struct connection *connection, PyObject *message);
-int http_send_body(struct connection *connection, PyObject *message);
+int http_send_start(struct pyconnection *connection, PyObject *message);
+int http_send_body(struct pyconnection *connection, PyObject *message);
 
 #endif

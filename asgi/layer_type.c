@@ -104,7 +104,7 @@ static PyObject *new_channel(PyObject *self, PyObject *args)
         capacity_of(room, &capacity) < 0)
         return NULL;
     uint64_t owner;
-    if (connection_current_owner(state, &owner) < 0)
+    if (pyconnection_current_owner(state, &owner) < 0)
         return NULL;
     int result = layer_channel_create(((struct layer_object *)self)->layer, channel, capacity, owner);
     if (result == LAYER_NO_MEMORY)

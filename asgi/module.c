@@ -18,14 +18,14 @@ static int make_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
 static int make_types(PyObject *module, struct state *state)
 {
     return make_type(module, &awaitable_spec, &state->awaitable_type) < 0 ||
-                   make_type(module, &connection_spec, &state->connection_type) < 0 ||
+                   make_type(module, &pyconnection_spec, &state->connection_type) < 0 ||
                    make_type(module, &delegate_spec, &state->delegate_type) < 0 ||
                    make_type(module, &layer_receive_spec, &state->layer_receive_type) < 0 ||
                    make_type(module, &layer_spec, &state->layer_type) < 0 ||
                    make_type(module, &message_spec, &state->message_type) < 0 ||
                    make_type(module, &port_spec, &state->port_type) < 0 ||
                    make_type(module, &ready_spec, &state->ready_type) < 0 ||
-                   make_type(module, &server_spec, &state->server_type) < 0
+                   make_type(module, &pyserver_spec, &state->server_type) < 0
                ? -1
                : 0;
 }

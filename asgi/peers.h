@@ -1,6 +1,6 @@
 /* peers.h: the scope's "client" and "server" for the connections that come again with each of their requests.
  *
- * Owner:   struct server_object: connections of two servers may have the same id.
+ * Owner:   struct pyserver: connections of two servers may have the same id.
  * Thread:  with the GIL.
  * Limits:  PEERS connections; a new one replaces the one in its place.
  */

@@ -131,7 +131,7 @@ static int set_http(PyObject *scope, struct state *state, const struct request_e
     return set_steal(scope, s->method, method);
 }
 
-static int set_peer(PyObject *scope, struct server_object *server, const struct request_event *request)
+static int set_peer(PyObject *scope, struct pyserver *server, const struct request_event *request)
 {
     const struct strings *s = &server->state->strings;
     const struct peer *peer = peers_get(&server->peers, request->connection, &request->endpoints);
@@ -141,7 +141,7 @@ static int set_peer(PyObject *scope, struct server_object *server, const struct 
                : 0;
 }
 
-static int fill(PyObject *scope, struct server_object *server, const struct request_event *request)
+static int fill(PyObject *scope, struct pyserver *server, const struct request_event *request)
 {
     struct state *state = server->state;
     const struct strings *s = &state->strings;
@@ -163,7 +163,7 @@ static int fill(PyObject *scope, struct server_object *server, const struct requ
     return done == NULL ? -1 : 0;
 }
 
-PyObject *scope_new(struct server_object *server, const struct request_event *request)
+PyObject *scope_new(struct pyserver *server, const struct request_event *request)
 {
     struct state *state = server->state;
     PyObject *scope = PyDict_Copy(request->websocket ? state->websocket_scope : state->http_scope);

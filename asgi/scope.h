@@ -13,6 +13,6 @@
 #include "server/event.h"
 
 /* A new dict, through prepare_scope where there is one; NULL with an exception. */
-PyObject *scope_new(struct server_object *server, const struct request_event *request);
+PyObject *scope_new(struct pyserver *server, const struct request_event *request);
 
 #endif

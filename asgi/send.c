@@ -17,7 +17,7 @@ enum outgoing {
     OUTGOING_COUNT /* none of them */
 };
 
-static int (*const actions[OUTGOING_COUNT])(struct connection *connection, PyObject *message) = {
+static int (*const actions[OUTGOING_COUNT])(struct pyconnection *connection, PyObject *message) = {
     [OUTGOING_HTTP_START] = http_send_start,
     [OUTGOING_HTTP_BODY] = http_send_body,
     [OUTGOING_ACCEPT] = websocket_send_accept,
@@ -65,7 +65,7 @@ static enum outgoing outgoing_of(const struct strings *s, PyObject *type)
     return OUTGOING_COUNT;
 }
 
-static void raise_wrong_event(const struct connection *connection, PyObject *type)
+static void raise_wrong_event(const struct pyconnection *connection, PyObject *type)
 {
     const struct strings *s = &connection->server->state->strings;
     PyObject *names[OUTGOING_COUNT];
@@ -81,15 +81,15 @@ static void raise_wrong_event(const struct connection *connection, PyObject *typ
         return;
     if (PyUnicode_GET_LENGTH(list) > 0)
         PyErr_Format(PyExc_RuntimeError, "the application sent %R while the state of its %s exchange is \"%s\"; allowed then: %U",
-                     type, connection->websocket ? "WebSocket" : "HTTP", connection_state_name(connection->state), list);
+                     type, connection->websocket ? "WebSocket" : "HTTP", pyconnection_state_name(connection->state), list);
     else
         PyErr_Format(PyExc_RuntimeError,
                      "the application sent %R while the state of its %s exchange is \"%s\"; allowed then: nothing", type,
-                     connection->websocket ? "WebSocket" : "HTTP", connection_state_name(connection->state));
+                     connection->websocket ? "WebSocket" : "HTTP", pyconnection_state_name(connection->state));
     Py_DECREF(list);
 }
 
-void connection_raise_gone(const struct connection *connection)
+void pyconnection_raise_gone(const struct pyconnection *connection)
 {
     const char *what = connection->websocket ? "WebSocket" : "request";
     if (connection->disconnect == NULL) {
@@ -108,9 +108,9 @@ void connection_raise_gone(const struct connection *connection)
     }
 }
 
-PyObject *connection_send(PyObject *self, PyObject *message)
+PyObject *pyconnection_send(PyObject *self, PyObject *message)
 {
-    struct connection *connection = (struct connection *)self;
+    struct pyconnection *connection = (struct pyconnection *)self;
     const struct strings *s = &connection->server->state->strings;
     PyObject *type;
     if (!PyDict_Check(message)) {
@@ -125,7 +125,7 @@ PyObject *connection_send(PyObject *self, PyObject *message)
         return NULL;
     }
     if (connection->state == CONNECTION_GONE) {
-        connection_raise_gone(connection);
+        pyconnection_raise_gone(connection);
         return NULL;
     }
     enum outgoing outgoing = outgoing_of(s, type);
@@ -134,7 +134,7 @@ PyObject *connection_send(PyObject *self, PyObject *message)
         return NULL;
     }
     Py_INCREF(connection);
-    PyObject *awaitable = actions[outgoing](connection, message) < 0 ? NULL : connection_sent(connection);
+    PyObject *awaitable = actions[outgoing](connection, message) < 0 ? NULL : pyconnection_sent(connection);
     Py_DECREF(connection);
     return awaitable;
 }

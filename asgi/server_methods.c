@@ -8,12 +8,12 @@
 
 enum { ERROR_SIZE = 512 };
 
-static struct server_object *server_of(PyObject *self)
+static struct pyserver *server_of(PyObject *self)
 {
-    return (struct server_object *)self;
+    return (struct pyserver *)self;
 }
 
-static int must_be_new(const struct server_object *self, const char *method)
+static int must_be_new(const struct pyserver *self, const char *method)
 {
     if (self->phase == PHASE_NEW)
         return 0;
@@ -21,7 +21,7 @@ static int must_be_new(const struct server_object *self, const char *method)
     return -1;
 }
 
-static PyObject *listen_on(struct server_object *self, const struct listen_spec *spec)
+static PyObject *listen_on(struct pyserver *self, const struct listen_spec *spec)
 {
     char error[ERROR_SIZE] = "";
     int result;
@@ -69,14 +69,14 @@ static PyObject *listen_fd(PyObject *self, PyObject *args)
     return listen_on(server_of(self), &spec);
 }
 
-static int take_loop(struct server_object *self, PyObject *loop)
+static int take_loop(struct pyserver *self, PyObject *loop)
 {
     const struct strings *s = &self->state->strings;
     self->loop = Py_NewRef(loop);
     self->create_future = PyObject_GetAttr(loop, s->create_future);
     self->call_soon = PyObject_GetAttr(loop, s->call_soon);
     self->context = PyContext_CopyCurrent();
-    static PyMethodDef flush_method = {"flush", server_flush, METH_NOARGS, NULL};
+    static PyMethodDef flush_method = {"flush", pyserver_flush, METH_NOARGS, NULL};
     self->flush = PyCFunction_New(&flush_method, (PyObject *)self);
     if (self->create_future == NULL || self->call_soon == NULL || self->context == NULL || self->flush == NULL ||
         eager_init(self) < 0)
@@ -87,7 +87,7 @@ static int take_loop(struct server_object *self, PyObject *loop)
 
 static PyObject *start(PyObject *object, PyObject *loop)
 {
-    struct server_object *self = server_of(object);
+    struct pyserver *self = server_of(object);
     if (must_be_new(self, "start") < 0)
         return NULL;
     if (self->loop != NULL) {
@@ -106,7 +106,7 @@ static PyObject *start(PyObject *object, PyObject *loop)
     Py_RETURN_NONE;
 }
 
-static PyObject *command_now(struct server_object *self, enum command_kind kind, uint16_t code)
+static PyObject *command_now(struct pyserver *self, enum command_kind kind, uint16_t code)
 {
     if (self->phase != PHASE_RUNNING)
         Py_RETURN_NONE;
@@ -137,7 +137,7 @@ static PyObject *stop(PyObject *self, PyObject *ignored)
 static PyObject *connections(PyObject *object, PyObject *ignored)
 {
     (void)ignored;
-    struct server_object *self = server_of(object);
+    struct pyserver *self = server_of(object);
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list != NULL && i < self->connection_room; i++) {
         if (self->connections[i] != NULL && PyList_Append(list, (PyObject *)self->connections[i]) < 0)
@@ -152,8 +152,8 @@ static PyObject *cancel_applications(PyObject *self, PyObject *ignored)
     PyObject *list = connections(self, ignored);
     long count = 0;
     for (Py_ssize_t i = 0; list != NULL && i < PyList_GET_SIZE(list); i++) {
-        struct connection *connection = (struct connection *)PyList_GET_ITEM(list, i);
-        if (!connection_running(connection))
+        struct pyconnection *connection = (struct pyconnection *)PyList_GET_ITEM(list, i);
+        if (!pyconnection_running(connection))
             continue;
         count++;
         if (task_cancel(connection) < 0)
@@ -168,19 +168,19 @@ static PyObject *cancel_applications(PyObject *self, PyObject *ignored)
 static PyObject *close_method(PyObject *object, PyObject *ignored)
 {
     (void)ignored;
-    struct server_object *self = server_of(object);
+    struct pyserver *self = server_of(object);
     if (self->phase == PHASE_RUNNING) {
         PyErr_SetString(PyExc_RuntimeError, "close() comes after on_stopped(): call stop() first and wait for it");
         return NULL;
     }
-    server_close_native(self);
+    pyserver_close_native(self);
     Py_RETURN_NONE;
 }
 
 static PyObject *stats(PyObject *object, PyObject *ignored)
 {
     (void)ignored;
-    struct server_object *self = server_of(object);
+    struct pyserver *self = server_of(object);
     struct server_stats stats = {0};
     if (self->native != NULL)
         server_stats(self->native, &stats);
@@ -211,7 +211,7 @@ static PyObject *stats(PyObject *object, PyObject *ignored)
 static PyObject *addresses(PyObject *object, void *ignored)
 {
     (void)ignored;
-    struct server_object *self = server_of(object);
+    struct pyserver *self = server_of(object);
     PyObject *list = PyList_New(0);
     struct listen_address address;
     for (size_t i = 0; list != NULL && self->native != NULL && server_address(self->native, i, &address) == 0; i++) {
@@ -224,7 +224,7 @@ static PyObject *addresses(PyObject *object, void *ignored)
     return list;
 }
 
-PyMethodDef server_methods[] = {
+PyMethodDef pyserver_methods[] = {
     {"listen_tcp", listen_tcp, METH_VARARGS, "Listens on host and port; OSError with a sentence."},
     {"listen_unix", listen_unix, METH_VARARGS, "Listens on a Unix socket; OSError with a sentence."},
     {"listen_fd", listen_fd, METH_VARARGS, "Takes over a listening or bound socket; OSError with a sentence."},
@@ -238,7 +238,7 @@ PyMethodDef server_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-PyGetSetDef server_properties[] = {
+PyGetSetDef pyserver_properties[] = {
     {"addresses", addresses, NULL, "(host, port) for TCP, the path for a Unix socket, in the order of the listeners.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -11,10 +11,10 @@
 
 #include "asgi/server_type.h"
 
-extern PyMethodDef server_methods[];
-extern PyGetSetDef server_properties[];
+extern PyMethodDef pyserver_methods[];
+extern PyGetSetDef pyserver_properties[];
 
 /* Stops the I/O thread if it runs, joins it and frees the native server. Twice does nothing. */
-void server_close_native(struct server_object *server);
+void pyserver_close_native(struct pyserver *server);
 
 #endif

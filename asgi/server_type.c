@@ -12,24 +12,24 @@
 
 /* The table */
 
-struct connection *server_find(const struct server_object *server, uint64_t exchange)
+struct pyconnection *pyserver_find(const struct pyserver *server, uint64_t exchange)
 {
     size_t index = slots_index(exchange);
-    struct connection *connection = index < server->connection_room ? server->connections[index] : NULL;
+    struct pyconnection *connection = index < server->connection_room ? server->connections[index] : NULL;
     return connection != NULL && connection->exchange == exchange ? connection : NULL;
 }
 
-int server_add(struct server_object *server, struct connection *connection)
+int pyserver_add(struct pyserver *server, struct pyconnection *connection)
 {
     size_t index = slots_index(connection->exchange);
     if (index >= server->connection_room) {
         size_t room = (index + 1) * 2;
-        struct connection **grown = mem_try_realloc(server->connections, room * sizeof(struct connection *));
+        struct pyconnection **grown = mem_try_realloc(server->connections, room * sizeof(struct pyconnection *));
         if (grown == NULL) {
             PyErr_NoMemory();
             return -1;
         }
-        memset(grown + server->connection_room, 0, (room - server->connection_room) * sizeof(struct connection *));
+        memset(grown + server->connection_room, 0, (room - server->connection_room) * sizeof(struct pyconnection *));
         server->connections = grown;
         server->connection_room = room;
     }
@@ -39,9 +39,9 @@ int server_add(struct server_object *server, struct connection *connection)
     return 0;
 }
 
-void server_remove(struct server_object *server, struct connection *connection)
+void pyserver_remove(struct pyserver *server, struct pyconnection *connection)
 {
-    if (server_find(server, connection->exchange) != connection)
+    if (pyserver_find(server, connection->exchange) != connection)
         return;
     server->connections[slots_index(connection->exchange)] = NULL;
     server->applications--;
@@ -52,7 +52,7 @@ void server_remove(struct server_object *server, struct connection *connection)
 
 static void wake_loop(void *argument)
 {
-    struct server_object *server = argument;
+    struct pyserver *server = argument;
     port_wake(server->port);
 }
 
@@ -61,7 +61,7 @@ static PyObject *optional(PyObject *object)
     return object == Py_None ? NULL : Py_NewRef(object);
 }
 
-static int create_native(struct server_object *self, PyObject *mapping)
+static int create_native(struct pyserver *self, PyObject *mapping)
 {
     struct server_settings settings = {0};
     if (settings_read(mapping, &settings) < 0)
@@ -82,7 +82,7 @@ static int create_native(struct server_object *self, PyObject *mapping)
     return 0;
 }
 
-static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+static PyObject *pyserver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"application", "settings", "root_path", "state",      "on_access",  "on_error",
                             "on_fault",    "on_kill",  "on_drained", "on_stopped", "prepare_scope", NULL};
@@ -97,13 +97,13 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         PyErr_SetString(PyExc_TypeError, "state must be a dict or None");
         return NULL;
     }
-    struct server_object *self = (struct server_object *)type->tp_alloc(type, 0);
+    struct pyserver *self = (struct pyserver *)type->tp_alloc(type, 0);
     if (self == NULL)
         return NULL;
     self->state = state_of(type);
     queue_init(&self->events, wake_loop, self);
     list_init(&self->drain.of_port);
-    self->drain.run = server_drain;
+    self->drain.run = pyserver_drain;
     self->application = Py_NewRef(application);
     self->root_path = Py_NewRef(root_path == NULL ? self->state->strings.empty : root_path);
     self->lifespan_state = optional(state);
@@ -121,7 +121,7 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 
 /* Ending it */
 
-void server_close_native(struct server_object *self)
+void pyserver_close_native(struct pyserver *self)
 {
     struct server *native = self->native;
     if (native == NULL)
@@ -140,13 +140,13 @@ void server_close_native(struct server_object *self)
     Py_BEGIN_ALLOW_THREADS
     server_destroy(native);
     Py_END_ALLOW_THREADS
-    server_discard_events(self);
+    pyserver_discard_events(self);
     Py_CLEAR(self->port);
 }
 
 static int traverse(PyObject *object, visitproc visit, void *arg)
 {
-    struct server_object *self = (struct server_object *)object;
+    struct pyserver *self = (struct pyserver *)object;
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->port);
     Py_VISIT(self->loop);
@@ -171,8 +171,8 @@ static int traverse(PyObject *object, visitproc visit, void *arg)
 
 static int clear(PyObject *object)
 {
-    struct server_object *self = (struct server_object *)object;
-    server_close_native(self);
+    struct pyserver *self = (struct pyserver *)object;
+    pyserver_close_native(self);
     Py_CLEAR(self->flush);
     Py_CLEAR(self->eager.catcher);
     for (size_t i = 0; i < self->connection_room; i++)
@@ -196,13 +196,13 @@ static int clear(PyObject *object)
 
 static void dealloc(PyObject *object)
 {
-    struct server_object *self = (struct server_object *)object;
+    struct pyserver *self = (struct pyserver *)object;
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
     clear(object);
-    server_discard_output(self);
+    pyserver_discard_output(self);
     Py_CLEAR(self->root_path);
-    server_discard_events(self);
+    pyserver_discard_events(self);
     queue_deinit(&self->events);
     peers_clear(&self->peers);
     mem_free(self->connections);
@@ -212,18 +212,18 @@ static void dealloc(PyObject *object)
 
 static PyType_Slot slots[] = {
     {Py_tp_doc, "Listeners, the I/O thread, and the applications of its connections on one event loop."},
-    {Py_tp_new, server_new},
-    {Py_tp_methods, server_methods},
-    {Py_tp_getset, server_properties},
+    {Py_tp_new, pyserver_new},
+    {Py_tp_methods, pyserver_methods},
+    {Py_tp_getset, pyserver_properties},
     {Py_tp_traverse, traverse},
     {Py_tp_clear, clear},
     {Py_tp_dealloc, dealloc},
     {0, NULL},
 };
 
-PyType_Spec server_spec = {
+PyType_Spec pyserver_spec = {
     .name = "peneus._core.Server",
-    .basicsize = sizeof(struct server_object),
+    .basicsize = sizeof(struct pyserver),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = slots,
 };

@@ -23,9 +23,9 @@
 
 enum { EVENTS_AT_ONCE = 64 };
 
-struct connection;
+struct pyconnection;
 
-enum server_phase {
+enum pyserver_phase {
     PHASE_NEW,     /* listeners may be added */
     PHASE_RUNNING, /* the I/O thread runs */
     PHASE_STOPPED, /* EVENT_STOPPED has come */
@@ -33,16 +33,16 @@ enum server_phase {
 };
 
 /* When commands are handed over. */
-enum server_output {
+enum pyserver_output {
     OUTPUT_IDLE,     /* the next command arms a flush */
-    OUTPUT_DRAINING, /* at the end of server_drain() */
+    OUTPUT_DRAINING, /* at the end of pyserver_drain() */
     OUTPUT_ARMED,    /* by the flush that the loop will call */
 };
 
-struct server_object {
+struct pyserver {
     PyObject_HEAD
     struct state *state;
-    enum server_phase phase;
+    enum pyserver_phase phase;
     struct server *native;
     struct tags tags;          /* the hooks' */
     size_t receive_window;
@@ -54,7 +54,7 @@ struct server_object {
     struct queue_item *pending; /* taken from events, not yet acted on */
 
     struct queue_chain output;
-    enum server_output output_state;
+    enum pyserver_output output_state;
     bool woke;                 /* a task was woken in this drain: it will run, and send, before the flush armed after it */
 
     PyObject *loop;
@@ -71,7 +71,7 @@ struct server_object {
     PyObject *on_error, *on_fault, *on_kill, *on_drained, *on_stopped;
     PyObject *prepare_scope;   /* or NULL */
 
-    struct connection **connections; /* by slots_index(exchange); a reference each */
+    struct pyconnection **connections; /* by slots_index(exchange); a reference each */
     size_t connection_room;
     size_t applications;
     uint64_t applications_killed;
@@ -79,28 +79,28 @@ struct server_object {
 };
 
 /* The running connection of exchange, borrowed, or NULL. */
-struct connection *server_find(const struct server_object *server, uint64_t exchange);
+struct pyconnection *pyserver_find(const struct pyserver *server, uint64_t exchange);
 
 /* Adds a reference to connection to the table: 0, or -1 with an exception. */
-int server_add(struct server_object *server, struct connection *connection);
+int pyserver_add(struct pyserver *server, struct pyconnection *connection);
 
 /* Takes it out again. */
-void server_remove(struct server_object *server, struct connection *connection);
+void pyserver_remove(struct pyserver *server, struct pyconnection *connection);
 
 /* Sends command soon, with the others of this turn of the loop. Takes it. */
-void server_command(struct server_object *server, struct command *command);
+void pyserver_command(struct pyserver *server, struct command *command);
 
 /* Acts on one event and frees it: 0, or -1 with an exception that must end the loop (drain.c). */
-int server_event(struct server_object *server, struct event *event);
+int pyserver_event(struct pyserver *server, struct event *event);
 
 /* port_drain.run and the flush of a server (drain.c). */
-int server_drain(struct port_drain *drain);
-PyObject *server_flush(PyObject *server, PyObject *ignored);
+int pyserver_drain(struct port_drain *drain);
+PyObject *pyserver_flush(PyObject *server, PyObject *ignored);
 
 /* Free the events that nobody will act on, and the commands that nobody will send. */
-void server_discard_events(struct server_object *server);
-void server_discard_output(struct server_object *server);
+void pyserver_discard_events(struct pyserver *server);
+void pyserver_discard_output(struct pyserver *server);
 
-extern PyType_Spec server_spec;
+extern PyType_Spec pyserver_spec;
 
 #endif

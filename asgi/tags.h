@@ -1,6 +1,6 @@
 /* tags.h: the hooks of a server: an exchange begins with an owner in the channel layer, and ends with its closing.
  *
- * Owner:   struct server_object.
+ * Owner:   struct pyserver.
  * Thread:  tags_begun and tags_ended: the server's I/O thread, without the GIL.
  * Limits:  one tag for each running exchange.
  */

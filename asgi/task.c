@@ -5,8 +5,8 @@
 #include "asgi/errors.h"
 #include "asgi/kick.h"
 
-static PyMethodDef receive_method = {"receive", connection_receive, METH_NOARGS, "Awaits the next event of this exchange."};
-static PyMethodDef send_method = {"send", connection_send, METH_O, "Sends an event of this exchange."};
+static PyMethodDef receive_method = {"receive", pyconnection_receive, METH_NOARGS, "Awaits the next event of this exchange."};
+static PyMethodDef send_method = {"send", pyconnection_send, METH_O, "Sends an event of this exchange."};
 
 /* What the server says for an application that ended without a response of its own. */
 enum { STATUS_INTERNAL_ERROR = 500 };
@@ -17,7 +17,7 @@ static bool is_fatal(void)
 }
 
 /* The last lines of an exchange that its application leaves before its client does. */
-static int log_end(struct connection *connection)
+static int log_end(struct pyconnection *connection)
 {
     switch (connection->state) {
     case HTTP_REQUEST:
@@ -42,7 +42,7 @@ static int log_end(struct connection *connection)
 }
 
 /* What is missing where the application returned, or was cancelled by somebody else; NULL: nothing. */
-static const char *missing(const struct connection *connection)
+static const char *missing(const struct pyconnection *connection)
 {
     switch (connection->state) {
     case HTTP_REQUEST:
@@ -60,10 +60,10 @@ static const char *missing(const struct connection *connection)
 }
 
 /* error: what the application raised, or NULL. */
-static int end(struct connection *connection, PyObject *error)
+static int end(struct pyconnection *connection, PyObject *error)
 {
-    struct server_object *server = connection->server;
-    if (!connection_running(connection)) {
+    struct pyserver *server = connection->server;
+    if (!pyconnection_running(connection)) {
         /* It was killed; only what it raises otherwise than by its cancellation is news. */
         if (error == NULL || connection->life != LIFE_KILLED || PyErr_GivenExceptionMatches(error, PyExc_GeneratorExit))
             return 0;
@@ -76,7 +76,7 @@ static int end(struct connection *connection, PyObject *error)
     else if (lack != NULL && connection->life != LIFE_CANCELLED)
         result |= callback_fault(connection, PyUnicode_FromFormat("the application ended %s", lack));
     result |= log_end(connection);
-    connection_finish(connection, LIFE_ENDED, error != NULL || lack != NULL);
+    pyconnection_finish(connection, LIFE_ENDED, error != NULL || lack != NULL);
     return result;
 }
 
@@ -100,7 +100,7 @@ static int outcome(struct state *state, PyObject *task, PyObject **error)
     return 0;
 }
 
-static int done(struct connection *connection, PyObject *task)
+static int done(struct pyconnection *connection, PyObject *task)
 {
     PyObject *error;
     if (outcome(connection->server->state, task, &error) < 0)
@@ -113,14 +113,14 @@ static int done(struct connection *connection, PyObject *task)
 
 static PyObject *done_callback(PyObject *self, PyObject *task)
 {
-    if (done((struct connection *)self, task) < 0)
+    if (done((struct pyconnection *)self, task) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
 
 static PyMethodDef done_method = {"application_done", done_callback, METH_O, NULL};
 
-static int watch(struct connection *connection)
+static int watch(struct pyconnection *connection)
 {
     const struct strings *s = &connection->server->state->strings;
     PyObject *is_done = PyObject_CallMethodNoArgs(connection->task, s->done);
@@ -143,9 +143,9 @@ static int watch(struct connection *connection)
 }
 
 /* application(scope, receive, send), inside context: a coroutine. */
-static PyObject *call(struct connection *connection)
+static PyObject *call(struct pyconnection *connection)
 {
-    struct server_object *server = connection->server;
+    struct pyserver *server = connection->server;
     PyObject *self = (PyObject *)connection;
     PyObject *token = PyContextVar_Set(server->state->current_connection, self);
     PyObject *receive = PyCFunction_New(&receive_method, self);
@@ -165,7 +165,7 @@ static PyObject *call(struct connection *connection)
     return coroutine;
 }
 
-static PyObject *call_in(struct connection *connection, PyObject *context)
+static PyObject *call_in(struct pyconnection *connection, PyObject *context)
 {
     if (PyContext_Enter(context) < 0)
         return NULL;
@@ -178,13 +178,13 @@ static PyObject *call_in(struct connection *connection, PyObject *context)
 }
 
 /* The application could not be started, or its first step ended the program: an exception is set. */
-static int start_failed(struct connection *connection)
+static int start_failed(struct pyconnection *connection)
 {
     bool fatal = is_fatal();
     PyObject *error = error_take();
     Py_CLEAR(connection->task);
     int result = 0;
-    if (connection_running(connection))
+    if (pyconnection_running(connection))
         result = end(connection, error);
     if (!fatal || result < 0) {
         Py_DECREF(error);
@@ -194,9 +194,9 @@ static int start_failed(struct connection *connection)
     return -1;
 }
 
-int task_start(struct connection *connection)
+int task_start(struct pyconnection *connection)
 {
-    struct server_object *server = connection->server;
+    struct pyserver *server = connection->server;
     PyObject *context = PyContext_Copy(server->context);
     PyObject *coroutine = context == NULL ? NULL : call_in(connection, context);
     PyObject *task = NULL;
@@ -209,7 +209,7 @@ int task_start(struct connection *connection)
     return result < 0 ? start_failed(connection) : 0;
 }
 
-static int cancel(struct connection *connection)
+static int cancel(struct pyconnection *connection)
 {
     if (connection->task == NULL)
         return 0;
@@ -223,18 +223,18 @@ static int cancel(struct connection *connection)
                         "Exception in the cancellation of an application's task");
 }
 
-int task_kill(struct connection *connection)
+int task_kill(struct pyconnection *connection)
 {
-    struct server_object *server = connection->server;
+    struct pyserver *server = connection->server;
     server->applications_killed++;
     int result = callback_call(connection, server->on_kill, NULL, "Exception in Peneus's on_kill callback");
     result |= cancel(connection);
-    if (connection_running(connection))
-        connection_finish(connection, LIFE_KILLED, true);
+    if (pyconnection_running(connection))
+        pyconnection_finish(connection, LIFE_KILLED, true);
     return result;
 }
 
-int task_cancel(struct connection *connection)
+int task_cancel(struct pyconnection *connection)
 {
     if (connection->life == LIFE_RUNNING)
         connection->life = LIFE_CANCELLED;

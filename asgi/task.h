@@ -11,12 +11,12 @@
 
 /* Calls the application of connection, which is in the server's table. Each of these: 0, or -1 with a KeyboardInterrupt or
  * SystemExit, which must end the loop. */
-int task_start(struct connection *connection);
+int task_start(struct pyconnection *connection);
 
 /* application_close_timeout has passed. */
-int task_kill(struct connection *connection);
+int task_kill(struct pyconnection *connection);
 
 /* Cancels the application's task; it still counts until it ends. */
-int task_cancel(struct connection *connection);
+int task_cancel(struct pyconnection *connection);
 
 #endif

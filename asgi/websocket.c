@@ -8,7 +8,7 @@
 
 enum { CLOSE_NORMAL = 1000, CLOSE_NONE = 1005, CLOSE_ABNORMAL = 1006, REASON_BYTES = 123 };
 
-int websocket_send_accept(struct connection *connection, PyObject *message)
+int websocket_send_accept(struct pyconnection *connection, PyObject *message)
 {
     const struct strings *s = &connection->server->state->strings;
     PyObject *headers, *subprotocol;
@@ -19,17 +19,17 @@ int websocket_send_accept(struct connection *connection, PyObject *message)
         return -1;
     if (connection->state != WEBSOCKET_CONNECTING) {
         command_destroy(accept);
-        connection_raise_gone(connection);
+        pyconnection_raise_gone(connection);
         return -1;
     }
     accept->response.status = 101;
     connection->status = 101;
-    connection_command(connection, accept, false);
-    connection_set_state(connection, WEBSOCKET_OPEN);
+    pyconnection_command(connection, accept, false);
+    pyconnection_set_state(connection, WEBSOCKET_OPEN);
     return access_connected(connection);
 }
 
-static int send_bytes(struct connection *connection, const void *bytes, size_t length, bool text)
+static int send_bytes(struct pyconnection *connection, const void *bytes, size_t length, bool text)
 {
     struct command *command = command_create(COMMAND_MESSAGE, connection->exchange, length);
     if (command == NULL) {
@@ -39,11 +39,11 @@ static int send_bytes(struct connection *connection, const void *bytes, size_t l
     command->text = text;
     if (length > 0)
         memcpy(command->bytes, bytes, length);
-    connection_command(connection, command, true);
+    pyconnection_command(connection, command, true);
     return 0;
 }
 
-int websocket_send_message(struct connection *connection, PyObject *message)
+int websocket_send_message(struct pyconnection *connection, PyObject *message)
 {
     const struct strings *s = &connection->server->state->strings;
     PyObject *text, *bytes;
@@ -84,7 +84,7 @@ static int check_code(int code)
     return 0;
 }
 
-static int get_reason(struct connection *connection, PyObject *message, const char **reason, Py_ssize_t *length)
+static int get_reason(struct pyconnection *connection, PyObject *message, const char **reason, Py_ssize_t *length)
 {
     PyObject *object;
     *reason = "";
@@ -104,7 +104,7 @@ static int get_reason(struct connection *connection, PyObject *message, const ch
     return PyErr_Occurred() ? -1 : 0;
 }
 
-int websocket_send_close(struct connection *connection, PyObject *message)
+int websocket_send_close(struct pyconnection *connection, PyObject *message)
 {
     const char *reason;
     Py_ssize_t length;
@@ -119,13 +119,13 @@ int websocket_send_close(struct connection *connection, PyObject *message)
     }
     command->code = (uint16_t)code;
     memcpy(command->bytes, reason, (size_t)length);
-    connection_command(connection, command, false);
+    pyconnection_command(connection, command, false);
     if (open) {
-        connection_set_state(connection, WEBSOCKET_CLOSED);
+        pyconnection_set_state(connection, WEBSOCKET_CLOSED);
         return 0;
     }
     connection->status = 403;
-    connection_set_state(connection, WEBSOCKET_REJECTED);
+    pyconnection_set_state(connection, WEBSOCKET_REJECTED);
     return access_rejected(connection);
 }
 
@@ -166,18 +166,18 @@ static PyObject *disconnect_message(const struct strings *s, const struct event 
     return message;
 }
 
-int websocket_take(struct connection *connection, PyObject **result)
+int websocket_take(struct pyconnection *connection, PyObject **result)
 {
     const struct strings *s = &connection->server->state->strings;
     struct event *event;
     if (connection->inbound == INBOUND_CONNECT) {
         connection->inbound = INBOUND_MESSAGES;
         *result = typed_message(s, s->websocket_connect);
-    } else if ((event = connection_take(connection)) != NULL) {
+    } else if ((event = pyconnection_take(connection)) != NULL) {
         *result = receive_message(s, event);
         event_destroy(event);
     } else if (connection->disconnect != NULL || connection->state == WEBSOCKET_REJECTED ||
-               !connection_running(connection)) {
+               !pyconnection_running(connection)) {
         connection->inbound = INBOUND_END;
         *result = disconnect_message(s, connection->disconnect);
     } else {

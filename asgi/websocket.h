@@ -12,8 +12,8 @@
 #include "asgi/connection.h"
 
 /* Each: the state allows it; 0, or -1 with an exception. */
-int websocket_send_accept(struct connection *connection, PyObject *message);
-int websocket_send_message(struct connection *connection, PyObject *message);
-int websocket_send_close(struct connection *connection, PyObject *message);
+int websocket_send_accept(struct pyconnection *connection, PyObject *message);
+int websocket_send_message(struct pyconnection *connection, PyObject *message);
+int websocket_send_close(struct pyconnection *connection, PyObject *message);
 
 #endif
