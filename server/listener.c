@@ -46,7 +46,10 @@ static void describe(const union address *address, char *host, size_t size, uint
         inet_ntop(AF_INET6, &address->v6.sin6_addr, host, (socklen_t)size);
         *port = ntohs(address->v6.sin6_port);
     } else if (address->any.sa_family == AF_UNIX) {
-        snprintf(host, size, "%s", address->local.sun_path);
+        size_t length = strnlen(address->local.sun_path, sizeof address->local.sun_path);
+        length = length < size ? length : size - 1;
+        memcpy(host, address->local.sun_path, length);
+        host[length] = '\0';
     }
 }
 
