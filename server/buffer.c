@@ -21,12 +21,12 @@ void buffer_deinit(struct buffer *buffer)
 
 unsigned char *buffer_reserve(struct buffer *buffer, size_t length)
 {
-    if (buffer->capacity - buffer->end >= length)
+    if (buffer->bytes != NULL && buffer->capacity - buffer->end >= length)
         return buffer->bytes + buffer->end;
     size_t held = buffer_length(buffer);
     if (length > SIZE_MAX / 4 - held)
         return NULL;
-    if (buffer->capacity >= held + length && buffer->start >= held) {
+    if (buffer->bytes != NULL && buffer->capacity >= held + length && buffer->start >= held) {
         memcpy(buffer->bytes, buffer->bytes + buffer->start, held);
     } else {
         size_t capacity = buffer->capacity > SMALLEST ? buffer->capacity : SMALLEST;

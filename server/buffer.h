@@ -29,7 +29,7 @@ static inline size_t buffer_length(const struct buffer *buffer)
 
 static inline unsigned char *buffer_bytes(const struct buffer *buffer)
 {
-    return buffer->bytes + buffer->start;
+    return buffer->bytes != NULL ? buffer->bytes + buffer->start : NULL;
 }
 
 /* Room for length more bytes, to be written at the returned place and then claimed by adding to end; NULL when there is no memory. */
