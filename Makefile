@@ -1,0 +1,49 @@
+# A thin menu; the work is done by tools/.
+#   make PYTHON=/path/to/python3   another Python, 3.10 to 3.14
+#   make demo PORT=9000            another port
+#   make test ARGS="-k chunked"    arguments for pytest
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check asan tsan bench soak wheel clean
+
+PYTHON ?= python3
+PORT ?= 8000
+ARGS ?=
+export PYTHON
+
+help:           ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+build:          ## Peneus into .venv: .venv/bin/peneus, .venv/bin/python
+	@tools/build.sh
+
+demo: build     ## the market-data example, in the foreground until Ctrl-C
+	@.venv/bin/python tools/demo.py $(PORT)
+
+test: build     ## everything: C unit tests, then all of tests/
+	@tools/test.sh $(ARGS)
+
+check: build    ## ruff and mypy
+	@tools/check.sh
+
+asan: build     ## C and Python tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@tools/sanitize.sh address $(ARGS)
+
+tsan: build     ## C tests under ThreadSanitizer
+	@tools/sanitize.sh thread
+
+bench: build    ## throughput and latency beside uvicorn and daphne
+	@tools/install_debian.sh test
+	@tools/requirements.sh tests/requirements.txt
+	@.venv/bin/python -m bench $(ARGS)
+
+soak: build     ## connections that come and go for an hour
+	@tools/install_debian.sh test
+	@tools/requirements.sh tests/requirements.txt
+	@PENEUS_SOAK_SECONDS=$${PENEUS_SOAK_SECONDS:-3600} .venv/bin/python -m pytest tests/soak $(ARGS)
+
+wheel: build    ## a wheel into build/wheel
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m pip wheel --quiet --no-deps --no-build-isolation -Cbuild-dir=build/release -w build/wheel .
+	@ls build/wheel
+
+clean:          ## removes what was built; .cache and .venv stay
+	rm -rf build

@@ -1,0 +1,49 @@
+#!/bin/sh
+# sanitize.sh thread|address: the C unit tests under ThreadSanitizer; or the C unit tests and the Python tests under
+# AddressSanitizer and UndefinedBehaviorSanitizer.
+set -eu
+cd "$(dirname "$0")/.."
+PATH="$PWD/.venv/bin:$PATH"
+export PATH
+
+setup() { # directory, options: configured once
+    directory=$1
+    shift
+    [ -f "$directory/build.ninja" ] && return
+    meson setup "$directory" -Dbuildtype=debugoptimized -Db_lundef=false "$@" >"$directory.log" || { cat "$directory.log" >&2; exit 1; }
+}
+
+case ${1:?thread or address} in
+thread)
+    tools/install_debian.sh test tsan
+    echo "==> C unit tests under ThreadSanitizer"
+    CC=clang setup build/tsan -Dextension=false -Dunit_tests=true -Db_sanitize=thread
+    TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 meson test -C build/tsan --print-errorlogs --timeout-multiplier 10
+    ;;
+address)
+    shift
+    tools/install_debian.sh test
+    tools/requirements.sh tests/requirements.txt
+    echo "==> C unit tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+    setup build/asan -Dextension=false -Dunit_tests=true -Db_sanitize=address,undefined
+    ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+        meson test -C build/asan --print-errorlogs --timeout-multiplier 10
+
+    # An environment of its own that sees the packages of .venv behind the instrumented Peneus.
+    echo "==> Python tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+    venv=$PWD/build/asan-venv
+    if [ ! -x "$venv/bin/python" ]; then
+        .venv/bin/python -m venv --without-pip "$venv"
+        purelib='import sysconfig; print(sysconfig.get_path("purelib"))'
+        .venv/bin/python -c "$purelib" >"$("$venv/bin/python" -c "$purelib")/behind.pth"
+    fi
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --ignore-installed \
+        --upgrade --force-reinstall -Cbuild-dir=build/asan-extension \
+        -Csetup-args=-Dbuildtype=debugoptimized -Csetup-args=-Db_lundef=false -Csetup-args=-Db_sanitize=address,undefined .
+    runtime=$(gcc -print-file-name=libasan.so)
+    PATH="$venv/bin:$PATH" PENEUS_SANITIZED=1 PYTHONMALLOC=malloc LD_PRELOAD=$(realpath "$runtime") \
+        ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=4:malloc_context_size=12:handle_abort=1 \
+        UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+        "$venv/bin/python" -m pytest "$@"
+    ;;
+esac
