@@ -84,15 +84,21 @@ static int create_native(struct pyserver *self, PyObject *mapping)
 
 static PyObject *pyserver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"application", "settings", "root_path", "state",      "on_access",  "on_error",
-                            "on_fault",    "on_kill",  "on_drained", "on_stopped", "prepare_scope", NULL};
-    PyObject *application, *settings, *on_error = NULL, *on_fault = NULL, *on_kill = NULL, *on_drained = NULL,
-                                      *on_stopped = NULL;
+    static char *names[] = {"application", "settings",  "on_error",  "on_fault",  "on_kill",       "on_drained",
+                            "on_stopped",  "root_path", "state",     "on_access", "prepare_scope", NULL};
+    PyObject *application = NULL, *settings = NULL, *on_error = NULL, *on_fault = NULL, *on_kill = NULL;
+    PyObject *on_drained = NULL, *on_stopped = NULL;
     PyObject *root_path = NULL, *state = Py_None, *on_access = Py_None, *prepare_scope = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O$OUOOOOOOOO:Server", names, &application, &settings, &root_path, &state,
-                                     &on_access, &on_error, &on_fault, &on_kill, &on_drained, &on_stopped,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOOOOUOOO:Server", names, &application, &settings, &on_error,
+                                     &on_fault, &on_kill, &on_drained, &on_stopped, &root_path, &state, &on_access,
                                      &prepare_scope))
         return NULL;
+    /* PyArg_ knows no keyword that is required. */
+    PyObject *const required[] = {settings, on_error, on_fault, on_kill, on_drained, on_stopped};
+    for (size_t i = 0; i < sizeof required / sizeof required[0]; i++) {
+        if (required[i] == NULL)
+            return PyErr_Format(PyExc_TypeError, "Server() needs the keyword argument %s", names[i + 1]);
+    }
     if (state != Py_None && !PyDict_Check(state)) {
         PyErr_SetString(PyExc_TypeError, "state must be a dict or None");
         return NULL;
