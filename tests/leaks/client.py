@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import struct
+import time
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
@@ -66,15 +67,19 @@ class Client:
 
     def receive(self) -> bytes:
         """The next message; pings are answered on the way. Raises Gone."""
-        while True:
-            opcode, payload = self.frame()
-            if opcode == PING:
-                self.send(payload, PONG)
-            elif opcode == CLOSE:
-                self.code = struct.unpack(">H", payload[:2])[0] if payload else 1005
-                raise Gone(f"closed with {self.code}")
-            elif opcode in (TEXT, BINARY):
-                return payload
+        while (message := self.step()) is None:
+            pass
+        return message
+
+    def step(self) -> bytes | None:
+        """One frame: the message, or None for a frame of another kind. Raises Gone."""
+        opcode, payload = self.frame()
+        if opcode == PING:
+            self.send(payload, PONG)
+        elif opcode == CLOSE:
+            self.code = struct.unpack(">H", payload[:2])[0] if payload else 1005
+            raise Gone(f"closed with {self.code}")
+        return payload if opcode in (TEXT, BINARY) else None
 
     def send(self, payload: bytes, opcode: int = TEXT) -> None:
         mask = os.urandom(4)
@@ -91,11 +96,13 @@ class Client:
         while json.loads(self.receive()) != content:
             pass
 
-    def wait_closed(self) -> None:
-        """Reads until the server has ended the connection."""
+    def wait_closed(self, timeout: float = 30) -> None:
+        """Reads until the server has ended the connection; pings do not prolong the wait."""
+        deadline = time.monotonic() + timeout
         try:
             while True:
-                self.receive()
+                self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+                self.step()
         except (Gone, ConnectionError):
             self.socket.close()
 
