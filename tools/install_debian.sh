@@ -1,22 +1,53 @@
-#!/usr/bin/env bash
-# Installs the Debian packages of the lists it is given (requirements/debian-*.txt) that are missing. Needs root or sudo for that.
-set -euo pipefail
-missing=()
-while read -r package; do
-  case "$package" in '' | '#'*) continue ;; esac
-  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
-done < <(cat "$@")
-[ ${#missing[@]} -gt 0 ] || exit 0
-if ! command -v apt-get >/dev/null; then
-  echo "install_debian: this is no Debian; install by hand what corresponds to: ${missing[*]}" >&2
-  exit 1
+#!/bin/sh
+# install_debian.sh GROUP...: installs the Debian packages of the groups build, test, tsan and bench that are missing.
+# A second run finds nothing to do and asks for no rights.
+set -eu
+
+wanted=""
+for group in "$@"; do
+    case $group in
+    build) wanted="$wanted gcc libc6-dev pkg-config python3 python3-dev python3-venv libuv1-dev libwslay-dev libssl-dev ca-certificates" ;;
+    test) wanted="$wanted libcmocka-dev redis-server chromium fonts-dejavu-core" ;;
+    tsan) wanted="$wanted clang libclang-rt-14-dev" ;;
+    bench) wanted="$wanted redis-server wrk" ;;
+    *) echo "install_debian.sh: unknown group $group" >&2 && exit 2 ;;
+    esac
+done
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "install_debian.sh: this is not Debian; what its packages$wanted contain must be there already." >&2
+    exit 0
 fi
-as_root=()
-if [ "$(id -u)" != 0 ]; then
-  command -v sudo >/dev/null || { echo "install_debian: need root, or sudo, to install: ${missing[*]}" >&2; exit 1; }
-  as_root=(sudo)
+
+missing=""
+for package in $wanted; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ]; then
+    as_root=""
+elif command -v sudo >/dev/null; then
+    as_root="sudo"
+else
+    echo "Missing Debian packages:$missing. Installing them needs root or sudo; run: apt-get install$missing" >&2
+    exit 1
 fi
-echo "==> installing Debian packages: ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
-"${as_root[@]}" apt-get update -qq
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+
+echo "==> Debian packages:$missing"
+install() {
+    # shellcheck disable=SC2086 # lists of words
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+}
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# The lists may be absent or old: only then is the network asked for them.
+if ! install >"$log" 2>&1; then
+    $as_root apt-get update -q >>"$log" 2>&1 || true
+    if ! install >>"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        echo "apt-get could not install$missing; its last lines are above." >&2
+        exit 1
+    fi
+fi
