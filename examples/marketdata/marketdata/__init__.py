@@ -1,0 +1,1 @@
+"""Live prices over Django Channels, served by Peneus."""
