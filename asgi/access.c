@@ -29,6 +29,13 @@ int callback_fault(struct pyconnection *connection, PyObject *sentence)
     return result;
 }
 
+int callback_framing(struct pyconnection *connection, uint64_t sent, uint64_t promised)
+{
+    return callback_fault(connection, PyUnicode_FromFormat("the response has %llu bytes of body, but its Content-Length says "
+                                                           "%llu: the connection was closed",
+                                                           (unsigned long long)sent, (unsigned long long)promised));
+}
+
 static int set_steal(PyObject *dict, PyObject *key, PyObject *value)
 {
     if (value == NULL)

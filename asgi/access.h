@@ -20,7 +20,10 @@ int access_disconnected(struct pyconnection *connection);
 /* Calls callback (NULL: nothing happens) with the connection and argument (NULL: none) as access_ functions do. what names it. */
 int callback_call(struct pyconnection *connection, PyObject *callback, PyObject *argument, const char *what);
 
-/* on_fault with a sentence. */
+/* on_fault about a body that is longer or shorter than its Content-Length. */
+int callback_framing(struct pyconnection *connection, uint64_t sent, uint64_t promised);
+
+/* on_fault with a sentence (takes the reference; NULL: an exception is set). */
 int callback_fault(struct pyconnection *connection, PyObject *sentence);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <string.h>
 #include <time.h>
 
 #include "asgi/awaitable.h"
@@ -77,6 +78,9 @@ struct pyconnection *pyconnection_new(struct pyserver *server, const struct requ
     connection->inbound = request->websocket  ? INBOUND_CONNECT
                           : request->has_body ? INBOUND_BODY
                                               : INBOUND_BODILESS;
+    connection->head_only = request->method.length == 4 &&
+                            memcmp(request->event.bytes + request->method.offset, "HEAD", 4) == 0;
+    connection->promised = -1;
     connection->started = monotonic();
     connection->scope = scope_new(server, request);
     if (connection->scope == NULL || keep_target(connection, request) < 0)

@@ -83,6 +83,8 @@ struct pyconnection {
     struct list_node senders;  /* awaitables that wait for outstanding to fall */
     uint16_t status;
     uint64_t sent;             /* bytes of response body */
+    int64_t promised;          /* Content-Length of a response that must have such a body, or -1 */
+    bool head_only;            /* the method is HEAD */
     double started;            /* time.monotonic() */
 };
 

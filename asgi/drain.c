@@ -60,12 +60,10 @@ static int log_disconnect(struct pyconnection *connection)
 static int on_disconnect(struct pyconnection *connection, struct event *event)
 {
     int result = 0;
-    if (event->disconnect.cause == DISCONNECT_FRAMING)
-        result = callback_fault(connection,
-                                PyUnicode_FromFormat("the response has %llu bytes of body, but its Content-Length says "
-                                                     "%llu: the connection was closed",
-                                                     (unsigned long long)event->disconnect.actual,
-                                                     (unsigned long long)event->disconnect.expected));
+    /* Of a complete response http.c has said it already: its application may have ended before this event came. */
+    if (event->disconnect.cause == DISCONNECT_FRAMING && connection->state != HTTP_COMPLETE &&
+        connection->state != WEBSOCKET_REJECTED)
+        result = callback_framing(connection, event->disconnect.actual, event->disconnect.expected);
     if (connection->disconnect != NULL || !pyconnection_running(connection)) {
         event_destroy(event);
         return result;

@@ -189,3 +189,25 @@ done:
     Py_XDECREF(pairs);
     return command;
 }
+
+int64_t headers_content_length(const struct command *command)
+{
+    static const char wanted[] = "content-length";
+    enum { WANTED = sizeof wanted - 1, MOST_DIGITS = 18 };
+    const struct command_field *fields = (const struct command_field *)(const void *)command->bytes;
+    const char *name = (const char *)(fields + command->response.field_count);
+    for (uint32_t i = 0; i < command->response.field_count; i++) {
+        const char *value = name + fields[i].name_length;
+        const char *end = value + fields[i].value_length;
+        if (fields[i].name_length == WANTED && strncasecmp(name, wanted, WANTED) == 0) {
+            int64_t number = 0;
+            if (value == end || end - value > MOST_DIGITS)
+                return -1;
+            for (; value < end && *value >= '0' && *value <= '9'; value++)
+                number = number * 10 + (*value - '0');
+            return value == end ? number : -1;
+        }
+        name = end;
+    }
+    return -1;
+}

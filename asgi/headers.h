@@ -9,11 +9,16 @@
 
 #include <Python.h>
 
+#include <stdint.h>
+
 #include "server/command.h"
 
 /* A command (RESPOND or ACCEPT) whose bytes are the fields in headers, an iterable of (name, value) or NULL for none, and,
  * where subprotocol is not NULL, sec-websocket-protocol with that str. ValueError, with the name of the field, where a name
  * is no token, a value has CR, LF or NUL, or one of both is not bytes; with a subprotocol in the headers of an ACCEPT. */
 struct command *headers_command(enum command_kind kind, uint64_t exchange, PyObject *headers, PyObject *subprotocol);
+
+/* What the first Content-Length among the fields of command says; -1 where there is none, or no number. */
+int64_t headers_content_length(const struct command *command);
 
 #endif

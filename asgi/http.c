@@ -23,6 +23,8 @@ int http_send_start(struct pyconnection *connection, PyObject *message)
         return -1;
     }
     head->response.status = (uint16_t)status;
+    if (!connection->head_only && status != 204 && status != 205 && status != 304)
+        connection->promised = headers_content_length(head);
     connection->status = (uint16_t)status;
     connection->head = head;
     pyconnection_set_state(connection, connection->websocket ? DENIAL_STARTED : HTTP_STARTED);
@@ -78,6 +80,9 @@ int http_send_body(struct pyconnection *connection, PyObject *message)
         return 0;
     }
     pyconnection_set_state(connection, connection->websocket ? WEBSOCKET_REJECTED : HTTP_COMPLETE);
+    if (connection->promised >= 0 && (uint64_t)connection->promised != connection->sent &&
+        callback_framing(connection, connection->sent, (uint64_t)connection->promised) < 0)
+        return -1;
     return connection->websocket ? access_rejected(connection) : access_complete(connection);
 }
 
