@@ -74,7 +74,7 @@ static bool valid_key(const struct http1_head *head, struct piece key)
     const unsigned char *text = head->bytes + key.offset;
     if (key.length != KEY_LENGTH || text[KEY_LENGTH - 1] != '=' || text[KEY_LENGTH - 2] != '=')
         return false;
-    return text[KEY_LENGTH - 3] != '=' && EVP_DecodeBlock(nonce, text, KEY_LENGTH) == NONCE_LENGTH + 2;
+    return EVP_DecodeBlock(nonce, text, KEY_LENGTH) == NONCE_LENGTH + 2;
 }
 
 static bool make_accept(const unsigned char *key, char accept[HANDSHAKE_ACCEPT_SIZE])

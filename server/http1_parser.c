@@ -26,13 +26,6 @@ static int append(struct http1_parser *parser, const char *at, size_t length)
     return buffer_append(&parser->arena, at, length) == 0 ? 0 : fail(parser, 503);
 }
 
-static int on_message_begin(llhttp_t *llhttp)
-{
-    struct http1_parser *parser = llhttp->data;
-    parser->begun = true;
-    return 0;
-}
-
 static int on_method(llhttp_t *llhttp, const char *at, size_t length)
 {
     struct http1_parser *parser = llhttp->data;
@@ -151,9 +144,7 @@ static bool valid_host(const struct http1_parser *parser, struct piece value)
 
 static int judge_encoding(struct http1_parser *parser, struct piece value)
 {
-    if (parser->encoding_seen)
-        return fail(parser, 400);
-    parser->encoding_seen = true;
+    parser->encoding_seen = true; /* llhttp refuses a second one */
     if (piece_is(parser, value, "chunked"))
         return 0;
     /* "gzip, chunked" is a coding that we do not have; "chunked, …" is a body without an end. */
@@ -281,7 +272,6 @@ static int on_headers_complete(llhttp_t *llhttp)
     head.length = parser->arena.end;
     head.expect_continue = parser->expect_continue && head.minor >= 1 && head.has_body;
     head.upgrade_websocket = parser->upgrade_websocket && llhttp->upgrade && head.minor >= 1 && !head.has_body;
-    llhttp->upgrade = 0; /* what follows is ours to hand on, not llhttp's to guess */
     parser->head_done = true;
     parser->header_bytes = 0;
     parser->header_count = 0;
@@ -324,7 +314,6 @@ static int on_message_complete(llhttp_t *llhttp)
 }
 
 static const llhttp_settings_t llhttp_settings = {
-    .on_message_begin = on_message_begin,
     .on_method = on_method,
     .on_url = on_url,
     .on_protocol = on_protocol,
@@ -366,7 +355,7 @@ static void begin_message(struct http1_parser *parser)
     parser->header_bytes = parser->header_count = 0;
     parser->body_bytes = 0;
     parser->protocol_length = 0;
-    parser->begun = parser->head_done = parser->complete = parser->drop_field = false;
+    parser->head_done = parser->complete = parser->drop_field = false;
     parser->host_seen = parser->encoding_seen = false;
     parser->expect_continue = parser->upgrade_websocket = false;
     llhttp_reset(&parser->llhttp);

@@ -65,7 +65,6 @@ struct http1_parser {
     uint64_t body_bytes;
     uint16_t status;     /* of HTTP1_ERROR: 400, 413, 414, 431, 501, 503 (no memory), 505 */
     unsigned char protocol_length;
-    bool begun;          /* the present message has: a byte of it has come */
     bool head_done;
     bool complete;
     bool drop_field;

@@ -82,7 +82,6 @@ static uint16_t begin_frame(struct websocket *session, const struct wslay_frame_
         return 1002;
     if (!continues) {
         session->text = frame->opcode == WEBSOCKET_TEXT;
-        session->utf8 = (struct utf8){ 0 };
         session->message_length = 0;
         session->in_message = true;
     }

@@ -48,6 +48,24 @@ static void test_reserve_gives_room(void **state)
     buffer_deinit(&buffer);
 }
 
+/* Room at the front that is smaller than what must move there. */
+static void test_append_does_not_move_over_itself(void **state)
+{
+    (void)state;
+    struct buffer buffer;
+    unsigned char bytes[250];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)i;
+    buffer_init(&buffer);
+    assert_int_equal(buffer_append(&buffer, bytes, 200), 0);
+    buffer_consume(&buffer, 50);
+    assert_int_equal(buffer_append(&buffer, bytes + 200, 50), 0);
+    assert_int_equal(buffer_append(&buffer, bytes, 50), 0);
+    assert_memory_equal(buffer_bytes(&buffer), bytes + 50, 200);
+    assert_memory_equal(buffer_bytes(&buffer) + 200, bytes, 50);
+    buffer_deinit(&buffer);
+}
+
 /* A queue that is never longer than 1000 bytes must not need much more than that, however much goes through it. */
 static void test_a_moving_window_stays_small(void **state)
 {
@@ -101,6 +119,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_append_and_consume),
         cmocka_unit_test(test_reserve_gives_room),
+        cmocka_unit_test(test_append_does_not_move_over_itself),
         cmocka_unit_test(test_a_moving_window_stays_small),
         cmocka_unit_test(test_failing_memory),
     };

@@ -332,6 +332,8 @@ static void test_limits(void **state)
     assert_int_equal(with_filler(&limits, CHUNKED "0\r\nA: ", 256, "\r\n\r\n"), 431);
     assert_int_equal(with_filler(&limits, CHUNKED "0\r\n" SEVEN "A: b\r\nB: ", 1, "\r\n\r\n"), 431);
     assert_int_equal(with_filler(&limits, CHUNKED "1;", 256, "\r\nx\r\n0\r\n\r\n"), 0);
+    assert_int_equal(with_filler(&limits, CHUNKED "1;abcdefghijklmnopqrstuvwxyz\r\nx\r\n1;", 256, "\r\nx\r\n0\r\n\r\n"), 0);
+    assert_int_equal(with_filler(&limits, CHUNKED "1;abcdefghijklmnopqrstuvwxyz\r\nx\r\n0\r\nA: ", 255, "\r\n\r\n"), 0);
     assert_int_equal(with_filler(&limits, CHUNKED "1;", 257, "\r\nx\r\n0\r\n\r\n"), 431);
     assert_int_equal(with_filler(&limits, POST "Content-Length: 100\r\n\r\n", 100, ""), 0);
     assert_int_equal(with_filler(&limits, CHUNKED "64\r\n", 100, "\r\n0\r\n\r\n"), 0);
@@ -357,18 +359,11 @@ static void test_many_fields(void **state)
         assert_string_equal(parse(&unlimited, request.bytes, request.length, split), expected.bytes);
 }
 
-static void test_begun_tells_an_idle_connection(void **state)
+/* feed() has seen that the arena is gone after each message. */
+static void test_what_an_idle_connection_holds(void **state)
 {
     (void)state;
-    struct http1_parser parser;
-    size_t used;
-    http1_parser_init(&parser, &limits, &callbacks, NULL);
-    assert_int_equal(http1_parser_feed(&parser, (const unsigned char *)"\r\n", 2, &used), HTTP1_MORE);
-    assert_false(parser.begun);
-    assert_int_equal(http1_parser_feed(&parser, (const unsigned char *)"G", 1, &used), HTTP1_MORE);
-    assert_true(parser.begun);
-    http1_parser_deinit(&parser);
-    assert_true(sizeof parser <= 384); /* an idle connection has one */
+    assert_true(sizeof(struct http1_parser) <= 384);
 }
 
 static bool one_request(void)
@@ -398,7 +393,7 @@ int main(void)
         cmocka_unit_test(test_every_byte),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_many_fields),
-        cmocka_unit_test(test_begun_tells_an_idle_connection),
+        cmocka_unit_test(test_what_an_idle_connection_holds),
         cmocka_unit_test(test_failing_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -329,6 +329,10 @@ static void test_close_frames(void **state)
     add_string(frames, TEXT, "unfinished");
     add(frames, FIN | CLOSE, "\x03\xe9gone \xe2\x82\xac", 10);
     expect(frames, "close 1001 gone \xe2\x82\xac\n");
+    frames = begin(); /* half a code, which what is left of the ping must not complete */
+    add(frames, FIN | PONG, "\x03\xe8", 2);
+    add(frames, FIN | CLOSE, "\x03", 1);
+    expect(frames, "failed 1002\n");
     frames = begin();
     add(frames, FIN | CLOSE, "\x03\xe8\xc3", 3);
     expect(frames, "failed 1007\n");
@@ -445,6 +449,9 @@ static void test_sizes_are_refused_by_the_header(void **state)
     size_t both = frames->length;
     add(frames, FIN | CONTINUATION, "\x01", 1);
     assert_string_equal(read_frames(frames, frames->length, 1, false), "binary:100000/00000001\n");
+    add(frames, BINARY, zeros, 50000); /* the next message counts for itself */
+    add(frames, FIN | CONTINUATION, zeros, 50000);
+    assert_string_equal(read_frames(frames, frames->length, 1, false), "binary:100000/00000001\nbinary:100000/00000000\n");
     frames->length = both;
     add_header(frames, FIN | CONTINUATION, 0x80, 2);
     frames_add(frames, "\0\0\0\0x", 5);
