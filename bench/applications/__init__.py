@@ -1,0 +1,1 @@
+"""What the servers under measurement serve: the same application for each."""

@@ -1,0 +1,248 @@
+/* A WebSocket client that is never the slowest part: one thread, epoll, frames made once.
+ *
+ * Usage: ws_load HOST PORT PATH echo   CONNECTIONS DEPTH SIZE SECONDS
+ *        ws_load HOST PORT PATH fanout CONNECTIONS DEPTH SIZE SECONDS
+ *        ws_load HOST PORT PATH idle   CONNECTIONS 0     0    SECONDS
+ *
+ * echo:   each connection keeps DEPTH text messages of SIZE bytes on the way and sends another for each that comes back.
+ * fanout: connection 0 is sent "publish" messages; every other one is a subscriber. DEPTH publications are on the way at most:
+ *         the next is sent when all subscribers have got one more. Nothing is dropped, so deliveries are comparable.
+ * idle:   prints "ready" once all are open, and waits.
+ *
+ * Prints messages received a second, over the seconds after all connections were open and a tenth of the time has warmed up.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { INPUT = 64 * 1024, EVENTS = 256 };
+
+struct client {
+    int fd;
+    unsigned char *kept; /* an incomplete frame */
+    size_t kept_length;
+    size_t kept_capacity;
+};
+
+static unsigned char *frame;
+static size_t frame_length;
+static unsigned char input[INPUT * 2];
+
+static _Noreturn void die(const char *what)
+{
+    fprintf(stderr, "ws_load: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static void make_frame(const char *text, size_t size)
+{
+    static const unsigned char key[4] = { 0x12, 0x34, 0x56, 0x78 };
+    frame = malloc(size + 14);
+    size_t at = 0;
+    frame[at++] = 0x81;
+    if (size < 126) {
+        frame[at++] = (unsigned char)(0x80 | size);
+    } else {
+        frame[at++] = 0x80 | 126;
+        frame[at++] = (unsigned char)(size >> 8);
+        frame[at++] = (unsigned char)size;
+    }
+    memcpy(frame + at, key, 4);
+    at += 4;
+    for (size_t i = 0; i < size; i++)
+        frame[at + i] = (unsigned char)((text != NULL ? text[i] : 'x') ^ key[i % 4]);
+    frame_length = at + size;
+}
+
+static void send_all(int fd, const void *bytes, size_t length)
+{
+    while (length > 0) {
+        ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+        if (sent < 0)
+            die("send");
+        bytes = (const char *)bytes + sent;
+        length -= (size_t)sent;
+    }
+}
+
+static int open_client(const char *host, int port, const char *path)
+{
+    char text[512];
+    int on = 1;
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+    inet_pton(AF_INET, host, &address.sin_addr);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
+        die("connect");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    int length = snprintf(text, sizeof text,
+                          "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+                          path, host, port);
+    send_all(fd, text, (size_t)length);
+    size_t got = 0;
+    while (got < 4 || memcmp(text + got - 4, "\r\n\r\n", 4) != 0) {
+        if (got == sizeof text || recv(fd, text + got, 1, 0) != 1)
+            die("handshake");
+        got++;
+    }
+    if (memcmp(text, "HTTP/1.1 101", 12) != 0) {
+        fprintf(stderr, "ws_load: %.*s\n", (int)got, text);
+        exit(1);
+    }
+    return fd;
+}
+
+/* Counts whole data frames in bytes; *used is where they end. */
+static unsigned count_frames(const unsigned char *bytes, size_t length, size_t *used)
+{
+    unsigned frames = 0;
+    *used = 0;
+    while (length - *used >= 2) {
+        const unsigned char *at = bytes + *used;
+        size_t head = 2;
+        uint64_t size = at[1] & 0x7f;
+        if (size == 126) {
+            if (length - *used < 4)
+                break;
+            size = (uint64_t)at[2] << 8 | at[3];
+            head = 4;
+        } else if (size == 127) {
+            if (length - *used < 10)
+                break;
+            size = 0;
+            for (int i = 0; i < 8; i++)
+                size = size << 8 | at[2 + i];
+            head = 10;
+        }
+        if (length - *used < head + size)
+            break;
+        frames += (at[0] & 0x0f) <= 2;
+        *used += head + size;
+    }
+    return frames;
+}
+
+static unsigned receive(struct client *client)
+{
+    size_t used;
+    memcpy(input, client->kept, client->kept_length);
+    ssize_t got = recv(client->fd, input + client->kept_length, INPUT, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return 0;
+    if (got <= 0)
+        die("the server has closed a connection");
+    size_t length = client->kept_length + (size_t)got;
+    unsigned frames = count_frames(input, length, &used);
+    client->kept_length = length - used;
+    if (client->kept_length > client->kept_capacity) {
+        client->kept_capacity = INPUT;
+        client->kept = realloc(client->kept, INPUT);
+    }
+    if (client->kept_length > INPUT)
+        die("a frame too large");
+    memcpy(client->kept, input + used, client->kept_length);
+    return frames;
+}
+
+static void send_frames(int fd, unsigned count)
+{
+    static unsigned char block[256 * 1024];
+    size_t length = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (length + frame_length > sizeof block) {
+            send_all(fd, block, length);
+            length = 0;
+        }
+        memcpy(block + length, frame, frame_length);
+        length += frame_length;
+    }
+    send_all(fd, block, length);
+}
+
+int main(int count, char **arguments)
+{
+    if (count != 9) {
+        fprintf(stderr, "usage: ws_load HOST PORT PATH echo|fanout|idle CONNECTIONS DEPTH SIZE SECONDS\n");
+        return 2;
+    }
+    int port = atoi(arguments[2]);
+    bool fanout = strcmp(arguments[4], "fanout") == 0;
+    bool idle = strcmp(arguments[4], "idle") == 0;
+    unsigned connections = (unsigned)atoi(arguments[5]);
+    unsigned depth = (unsigned)atoi(arguments[6]);
+    double seconds = atof(arguments[8]);
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    if (fanout)
+        make_frame("publish", 7);
+    else
+        make_frame(NULL, (size_t)atoi(arguments[7]));
+    struct client *clients = calloc(connections, sizeof *clients);
+    int poll = epoll_create1(0);
+    for (unsigned i = 0; i < connections; i++) {
+        clients[i].fd = open_client(arguments[1], port, arguments[3]);
+        struct epoll_event event = { .events = EPOLLIN, .data.u32 = i };
+        epoll_ctl(poll, EPOLL_CTL_ADD, clients[i].fd, &event);
+    }
+    if (idle) {
+        printf("ready\n");
+        fflush(stdout);
+        usleep((useconds_t)(seconds * 1e6));
+        return 0;
+    }
+    if (fanout) {
+        sleep(1); /* the consumers join their group after they accept */
+        send_frames(clients[0].fd, depth);
+    } else {
+        for (unsigned i = 0; i < connections; i++)
+            send_frames(clients[i].fd, depth);
+    }
+    uint64_t received = 0, measured = 0, published = depth;
+    double begun = now(), warm = begun + seconds / 10, end = begun + seconds, from = 0;
+    for (;;) {
+        struct epoll_event events[EVENTS];
+        int ready = epoll_wait(poll, events, EVENTS, 100);
+        for (int i = 0; i < ready; i++) {
+            struct client *client = &clients[events[i].data.u32];
+            unsigned frames = receive(client);
+            received += frames;
+            if (!fanout && frames > 0)
+                send_frames(client->fd, frames);
+        }
+        double time = now();
+        if (fanout) {
+            while (received >= (published - depth + 1) * (uint64_t)(connections - 1)) {
+                send_frames(clients[0].fd, 1);
+                published++;
+            }
+        }
+        if (from == 0 && time >= warm) {
+            from = time;
+            measured = received;
+        }
+        if (time >= end) {
+            printf("%.0f\n", (double)(received - measured) / (time - from));
+            return 0;
+        }
+    }
+}
