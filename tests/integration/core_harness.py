@@ -195,9 +195,11 @@ class Client:
         return self.exactly(self.buffer.index(mark) + len(mark))
 
     def rest(self) -> bytes:
-        while self.fill():
-            pass
-        return self.buffer
+        parts = [self.buffer]
+        while data := self.socket.recv(1 << 20):
+            parts.append(data)
+        self.buffer = b""
+        return b"".join(parts)
 
     def head(self) -> tuple[int, list[tuple[str, str]]]:
         lines = self.until(b"\r\n\r\n").decode("latin-1").split("\r\n")[:-2]
