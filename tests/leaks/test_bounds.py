@@ -33,7 +33,7 @@ def test_a_mailbox_is_bounded_in_bytes():
 
 def test_a_client_that_does_not_read_holds_its_application_not_memory():
     with observed(*PATIENT) as server:
-        server.join("/quiet")
+        staying, _ = server.join("/quiet")
         before = server.measure()["rss_kib"]
         clients = [server.join("/floods")[0] for _ in range(20)]
         flooded = []
@@ -46,3 +46,5 @@ def test_a_client_that_does_not_read_holds_its_application_not_memory():
             client.reset()
         server.wait_noted("send() raised OSError", 20)
         server.wait_measured(channels=1, memberships=1)
+        staying.close()
+        server.wait_nothing_left()

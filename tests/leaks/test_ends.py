@@ -1,8 +1,10 @@
 """Invariants 1 and 3: however a connection or its application ends, nothing of it stays."""
 
+import time
+
 import pytest
 
-from tests.leaks.client import Client
+from tests.leaks.client import PING, PONG, Client
 from tests.leaks.observed import observed
 
 # Much longer than any of these tests: what ends here is not ended by a kill.
@@ -27,9 +29,26 @@ def test_a_client_that_leaves(leave):
 
 def test_a_client_that_does_not_answer_pings():
     with observed(*PATIENT, "--ping-interval", "1", "--ping-timeout", "1") as server:
-        server.join("/quiet")
+        client, _ = server.join("/quiet")
         ((code, members, _),) = server.wait_noted("disconnect")
         assert (code, members) == (1006, 0)
+        client.drop()
+        server.wait_nothing_left()
+
+
+def test_a_client_that_answers_pings_stays():
+    with observed(*PATIENT, "--ping-interval", "1", "--ping-timeout", "2") as server:
+        client, _ = server.join("/quiet")
+        asked = []
+        began = time.monotonic()
+        while time.monotonic() - began < 7:
+            opcode, payload = client.frame()
+            assert opcode == PING
+            asked.append(time.monotonic() - began)
+            client.send(payload, PONG)
+        assert server.measure()["memberships"] == 1
+        assert len(asked) >= 5, f"asked after {asked} s"
+        client.close()
         server.wait_nothing_left()
 
 

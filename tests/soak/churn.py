@@ -100,8 +100,7 @@ async def visit(port: int, deadline: float) -> None:
     life = min(random.expovariate(1 / MEAN_LIFE), max(0.0, deadline - time.monotonic()))
     await asyncio.wait([reading], timeout=life)
     if reading.done():
-        reading.exception()
-        counts["closed by the server"] += 1
+        counts[f"closed by the server: {type(reading.exception()).__name__}"] += 1
     await leave(reading, writer)
     reading.cancel()
     await asyncio.wait([reading])
