@@ -273,6 +273,7 @@ enum http1_body http1_frame_body(struct http1_response *response, size_t length,
 {
     enum http1_body result = HTTP1_BODY_OK;
     memset(frame, 0, sizeof *frame);
+    frame->suffix = "";
     uint64_t before = response->actual;
     response->actual += length;
     if (response->without_body)

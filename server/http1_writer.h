@@ -39,7 +39,7 @@ struct http1_frame {
     char prefix[24];
     size_t prefix_length;
     size_t length;
-    const char *suffix; /* static */
+    const char *suffix; /* static, never NULL */
     size_t suffix_length;
 };
 

@@ -19,6 +19,7 @@ static enum http1_body respond(struct http1_response *response, struct buffer *o
         struct http1_frame frame;
         result = http1_frame_body(response, strlen(*pieces), pieces[1] != NULL, &frame);
         assert_true(frame.prefix_length <= sizeof frame.prefix);
+        assert_non_null(frame.suffix);
         buffer_append(out, frame.prefix, frame.prefix_length);
         buffer_append(out, *pieces, frame.length);
         buffer_append(out, frame.suffix, frame.suffix_length);
