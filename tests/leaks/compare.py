@@ -23,7 +23,7 @@ def plan(case: Case) -> list[tuple[str, Stack, Sequence[str] | None]]:
 
 def line(cells: Sequence[object]) -> str:
     first, *rest = [str(cell) for cell in cells]
-    numbers = "".join(cell.rjust(width) for cell, width in zip(rest[:-1], WIDTHS[1:]))
+    numbers = "".join(cell.rjust(width) for cell, width in zip(rest[:-1], WIDTHS[1:-1], strict=True))
     return f"  {first.ljust(WIDTHS[0])}{numbers}  {rest[-1]}".rstrip()
 
 
@@ -61,7 +61,7 @@ def main(names: Sequence[str]) -> None:
         for name, stack, options in plan(case):
             try:
                 print(row(name, run(case, stack, options)), flush=True)
-            except Exception as error:  # noqa: BLE001 - a row of the table
+            except Exception as error:
                 print(f"  {name.ljust(WIDTHS[0])} failed: {error}", flush=True)
 
 

@@ -1,7 +1,7 @@
 """The article's cases: under Peneus nothing stays, in any of them; and under Daphne the same programs do leak.
 
-The bound for memory is a tenth of what 10,000 messages of 1 KiB take where they are kept (10.4 MiB, or more), and several times the noise:
-where nothing is kept, measurements of thirteen cases lay between -0.3 and +0.0 MiB.
+The bound for memory is a tenth of what 10,000 messages of 1 KiB take where they are kept (10.4 MiB, or more), and several
+times the noise: where nothing is kept, measurements of thirteen cases lay between -0.3 and +0.0 MiB.
 """
 
 import pytest

@@ -1,7 +1,8 @@
 """Two thousand connections that come and go at random while messages flow: at the end every gauge is back at zero, and
 memory is where it was.
 
-PENEUS_SOAK_SECONDS: how long, 60 by default. A first churn of the same size, which is not measured, brings the process to its working size.
+PENEUS_SOAK_SECONDS: how long, 60 by default. A first churn of the same size, which is not measured, brings the process to
+its working size.
 """
 
 import json

@@ -11,7 +11,10 @@ from collections import Counter
 from urllib.parse import parse_qsl
 
 import django
+from channels.layers import get_channel_layer
 from django.conf import settings
+
+from tests.leaks.programs.measuring import measure
 
 settings.configure(
     CHANNEL_LAYERS={
@@ -23,10 +26,6 @@ settings.configure(
     USE_TZ=True,
 )
 django.setup()
-
-from channels.layers import get_channel_layer
-
-from tests.leaks.programs.measuring import measure
 
 # So many messages are sent before the probe must have got the last of them: less than any mailbox holds.
 BATCH = 50
