@@ -59,7 +59,8 @@ class Server:
 
     - `on_access(connection, action, details)`: None where there is no access log. action is `"complete"` for HTTP and
       `"connecting"`, `"connected"`, `"rejected"`, `"disconnected"` for WebSockets; details is a dict with
-      `path` (str, with the query), `client` (`"host:port"`, or None for a Unix socket) and, for `"complete"`, `status`, `method`, `time_taken` (s), `size`.
+      `path` (str, with the query), `client` (`"host:port"`, or None for a Unix socket) and, for `"complete"`, `status`,
+      `method`, `time_taken` (s), `size`.
     - `on_error(connection, error)`: the application raised error (not CancelledError after a kill).
     - `on_fault(connection, sentence)`: something to log as an error about one exchange (response framing, an application
       that ended without a response).
@@ -128,6 +129,7 @@ class Layer:
     def flush(self) -> None: ...
     def sweep(self) -> None: ...
     def stats(self) -> dict[str, int]:
-        """Every field of `struct layer_stats`; `dropped` as `dropped_oldest`, `dropped_newest`, `dropped_latest`, `dropped_close`."""
+        """Every field of `struct layer_stats`; `dropped` as `dropped_oldest`, `dropped_newest`, `dropped_latest` and
+        `dropped_close`."""
     def groups(self) -> dict[str, dict[str, int]]:
         """For each group: `members`, `messages`, `dropped`."""

@@ -1,0 +1,79 @@
+"""From `module:attribute` to an application. What the path gets wrong is one sentence; what the application gets wrong is its own
+traceback."""
+
+import difflib
+import importlib
+import importlib.util
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+from asgiref.compatibility import guarantee_single_callable
+
+from .errors import ApplicationImportError
+
+
+def import_application(path: str) -> Any:
+    """The ASGI 3 application that path (`package.module:attribute.attribute`) names; the working directory is looked in first."""
+    module_name, separator, attributes = path.partition(":")
+    if not separator or not module_name or not attributes:
+        raise ApplicationImportError(
+            f"{path!r} does not say where the application is; write module:attribute, for example mysite.asgi:application"
+        )
+    directory = os.getcwd()
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    target: Any = _import(module_name, path)
+    place = module_name
+    for name in attributes.split("."):
+        target = _attribute(target, name, place, path)
+        place = f"{place}.{name}"
+    return single_callable(target, path)
+
+
+def single_callable(application: Any, name: str = "application") -> Any:
+    """application as an ASGI 3 callable: one of ASGI 2 is wrapped."""
+    if not callable(application):
+        raise ApplicationImportError(f"{name!r} is a {type(application).__name__}, which cannot be called; name an application")
+    return guarantee_single_callable(application)  # type: ignore[no-untyped-call]
+
+
+def _import(name: str, path: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Only where the path itself is wrong: a module that the application does not find is the application's failure.
+        if error.name is None or not (name == error.name or name.startswith(error.name + ".")) or _inside(name, error):
+            raise
+        at = "" if error.name == name else f" (there is no {error.name!r})"
+        raise ApplicationImportError(
+            f"cannot import {path!r}: no module named {name!r}{at}; looked in {os.getcwd()} and the Python path"
+        ) from None
+
+
+def _inside(name: str, error: ModuleNotFoundError) -> bool:
+    """Whether error was raised by code of the application, such as a package that imports its missing part itself."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame_name = traceback.tb_frame.f_globals.get("__name__", "")
+        if traceback.tb_frame.f_code.co_filename.startswith("<frozen importlib") or frame_name == "importlib":
+            traceback = traceback.tb_next
+            continue
+        if frame_name != __name__:
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def _attribute(target: Any, name: str, place: str, path: str) -> Any:
+    try:
+        return getattr(target, name)
+    except AttributeError as error:
+        # A module's own __getattr__, or a property, may have failed for a reason of its own.
+        if error.name not in (None, name) or (error.obj is not None and error.obj is not target):
+            raise
+    names = [other for other in dir(target) if not other.startswith("_")]
+    near = difflib.get_close_matches(name, names, 1, 0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ApplicationImportError(f"cannot import {path!r}: {place} has no attribute {name!r}{hint}")

@@ -1,0 +1,161 @@
+"""The kinds of values that settings have: how each is read, from text or from Python, and what is said about a wrong one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+class Wrong(ValueError):
+    """What is wrong with a value, and what to write instead; without the setting's name."""
+
+
+def wrong(value: object, problem: str, instead: str) -> Wrong:
+    return Wrong(f"{value!r} {problem}; write {instead}")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """`read(value)` gives the value as the server uses it or raises Wrong. `metavar` stands for it in --help."""
+
+    read: Callable[[Any], Any]
+    metavar: str | None = None
+    flag: bool = False
+    many: bool = False
+    choices: tuple[str, ...] = ()
+
+
+def _number(value: Any, whole: bool) -> float | int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = int(value) if whole and isinstance(value, str) else float(value)
+    except ValueError:
+        return None
+    if number != number or number in (float("inf"), float("-inf")) or (whole and number != int(number)):
+        return None
+    return int(number) if number == int(number) else number
+
+
+def seconds(never: bool = True) -> Kind:
+    """Seconds, fractions allowed. None is never, and so are 0 and -1, where never is possible."""
+    example = "a number such as 10 or 0.5" + (", or -1 for never" if never else "")
+
+    def read(value: Any) -> float | int | None:
+        if value is None and never:
+            return None
+        number = _number(value, whole=False)
+        if number is None:
+            raise wrong(value, "is not a number of seconds", example)
+        if never and number in (0, -1):
+            return None
+        if number < 0 or (number == 0 and not never):
+            raise wrong(value, "is too short a time", example)
+        if number > 10**9:
+            raise wrong(value, "is more than 30 years", example)
+        return number
+
+    return Kind(read, "SECONDS")
+
+
+def patience() -> Kind:
+    """Seconds of which 0 is "at once"."""
+
+    def read(value: Any) -> float | int:
+        number = _number(value, whole=False)
+        if number is None or not 0 <= number <= 10**9:
+            raise wrong(value, "is not a number of seconds", "a number such as 20, or 0 for at once")
+        return number
+
+    return Kind(read, "SECONDS")
+
+
+def size(unlimited: bool, metavar: str = "BYTES", most: int = 2**40) -> Kind:
+    """A whole number; 0 and None are "no limit" where that is possible."""
+    example = "a whole number such as 65536" + (", or 0 for no limit" if unlimited else "")
+
+    def read(value: Any) -> int:
+        if value is None and unlimited:
+            return 0
+        number = _number(value, whole=True)
+        if number is None:
+            raise wrong(value, "is not a whole number", example)
+        if number < 0 or (number == 0 and not unlimited):
+            raise wrong(value, "is too small", example)
+        if number > most:
+            raise wrong(value, f"is more than {most}", example)
+        return int(number)
+
+    return Kind(read, metavar)
+
+
+def whole(least: int, most: int, metavar: str) -> Kind:
+    def read(value: Any) -> int | None:
+        if value is None:
+            return None
+        number = _number(value, whole=True)
+        if number is None or not least <= number <= most:
+            raise wrong(value, f"is not a whole number from {least} to {most}", f"one, such as {max(least, min(most, 1))}")
+        return int(number)
+
+    return Kind(read, metavar)
+
+
+def port() -> Kind:
+    def read(value: Any) -> int | None:
+        if value is None:
+            return None
+        number = _number(value, whole=True)
+        if number is None or not 0 <= number <= 65535:
+            raise wrong(value, "is not a port", "a number from 1 to 65535, or 0 for any free port")
+        return int(number)
+
+    return Kind(read, "PORT")
+
+
+def text(metavar: str) -> Kind:
+    def read(value: Any) -> str | None:
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise wrong(value, f"is of type {type(value).__name__}", "a string")
+        if "\0" in value or "\n" in value or "\r" in value:
+            raise wrong(value, "has a line break or a NUL in it", "one line of text")
+        return value
+
+    return Kind(read, metavar)
+
+
+def texts(metavar: str) -> Kind:
+    def read(value: Any) -> list[str]:
+        if value is None:
+            return []
+        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+            raise wrong(value, "is not a list of strings", f"a list, such as [{'tcp:8000'!r}]")
+        return list(value)
+
+    return Kind(read, metavar, many=True)
+
+
+def choice(*choices: str) -> Kind:
+    def read(value: Any) -> str:
+        if value not in choices:
+            raise wrong(value, "is not one of the choices", " or ".join(choices))
+        return str(value)
+
+    return Kind(read, "|".join(choices), choices=choices)
+
+
+_YES = ("1", "true", "yes", "on")
+_NO = ("0", "false", "no", "off", "")
+
+
+def switch() -> Kind:
+    def read(value: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        word = str(value).lower()
+        if word not in _YES + _NO:
+            raise wrong(value, "is neither yes nor no", "1 or 0")
+        return word in _YES
+
+    return Kind(read, flag=True)

@@ -1,0 +1,310 @@
+"""Every setting, once: from this table come the command line, its --help, the PENEUS_… variables, the keyword arguments of
+`peneus.Server` and docs/options.md (`python -m peneus.options`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from . import kinds
+from .kinds import Kind
+
+KIB = 1024
+MIB = 1024 * KIB
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 8000
+LOG_FORMAT = "%(asctime)-15s %(levelname)-8s %(message)s"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting. Its first long flag gives the name of its environment variable."""
+
+    name: str
+    flags: tuple[str, ...]
+    kind: Kind
+    default: Any
+    help: str
+    shown: str = ""  # the default as people read it, where the value itself does not say it
+
+    @property
+    def flag(self) -> str:
+        return next(flag for flag in self.flags if flag.startswith("--"))
+
+    @property
+    def variable(self) -> str:
+        return "PENEUS_" + self.flag.removeprefix("--").replace("-", "_").upper()
+
+    @property
+    def default_text(self) -> str:
+        return self.shown or ("off" if self.default is False else str(self.default))
+
+
+SECTIONS: dict[str, tuple[Option, ...]] = {
+    "Where to listen": (
+        Option("port", ("-p", "--port"), kinds.port(), None, "TCP port; 0 takes a free one.", "8000"),
+        Option("host", ("-b", "--bind"), kinds.text("HOST"), None, "Address or host name, IPv4 or IPv6.", "127.0.0.1"),
+        Option(
+            "unix_socket",
+            ("-u", "--unix-socket"),
+            kinds.text("PATH"),
+            None,
+            "Unix socket; a stale one is replaced, and it is open to every user, as Daphne's is (for another mode: --endpoint).",
+            "none",
+        ),
+        Option(
+            "file_descriptor",
+            ("--fd",),
+            kinds.whole(0, 2**20, "NUMBER"),
+            None,
+            "File descriptor of a socket that is bound already, such as one from a supervisor.",
+            "none",
+        ),
+        Option(
+            "endpoints",
+            ("-e", "--endpoint"),
+            kinds.texts("ENDPOINT"),
+            [],
+            r"tcp:port=8000:interface=127.0.0.1, unix:/path:mode=660 or fd:fileno=3; a colon inside a value is written \:. "
+            "May be given several times.",
+            "none",
+        ),
+        Option("backlog", ("--backlog",), kinds.size(False, "NUMBER", 65535), 2048, "Connections that the kernel keeps waiting."),
+    ),
+    "HTTP": (
+        Option(
+            "http_timeout",
+            ("-t", "--http-timeout"),
+            kinds.seconds(),
+            None,
+            "From a request to the end of its response; afterwards 503, or the response is cut off. -1 is never.",
+            "never",
+        ),
+        Option(
+            "header_timeout",
+            ("--header-timeout",),
+            kinds.seconds(),
+            10,
+            "From the first byte of a request to the end of its headers; afterwards 408. -1 is never.",
+        ),
+        Option(
+            "keep_alive_timeout",
+            ("--keep-alive-timeout",),
+            kinds.seconds(),
+            75,
+            "How long a connection may be idle between requests, and before its first. -1 is for ever.",
+        ),
+        Option(
+            "max_target_size", ("--max-target-size",), kinds.size(True), 8 * KIB, "Of path and query; over: 414. 0: no limit."
+        ),
+        Option("max_header_size", ("--max-header-size",), kinds.size(True), 64 * KIB, "Of all headers; over: 431. 0: no limit."),
+        Option(
+            "max_header_count",
+            ("--max-header-count",),
+            kinds.size(True, "NUMBER", 10**6),
+            128,
+            "Number of headers; over: 431. 0 is no limit.",
+        ),
+        Option("max_body_size", ("--max-body-size",), kinds.size(True), 0, "Of a request body; over: 413. 0 is no limit."),
+        Option(
+            "request_buffer_size",
+            ("--request-buffer-size",),
+            kinds.size(False, most=2**30),
+            64 * KIB,
+            "The most of a request body that one http.request event brings.",
+        ),
+        Option(
+            "server_name",
+            ("-s", "--server-name"),
+            kinds.text("NAME"),
+            "peneus",
+            "The Server header of responses.",
+        ),
+        Option("no_server_name", ("--no-server-name",), kinds.switch(), False, "Send no Server header."),
+    ),
+    "WebSockets": (
+        Option(
+            "websocket_timeout",
+            ("--websocket_timeout", "--websocket-timeout"),
+            kinds.seconds(),
+            86400,
+            "How long a WebSocket may live; afterwards it is closed with 1000. -1 is for ever.",
+        ),
+        Option(
+            "websocket_connect_timeout",
+            ("--websocket_connect_timeout", "--websocket-connect-timeout"),
+            kinds.seconds(),
+            5,
+            "How long the application may take to accept or reject a WebSocket; afterwards 503. -1 is for ever.",
+        ),
+        Option(
+            "ping_interval",
+            ("--ping-interval",),
+            kinds.seconds(),
+            20,
+            "Silence from a client after which it is pinged. 0 is never.",
+        ),
+        Option(
+            "ping_timeout",
+            ("--ping-timeout",),
+            kinds.seconds(),
+            30,
+            "How long a pinged client may stay silent before its connection is closed. 0 is for ever.",
+        ),
+        Option(
+            "websocket_max_message_size",
+            ("--websocket-max-message-size",),
+            kinds.size(True),
+            MIB,
+            "Of a message from a client; over: closed with 1009. 0 is no limit, with which any client can fill the memory.",
+        ),
+        Option(
+            "websocket_max_frame_size",
+            ("--websocket-max-frame-size",),
+            kinds.size(True),
+            MIB,
+            "Of one frame from a client; over: closed with 1009. 0 is no limit.",
+        ),
+    ),
+    "Connections and applications": (
+        Option(
+            "application_close_timeout",
+            ("--application-close-timeout",),
+            kinds.seconds(),
+            10,
+            "How long an application may run after its client has left; afterwards it is cancelled, and where it was stuck is "
+            "logged. -1 is for ever; it costs no memory in the channel layer.",
+        ),
+        Option(
+            "graceful_timeout",
+            ("--graceful-timeout",),
+            kinds.patience(),
+            20,
+            "How long applications may go on after SIGTERM or SIGINT before they are cancelled.",
+        ),
+        Option(
+            "close_timeout",
+            ("--close-timeout",),
+            kinds.seconds(never=False),
+            5,
+            "How long a client may take to answer a close before its socket is closed.",
+        ),
+        Option(
+            "max_connections",
+            ("--max-connections",),
+            kinds.size(True, "NUMBER", 2**31),
+            0,
+            "Connections at once; further ones wait in the kernel. 0 is no limit.",
+        ),
+        Option(
+            "receive_window",
+            ("--receive-window",),
+            kinds.size(False, most=2**31),
+            64 * KIB,
+            "What one client may send ahead of its application; above it the socket is not read.",
+        ),
+        Option(
+            "send_window",
+            ("--send-window",),
+            kinds.size(False, most=2**31),
+            64 * KIB,
+            "What an application may send ahead of its client; above it `await send()` waits.",
+        ),
+        Option("root_path", ("--root-path",), kinds.text("PATH"), "", "The scope's root_path.", "empty"),
+        Option(
+            "loop",
+            ("--loop",),
+            kinds.choice("auto", "asyncio", "uvloop"),
+            "auto",
+            "The event loop; auto is uvloop where it is installed.",
+        ),
+    ),
+    "Behind a proxy": (
+        Option(
+            "proxy_headers",
+            ("--proxy-headers",),
+            kinds.switch(),
+            False,
+            "Take the client's address and scheme from X-Forwarded-For, -Port and -Proto. Only for servers that none but "
+            "the proxy can reach.",
+        ),
+        Option(
+            "proxy_headers_host",
+            ("--proxy-headers-host",),
+            kinds.text("HEADER"),
+            None,
+            "The header with the client's address, such as X-Real-IP; needs --proxy-headers.",
+            "X-Forwarded-For",
+        ),
+        Option(
+            "proxy_headers_port",
+            ("--proxy-headers-port",),
+            kinds.text("HEADER"),
+            None,
+            "The header with the client's port; needs --proxy-headers.",
+            "X-Forwarded-Port",
+        ),
+    ),
+    "Logging": (
+        Option(
+            "verbosity",
+            ("-v", "--verbosity"),
+            kinds.whole(0, 3, "0..3"),
+            1,
+            "0: warnings; 1: also information; 2: also debugging; 3: asyncio's debug mode too.",
+        ),
+        Option(
+            "access_log",
+            ("--access-log",),
+            kinds.text("FILE"),
+            None,
+            "Where the access log is appended; - is standard output.",
+            "- from verbosity 1 on",
+        ),
+        Option("log_fmt", ("--log-fmt",), kinds.text("FORMAT"), LOG_FORMAT, "Format of a log line, as of Python's logging."),
+        Option(
+            "log_format",
+            ("--log-format",),
+            kinds.choice("text", "json"),
+            "text",
+            "json writes the log and the access log as one JSON object a line.",
+        ),
+    ),
+}
+
+
+def all_options() -> Iterator[Option]:
+    for options in SECTIONS.values():
+        yield from options
+
+
+OPTIONS: dict[str, Option] = {option.name: option for option in all_options()}
+
+
+def markdown() -> str:
+    """docs/options.md."""
+    lines = [
+        "# Options",
+        "",
+        "`peneus module:application [options]`. Made from the table in `python/peneus/options.py` by",
+        "`python -m peneus.options`.",
+        "",
+        "Each option can also be given as the environment variable of its row (an empty one counts as not set; flags that take",
+        "no value want 1 or 0; PENEUS_ENDPOINT may hold several, separated by spaces), and PENEUS_APPLICATION names the",
+        "application. What is on the command line wins. `peneus.Server` and `peneus.run` take the names of the last column.",
+        "",
+        "`--version` prints the version, `--help` this list.",
+    ]
+    for title, options in SECTIONS.items():
+        lines += ["", f"## {title}", "", "| Option | Default | Meaning | Variable | Keyword |", "|---|---|---|---|---|"]
+        for option in options:
+            flags = ", ".join(f"`{flag}`" for flag in option.flags)
+            if option.kind.metavar:
+                flags += " " + option.kind.metavar.replace("|", "\\|")
+            meaning = option.help.replace("|", "\\|")
+            lines.append(f"| {flags} | {option.default_text} | {meaning} | `{option.variable}` | `{option.name}` |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

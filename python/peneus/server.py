@@ -1,0 +1,279 @@
+"""`peneus.Server`: one application, its listeners and its event loop, from start to end."""
+
+import asyncio
+import faulthandler
+import gc
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+from . import access, counters, endpoints, imports, kill, logs, loops, proxy, signals
+from . import settings as settings_module
+from ._core import Connection
+from ._core import Server as Core
+from .errors import ListenError
+from .lifespan import Lifespan
+
+logger = logging.getLogger(__name__)
+
+ActionLogger = Callable[[str, str, dict[str, Any]], None]
+
+GOING_AWAY = 1001
+CANCEL_TIME = 1.0  # s that cancelled applications get to end
+POLL = 0.02  # s between two looks at whether applications have ended
+STUCK_TIME = 2.0  # s after a second signal in which the process must have ended by itself
+SWEEP_TIME = 1.0  # s between two sweeps of the channel layers
+
+
+class Server:
+    """Serves application, an ASGI callable or the path of one (`module:attribute`).
+
+    settings are those of docs/options.md by their keywords, and those of `daphne.server.Server` (`websocket_handshake_timeout`,
+    `proxy_forwarded_*_header`). action_logger(protocol, action, details) is called for each line of the access log; without it
+    `access_log` says where that goes. ready_callable() is called, on the loop's thread, when connections are answered.
+    SettingError where a setting is wrong.
+    """
+
+    def __init__(
+        self,
+        application: Any,
+        endpoints: list[str] | None = None,
+        signal_handlers: bool = True,
+        action_logger: ActionLogger | None = None,
+        *,
+        ready_callable: Callable[[], object] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.settings = settings_module.from_keywords({"endpoints": endpoints or [], **settings})
+        if isinstance(application, str):
+            application = imports.import_application(application)
+        self.application = imports.single_callable(application, repr(application))
+        self.endpoints = self.settings.endpoint_strings()
+        self.signal_handlers = signal_handlers
+        self.action_logger = action_logger
+        self.ready_callable = ready_callable
+        self.owns_process = False  # it may end the process when an application does not let it stop
+        self.hurried = False  # it has stopped without waiting for all applications
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._core: Core | None = None
+        self._addresses: list[tuple[str, int] | str] = []
+        self._serving = False
+        self._stops: list[int] = []  # the close codes of the calls of stop()
+        self._changed = asyncio.Event()  # something that _wait() may wait for has happened
+
+    @property
+    def listening_addresses(self) -> list[tuple[str, int] | str]:
+        """(host, port) of each TCP listener, the path of each Unix socket; empty before it listens."""
+        return list(self._addresses)
+
+    def run(self) -> None:
+        """Serves until stop() or a signal. ListenError, StartupFailed, or what ready_callable raised. Once for each Server."""
+        if self._loop is not None:
+            raise RuntimeError("a Server runs once; make another")
+        self._loop = loop = loops.new_event_loop(self.settings.loop)
+        asyncio.set_event_loop(loop)
+        if self.settings.verbosity >= 3:
+            loop.set_debug(True)
+        try:
+            with signals.handled(self._on_signal) if self.signal_handlers else nullcontext():
+                loop.run_until_complete(self._main())
+        finally:
+            self._core = None
+            self._end_loop(loop)
+
+    def stop(self, code: int = GOING_AWAY) -> None:
+        """Any thread, and twice: closes the listeners and the WebSockets (with code), waits for applications as long as
+        graceful_timeout says, then ends. The second call ends at once."""
+        self._stops.append(code)
+        core, loop = self._core, self._loop
+        if core is not None and self._serving:
+            if len(self._stops) == 1:
+                core.shutdown(code)
+            else:
+                core.stop()
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._changed.set)
+
+    def _on_signal(self, code: int) -> None:
+        self.stop(code)
+        if self.owns_process and len(self._stops) > 1:
+            # A watchdog in C: it ends the process, and says where it was, even if an application blocks the loop.
+            faulthandler.dump_traceback_later(STUCK_TIME, exit=True, file=sys.__stderr__ or 2)
+
+    async def _main(self) -> None:
+        state: dict[str, Any] = {}
+        core = self._make_core(state)
+        try:
+            self._listen(core)
+            lifespan = Lifespan(self.application, state)
+            starting = asyncio.ensure_future(lifespan.startup())
+            starting.add_done_callback(lambda done: self._changed.set())
+            await self._wait(starting.done)
+            if not starting.done():
+                starting.cancel()
+                return
+            starting.result()
+            try:
+                await self._serve(core)
+            finally:
+                await lifespan.shutdown(0 if len(self._stops) > 1 else self.settings.graceful_timeout)
+        finally:
+            core.close()
+
+    async def _serve(self, core: Core) -> None:
+        # What is imported by now lives as long as the process: the garbage collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        self._stopped = False
+        self._drained = False
+        counted = counters.servers.add(self, core)
+        sweeper = asyncio.ensure_future(_sweep())
+        core.start(asyncio.get_running_loop())
+        self._core = core
+        self._serving = True
+        try:
+            if self._stops:  # it came before _serving was set
+                core.shutdown(self._stops[0])
+            self._announce()
+            if self.ready_callable is not None:
+                self.ready_callable()
+            await self._wait(lambda: False)
+            await self._drain(core)
+        finally:
+            core.stop()
+            while not self._stopped:
+                self._changed.clear()
+                await self._changed.wait()
+            self._serving = False
+            sweeper.cancel()
+            counted()
+
+    async def _wait(self, reached: Callable[[], bool]) -> None:
+        """Until reached(), or stop() has been called."""
+        while not self._stops and not reached():
+            self._changed.clear()
+            if not self._stops and not reached():
+                await self._changed.wait()
+
+    async def _drain(self, core: Core) -> None:
+        """Waits for the applications; cancels those that graceful_timeout is too short for. At once after a second stop()."""
+        running = len(core.connections())
+        logger.info("Stopping: WebSockets are closed with %d; %d applications run", self._stops[0], running)
+        if not await self._ended(core, self.settings.graceful_timeout):
+            self.hurried = True
+            cancelled = core.cancel_applications()
+            logger.warning("Cancelled %d applications that had not ended", cancelled)
+            if len(self._stops) == 1:
+                await self._ended(core, CANCEL_TIME)
+
+    async def _ended(self, core: Core, timeout: float) -> bool:
+        """Whether every connection and application has ended within timeout seconds, and before a second stop()."""
+        deadline = time.monotonic() + timeout
+        while core.connections() or not self._drained:
+            if time.monotonic() >= deadline or len(self._stops) > 1:
+                return False
+            await asyncio.sleep(POLL)
+        return True
+
+    def _make_core(self, state: dict[str, Any]) -> Core:
+        settings = self.settings
+        action_logger = self.action_logger
+        if action_logger is None and settings.access_log:
+            stream = access.open_stream(settings.access_log, 0)
+            action_logger = access.AccessLog(stream, settings.log_format) if stream is not None else None
+        return Core(
+            self.application,
+            settings=settings.native(),
+            root_path=settings.root_path or "",
+            state=state,
+            on_access=_logging_with(action_logger) if action_logger is not None else None,
+            on_error=_on_error,
+            on_fault=_on_fault,
+            on_kill=kill.report_kill,
+            on_drained=self._on_drained,
+            on_stopped=self._on_stopped,
+            prepare_scope=proxy.scope_hook(
+                settings.proxy_address_header, settings.proxy_port_header, settings.proxy_proto_header
+            ),
+        )
+
+    def _listen(self, core: Core) -> None:
+        for string in self.endpoints:
+            logger.info("Configuring endpoint %s", string)
+            try:
+                match endpoints.parse(string):
+                    case endpoints.TCP(host, port):
+                        core.listen_tcp(host, port)
+                    case endpoints.Unix(path, mode):
+                        core.listen_unix(path, mode)
+                    case endpoints.FileDescriptor(number):
+                        core.listen_fd(os.dup(number))
+            except OSError as error:
+                raise ListenError(f"{string}: {error.strerror or error}") from error
+        self._addresses = core.addresses
+
+    def _announce(self) -> None:
+        for address in self._addresses:
+            if isinstance(address, str):
+                logger.info("Listening on Unix socket %s", address)
+            else:
+                logger.info("Listening on TCP address %s:%s", *address)
+
+    def _on_drained(self) -> None:
+        self._drained = True
+
+    def _on_stopped(self) -> None:
+        self._stopped = True
+        self._changed.set()
+
+    def _end_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cancels what still runs, and closes loop. Worker threads are not waited for."""
+        try:
+            if tasks := asyncio.all_tasks(loop):
+                for task in tasks:
+                    task.cancel()
+                loop.run_until_complete(asyncio.wait(tasks, timeout=CANCEL_TIME))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+def run(application: Any, **settings: Any) -> None:
+    """Serves application, an ASGI callable or its path, until SIGTERM or SIGINT, as the command `peneus` does: with its log, and
+    its access log from verbosity 1 on. settings as of Server."""
+    checked = settings_module.from_keywords(settings)
+    logs.configure(checked.verbosity, checked.log_fmt, checked.log_format)
+    make(application, settings, checked).run()
+
+
+def make(application: Any, settings: dict[str, Any], checked: settings_module.Settings) -> Server:
+    """A Server with its access log, announced in the log. What run() and the command line share."""
+    stream = access.open_stream(checked.access_log, checked.verbosity)
+    action_logger = access.AccessLog(stream, checked.log_format) if stream is not None else None
+    if isinstance(application, str):
+        application = imports.import_application(application)
+    logger.info("Starting server at %s", ", ".join(checked.endpoint_strings()))
+    return Server(application, action_logger=action_logger, **settings)
+
+
+async def _sweep() -> None:
+    while True:
+        await asyncio.sleep(SWEEP_TIME)
+        counters.sweep()
+
+
+def _logging_with(action_logger: ActionLogger) -> Callable[[Connection, str, dict[str, Any]], None]:
+    return lambda connection, action, details: action_logger(connection.protocol, action, details)
+
+
+def _on_error(connection: Connection, error: BaseException) -> None:
+    logger.error("Exception inside application: %s", error, exc_info=error)
+
+
+def _on_fault(connection: Connection, sentence: str) -> None:
+    logger.error("%s %s: %s", connection.scope.get("method", "WEBSOCKET"), connection.scope.get("path"), sentence)

@@ -1,0 +1,127 @@
+"""The settings of one server: what was given, checked, over the defaults of the table in options.py."""
+
+import difflib
+import math
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from . import endpoints
+from .errors import SettingError
+from .kinds import Wrong
+from .options import DEFAULT_HOST, DEFAULT_PORT, OPTIONS, Option
+
+# daphne.server.Server's names for what the table calls otherwise.
+DAPHNE_NAMES = {
+    "websocket_handshake_timeout": "websocket_connect_timeout",
+    "proxy_forwarded_address_header": "proxy_headers_host",
+    "proxy_forwarded_port_header": "proxy_headers_port",
+    "proxy_forwarded_proto_header": "proxy_headers_proto",
+}
+
+# Of the table's settings, those that the native server has, by its name for them.
+SECONDS = (
+    "header_timeout",
+    "keep_alive_timeout",
+    "http_timeout",
+    "websocket_connect_timeout",
+    "websocket_timeout",
+    "ping_interval",
+    "ping_timeout",
+    "close_timeout",
+    "application_close_timeout",
+)
+NUMBERS = (
+    "max_target_size",
+    "max_header_size",
+    "max_header_count",
+    "max_body_size",
+    "websocket_max_message_size",
+    "websocket_max_frame_size",
+    "receive_window",
+    "send_window",
+    "max_connections",
+    "backlog",
+)
+
+
+class Settings(SimpleNamespace):
+    """Every setting of the table as an attribute, checked; and the headers of a proxy, None where they do not count."""
+
+    proxy_address_header: str | None
+    proxy_port_header: str | None
+    proxy_proto_header: str | None
+
+    def endpoint_strings(self) -> list[str]:
+        """Where to listen: what is said, and Daphne's address where nothing is, or half of it."""
+        host, port = self.host or None, self.port
+        if host is None and port is None and not self.unix_socket and self.file_descriptor is None and not self.endpoints:
+            host, port = DEFAULT_HOST, DEFAULT_PORT
+        elif host is not None and port is None:
+            port = DEFAULT_PORT
+        elif port is not None and host is None:
+            host = DEFAULT_HOST
+        return sorted(self.endpoints + endpoints.describe(host, port, self.unix_socket, self.file_descriptor))
+
+    def native(self) -> dict[str, Any]:
+        """For `_core.Server`: times in whole milliseconds, of which 0 is never."""
+        result: dict[str, Any] = {name: getattr(self, name) for name in NUMBERS}
+        for name in SECONDS:
+            result[f"{name}_ms"] = math.ceil((getattr(self, name) or 0) * 1000)
+        result["body_chunk"] = self.request_buffer_size
+        result["server_name"] = None if self.no_server_name else self.server_name or None
+        return result
+
+
+def check(option: Option, value: object, name: str | None = None) -> Any:
+    """value as option's kind reads it. SettingError, with the name under which it was given, where it is wrong."""
+    try:
+        return option.kind.read(value)
+    except Wrong as error:
+        raise SettingError(name or option.name, str(error)) from None
+
+
+def from_keywords(given: Mapping[str, Any]) -> Settings:
+    """The settings for keyword arguments, those of `daphne.server.Server` included."""
+    given = dict(given)
+    values = {name: option.default for name, option in OPTIONS.items()}
+    values["endpoints"] = []
+    headers = {name: given.pop(name, None) for name in DAPHNE_NAMES if name.startswith("proxy_")}
+    handshake = given.pop("websocket_handshake_timeout", None)
+    for name, value in given.items():
+        if name not in OPTIONS:
+            raise SettingError(name, _unknown(name))
+        values[name] = check(OPTIONS[name], value)
+    if handshake is not None:
+        handshake = check(OPTIONS["websocket_connect_timeout"], handshake, "websocket_handshake_timeout")
+        # Daphne has two clocks for the handshake: the first to run out ends it.
+        limits = [handshake, values["websocket_connect_timeout"] if "websocket_connect_timeout" in given else None]
+        values["websocket_connect_timeout"] = min((limit for limit in limits if limit is not None), default=None)
+    for string in values["endpoints"]:
+        endpoints.parse(string)
+    return Settings(**values, **_proxy(values, headers))
+
+
+def _proxy(values: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[str, str | None]:
+    """The headers of a proxy: from the command line's names, or from Daphne's keyword arguments, which need no switch."""
+    for name, value in headers.items():
+        if value is not None and not isinstance(value, str):
+            raise SettingError(name, f"{value!r} is not the name of a header; write one, such as 'X-Forwarded-For', or None")
+    if not values["proxy_headers"]:
+        for name in ("proxy_headers_host", "proxy_headers_port"):
+            if values[name]:
+                option = OPTIONS[name]
+                raise SettingError(option.flag, "counts only with --proxy-headers; write both, or neither")
+    on = bool(values["proxy_headers"])
+    return {
+        "proxy_address_header": headers["proxy_forwarded_address_header"]
+        or (values["proxy_headers_host"] or "X-Forwarded-For" if on else None),
+        "proxy_port_header": headers["proxy_forwarded_port_header"]
+        or (values["proxy_headers_port"] or "X-Forwarded-Port" if on else None),
+        "proxy_proto_header": headers["proxy_forwarded_proto_header"] or ("X-Forwarded-Proto" if on else None),
+    }
+
+
+def _unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, [*OPTIONS, *DAPHNE_NAMES], 1)
+    return "there is no such setting" + (f"; did you mean {near[0]}?" if near else "; docs/options.md lists them")
