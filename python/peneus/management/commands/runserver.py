@@ -124,7 +124,7 @@ class Command(runserver.Command):  # type: ignore[misc]
     def _server(self, options: dict[str, Any]) -> Any:
         return self.server_cls(
             self.get_application(options),
-            endpoints=endpoints.describe(host=self.addr, port=int(str(self.port))),
+            endpoints=endpoints.describe(host=self.addr, port=int(self.port)),
             # Under the autoreloader this is not the main thread, which handles signals itself.
             signal_handlers=not options["use_reloader"],
             action_logger=self.log_action,
@@ -140,7 +140,7 @@ class Command(runserver.Command):  # type: ignore[misc]
 def _size(options: dict[str, Any], what: str) -> int:
     """From the command line, or the setting PENEUS_…, or Daphne's."""
     name = f"WEBSOCKET_MAX_{what}_SIZE"
-    given = options.get(name.lower())
+    given: Any = options.get(name.lower())
     if given is None:
         given = getattr(settings, f"PENEUS_{name}", getattr(settings, f"DAPHNE_{name}", MIB))
     return int(given)
