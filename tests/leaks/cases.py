@@ -123,7 +123,7 @@ def incident(server: Running) -> dict[str, object]:
 def remedy(server: Running) -> dict[str, object]:
     """The same, while messages flow: one may come between the disconnect and the leaving."""
     clients = [subscribed(server.port, "prices") for _ in range(50)]
-    flow = threading.Thread(target=server.publish, args=(400,), kwargs={"pause": 0.001})
+    flow = threading.Thread(target=server.publish, args=(100,), kwargs={"pause": 0.02})
     flow.start()
     time.sleep(0.1)
     for client in clients:

@@ -30,8 +30,10 @@ def test_nothing_stays_under_peneus(name):
     result = run(case, PENEUS)
     print(result)
     assert_nothing_stays(result)
-    if name in ("incident", "stuck", "remedy"):
+    if name in ("incident", "stuck"):
         assert result.killed == case.clients, "otherwise nothing was tested"
+    if name == "remedy":  # one that is sending when its client leaves ends by the exception out of send()
+        assert result.killed > 0, "otherwise nothing was tested"
     if name in ("toy", "slow"):
         assert result.notes["queued while present"] <= 100 * case.clients, "the mailboxes are bounded"
     if name == "no-heartbeat":

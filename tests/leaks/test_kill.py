@@ -46,8 +46,8 @@ def test_the_report_says_where_the_task_is_stuck_and_what_it_held():
         assert " for connection " in line
         report = log[log.index(line) :]
         assert "waiting_for_what_never_comes" in report, "the stack of the task"
-        assert "prices" in report and "trades" in report, "the groups it was in"
-        assert "100" in report and "30" in report, "messages queued and dropped"
+        assert "2 groups (prices, trades)" in report
+        assert "100 messages (" in report and "30 were dropped" in report
 
 
 def test_the_report_says_where_the_worker_thread_is_stuck():
