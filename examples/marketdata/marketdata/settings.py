@@ -14,6 +14,7 @@ ROOT_URLCONF = "marketdata.urls"
 ASGI_APPLICATION = "marketdata.asgi.application"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": [BASE_DIR]}]
 USE_TZ = True
+TIME_ZONE = "UTC"
 
 CHANNEL_LAYERS = {
     "default": {
