@@ -6,26 +6,30 @@
 static const char subprotocol_name[] = "sec-websocket-protocol";
 enum { SUBPROTOCOL_NAME = sizeof subprotocol_name - 1 };
 
-/* RFC 9110 section 5.6.2. */
+enum { TOKEN = 1, FORBIDDEN = 2 };
+
+/* What a byte may be in. RFC 9110: section 5.6.2 for tokens, 5.5 for what no value may have. */
+static const unsigned char classes[256] = {
+    ['\0'] = FORBIDDEN, ['\r'] = FORBIDDEN, ['\n'] = FORBIDDEN,
+    ['!'] = TOKEN, ['#'] = TOKEN, ['$'] = TOKEN, ['%'] = TOKEN, ['&'] = TOKEN, ['\''] = TOKEN, ['*'] = TOKEN,
+    ['+'] = TOKEN, ['-'] = TOKEN, ['.'] = TOKEN, ['^'] = TOKEN, ['_'] = TOKEN, ['`'] = TOKEN, ['|'] = TOKEN,
+    ['~'] = TOKEN, ['0' ... '9'] = TOKEN, ['A' ... 'Z'] = TOKEN, ['a' ... 'z'] = TOKEN,
+};
+
 static bool is_token(const char *bytes, size_t length)
 {
-    static const char others[256] = {
-        ['!'] = 1, ['#'] = 1, ['$'] = 1, ['%'] = 1, ['&'] = 1, ['\''] = 1, ['*'] = 1, ['+'] = 1,
-        ['-'] = 1, ['.'] = 1, ['^'] = 1, ['_'] = 1, ['`'] = 1, ['|'] = 1,  ['~'] = 1,
-    };
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)bytes[i];
-        bool alphanumeric = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-        if (!alphanumeric && !others[c])
-            return false;
-    }
-    return length > 0;
+    unsigned char all = TOKEN;
+    for (size_t i = 0; i < length; i++)
+        all &= classes[(unsigned char)bytes[i]];
+    return length > 0 && all != 0;
 }
 
 static bool is_value(const char *bytes, size_t length)
 {
-    return memchr(bytes, '\r', length) == NULL && memchr(bytes, '\n', length) == NULL &&
-           memchr(bytes, '\0', length) == NULL;
+    unsigned char any = 0;
+    for (size_t i = 0; i < length; i++)
+        any |= classes[(unsigned char)bytes[i]];
+    return !(any & FORBIDDEN);
 }
 
 /* name and value are borrowed. */

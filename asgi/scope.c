@@ -149,7 +149,6 @@ static int fill(PyObject *scope, struct pyserver *server, const struct request_e
         PyDict_SetItem(scope, s->scheme, request->websocket ? s->wss : s->https) < 0)
         return -1;
     if (set_steal(scope, s->asgi, PyDict_Copy(state->asgi_scope)) < 0 || set_target(scope, state, request) < 0 ||
-        PyDict_SetItem(scope, s->root_path, server->root_path) < 0 ||
         set_steal(scope, s->headers, make_headers(state, request)) < 0 || set_peer(scope, server, request) < 0)
         return -1;
     if ((request->websocket ? set_websocket : set_http)(scope, state, request) < 0)
@@ -163,10 +162,37 @@ static int fill(PyObject *scope, struct pyserver *server, const struct request_e
     return done == NULL ? -1 : 0;
 }
 
+PyObject *scope_prototype(const struct pyserver *server, PyObject *root_path, bool websocket)
+{
+    const struct strings *s = &server->state->strings;
+    PyObject *const constant[][2] = {
+        {s->type, websocket ? s->websocket : s->http},
+        {s->asgi, Py_None},
+        {s->http_version, s->version_1_1},
+        {s->scheme, websocket ? s->ws : s->http},
+        {websocket ? s->subprotocols : s->method, Py_None},
+        {s->path, Py_None},
+        {s->raw_path, Py_None},
+        {s->query_string, Py_None},
+        {s->root_path, root_path},
+        {s->headers, Py_None},
+        {s->client, Py_None},
+        {s->server, Py_None},
+    };
+    PyObject *scope = PyDict_New();
+    for (size_t i = 0; scope != NULL && i < sizeof constant / sizeof constant[0]; i++) {
+        if (PyDict_SetItem(scope, constant[i][0], constant[i][1]) < 0)
+            Py_CLEAR(scope);
+    }
+    if (scope != NULL && ((websocket && PyDict_SetItem(scope, s->extensions, Py_None) < 0) ||
+                          (server->lifespan_state != NULL && PyDict_SetItem(scope, s->state_, Py_None) < 0)))
+        Py_CLEAR(scope);
+    return scope;
+}
+
 PyObject *scope_new(struct pyserver *server, const struct request_event *request)
 {
-    struct state *state = server->state;
-    PyObject *scope = PyDict_Copy(request->websocket ? state->websocket_scope : state->http_scope);
+    PyObject *scope = PyDict_Copy(request->websocket ? server->websocket_scope : server->http_scope);
     if (scope != NULL && fill(scope, server, request) < 0)
         Py_CLEAR(scope);
     return scope;

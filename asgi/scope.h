@@ -8,9 +8,13 @@
 #define PENEUS_ASGI_SCOPE_H
 
 #include <Python.h>
+#include <stdbool.h>
 
 #include "asgi/server_type.h"
 #include "server/event.h"
+
+/* A dict with every key of server's scopes and the values that are the same for all. NULL with an exception. */
+PyObject *scope_prototype(const struct pyserver *server, PyObject *root_path, bool websocket);
 
 /* A new dict, through prepare_scope where there is one; NULL with an exception. */
 PyObject *scope_new(struct pyserver *server, const struct request_event *request);

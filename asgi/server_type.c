@@ -5,6 +5,7 @@
 
 #include "asgi/connection.h"
 #include "asgi/kick.h"
+#include "asgi/scope.h"
 #include "asgi/server_methods.h"
 #include "asgi/settings_in.h"
 #include "base/alloc.h"
@@ -111,7 +112,6 @@ static PyObject *pyserver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     list_init(&self->drain.of_port);
     self->drain.run = pyserver_drain;
     self->application = Py_NewRef(application);
-    self->root_path = Py_NewRef(root_path == NULL ? self->state->strings.empty : root_path);
     self->lifespan_state = optional(state);
     self->on_access = optional(on_access);
     self->on_error = Py_NewRef(on_error);
@@ -120,7 +120,11 @@ static PyObject *pyserver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->on_drained = Py_NewRef(on_drained);
     self->on_stopped = Py_NewRef(on_stopped);
     self->prepare_scope = optional(prepare_scope);
-    if (create_native(self, settings) < 0)
+    if (root_path == NULL)
+        root_path = self->state->strings.empty;
+    self->http_scope = scope_prototype(self, root_path, false);
+    self->websocket_scope = scope_prototype(self, root_path, true);
+    if (self->http_scope == NULL || self->websocket_scope == NULL || create_native(self, settings) < 0)
         Py_CLEAR(self);
     return (PyObject *)self;
 }
@@ -162,6 +166,8 @@ static int traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->context);
     Py_VISIT(self->eager.catcher);
     Py_VISIT(self->application);
+    Py_VISIT(self->http_scope);
+    Py_VISIT(self->websocket_scope);
     Py_VISIT(self->lifespan_state);
     Py_VISIT(self->on_access);
     Py_VISIT(self->on_error);
@@ -189,6 +195,8 @@ static int clear(PyObject *object)
     Py_CLEAR(self->call_soon);
     Py_CLEAR(self->context);
     Py_CLEAR(self->application);
+    Py_CLEAR(self->http_scope);
+    Py_CLEAR(self->websocket_scope);
     Py_CLEAR(self->lifespan_state);
     Py_CLEAR(self->on_access);
     Py_CLEAR(self->on_error);
@@ -207,7 +215,6 @@ static void dealloc(PyObject *object)
     PyObject_GC_UnTrack(object);
     clear(object);
     pyserver_discard_output(self);
-    Py_CLEAR(self->root_path);
     pyserver_discard_events(self);
     queue_deinit(&self->events);
     peers_clear(&self->peers);

@@ -65,7 +65,8 @@ struct pyserver {
     struct eager eager;
 
     PyObject *application;
-    PyObject *root_path;
+    PyObject *http_scope;      /* dicts with every key of a scope: those of an exchange are copies */
+    PyObject *websocket_scope;
     PyObject *lifespan_state;  /* dict or NULL */
     PyObject *on_access;       /* or NULL */
     PyObject *on_error, *on_fault, *on_kill, *on_drained, *on_stopped;

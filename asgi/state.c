@@ -13,20 +13,13 @@ static int take_asyncio(struct state *state)
     return state->task_class == NULL || state->get_running_loop == NULL ? -1 : 0;
 }
 
-static int make_scopes(struct state *state)
+static int make_prototypes(struct state *state)
 {
     const struct strings *s = &state->strings;
     state->asgi_scope = Py_BuildValue("{OOOO}", s->version, s->version_3_0, s->spec_version, s->version_2_5);
-    state->http_scope = Py_BuildValue("{OOOOOOOO}", s->type, s->http, s->asgi, Py_None, s->http_version, s->version_1_1,
-                                      s->scheme, s->http);
-    state->websocket_scope = Py_BuildValue("{OOOOOOOO}", s->type, s->websocket, s->asgi, Py_None, s->http_version,
-                                           s->version_1_1, s->scheme, s->ws);
     state->bodiless_request =
         Py_BuildValue("{OOOOOO}", s->type, s->http_request, s->body, state->empty_bytes, s->more_body, Py_False);
-    return state->asgi_scope == NULL || state->http_scope == NULL || state->websocket_scope == NULL ||
-                   state->bodiless_request == NULL
-               ? -1
-               : 0;
+    return state->asgi_scope == NULL || state->bodiless_request == NULL ? -1 : 0;
 }
 
 int state_init(struct state *state)
@@ -42,14 +35,13 @@ int state_init(struct state *state)
     if (state->empty_bytes == NULL || state->eager_names == NULL || state->context_names == NULL ||
         state->current_connection == NULL)
         return -1;
-    return take_asyncio(state) < 0 || make_scopes(state) < 0 ? -1 : 0;
+    return take_asyncio(state) < 0 || make_prototypes(state) < 0 ? -1 : 0;
 }
 
 #define STATE_OBJECTS(S)                                                                                               \
     S(awaitable_type) S(connection_type) S(delegate_type) S(layer_receive_type) S(layer_type) S(message_type)          \
     S(port_type) S(ready_type) S(server_type) S(current_connection) S(ready) S(empty_bytes) S(task_class)              \
-    S(get_running_loop) S(eager_names) S(context_names) S(http_scope) S(websocket_scope) S(asgi_scope)                 \
-    S(bodiless_request)
+    S(get_running_loop) S(eager_names) S(context_names) S(asgi_scope) S(bodiless_request)
 
 int state_traverse(struct state *state, visitproc visit, void *arg)
 {

@@ -37,9 +37,7 @@ struct state {
     PyObject *eager_names;        /* ("loop", "context", "eager_start") */
     PyObject *context_names;      /* ("loop", "context") */
 
-    PyObject *http_scope;      /* prototypes that are copied for each exchange */
-    PyObject *websocket_scope;
-    PyObject *asgi_scope;
+    PyObject *asgi_scope;       /* prototypes that are copied for each exchange */
     PyObject *bodiless_request; /* {"type": "http.request", "body": b"", "more_body": False} */
 
     struct list_node ports;    /* of struct port */

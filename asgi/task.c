@@ -80,31 +80,26 @@ static int end(struct pyconnection *connection, PyObject *error)
     return result;
 }
 
-/* The exception of a task that is done, NULL where there was none or it was cancelled. -1: it cannot be had. */
-static int outcome(struct state *state, PyObject *task, PyObject **error)
+/* The exception of a task that is done; NULL where there was none or it was cancelled. */
+static PyObject *outcome(struct state *state, PyObject *task)
 {
-    *error = NULL;
+    PyObject *result = PyObject_CallMethodNoArgs(task, state->strings.result);
+    Py_XDECREF(result);
+    if (result != NULL)
+        return NULL;
+    PyObject *error = error_take();
     PyObject *cancelled = PyObject_CallMethodNoArgs(task, state->strings.cancelled);
-    if (cancelled == NULL)
-        return -1;
-    bool was_cancelled = cancelled == Py_True;
-    Py_DECREF(cancelled);
-    if (was_cancelled)
-        return 0;
-    PyObject *exception = PyObject_CallMethodNoArgs(task, state->strings.exception);
-    if (exception == Py_None)
-        Py_CLEAR(exception);
-    else if (exception == NULL)
-        return -1;
-    *error = exception;
-    return 0;
+    if (cancelled == Py_True)
+        Py_CLEAR(error);
+    else if (cancelled == NULL)
+        PyErr_WriteUnraisable(task);
+    Py_XDECREF(cancelled);
+    return error;
 }
 
 static int done(struct pyconnection *connection, PyObject *task)
 {
-    PyObject *error;
-    if (outcome(connection->server->state, task, &error) < 0)
-        error = error_take();
+    PyObject *error = outcome(connection->server->state, task);
     int result = end(connection, error);
     Py_XDECREF(error);
     Py_CLEAR(connection->task);
