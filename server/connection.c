@@ -51,6 +51,38 @@ static void update_reading(struct connection *connection)
     bool full = connection->state != CONNECTION_LINGERING && buffer_length(&connection->rest) >= REST_LIMIT;
     bool paused = connection->exchange != NULL && connection->exchange->paused;
     transport_read(&connection->transport, !full && !paused);
+    if (!full && !paused)
+        deadline_clear(&connection->deadlines, DEADLINE_WATCH);
+    else if (connection->deadlines.at[DEADLINE_WATCH] == 0)
+        deadline_set(&connection->deadlines, DEADLINE_WATCH, WATCH_MS);
+}
+
+/* The socket is not read, so EOF does not tell us that the client has left. A WebSocket's messages that wait in the kernel are
+ * still announced as the application takes them, unless that takes longer than it may take to close. */
+static void watch(struct connection *connection)
+{
+    uint64_t patience = connection->server->settings.application_close_timeout_ms;
+    uint64_t now = uv_now(&connection->server->loop);
+    enum transport_peer peer = transport_peer(&connection->transport);
+    if (peer == TRANSPORT_PEER_ENDED && connection->state == CONNECTION_WEBSOCKET && connection->exchange != NULL) {
+        exchange_unsubscribe(connection->exchange);
+        if (connection->deserted == 0)
+            connection->deserted = now;
+        if (patience == 0 || now - connection->deserted < patience)
+            peer = TRANSPORT_PEER_THERE;
+    }
+    if (peer == TRANSPORT_PEER_THERE)
+        deadline_set(&connection->deadlines, DEADLINE_WATCH, WATCH_MS);
+    else
+        connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+}
+
+bool connection_is_writing(struct connection *connection)
+{
+    size_t before = connection->awaited;
+    connection->awaited = transport_unwritten(&connection->transport);
+    count_unwritten(connection);
+    return connection->awaited > 0 && (before == 0 || connection->awaited < before);
 }
 
 static size_t give(struct connection *connection, const unsigned char *bytes, size_t length)
@@ -131,6 +163,10 @@ static const struct transport_callbacks transport_callbacks = { on_read, on_end,
 static void on_deadline(void *context, enum deadline which)
 {
     struct connection *connection = context;
+    if (which == DEADLINE_WATCH) {
+        watch(connection);
+        return;
+    }
     switch (connection->state) {
     case CONNECTION_HTTP1:
         http1_deadline(connection, which);
@@ -139,7 +175,9 @@ static void on_deadline(void *context, enum deadline which)
         websocket_deadline(connection, which);
         break;
     case CONNECTION_LINGERING:
-        if (which == DEADLINE_LINGER)
+        if (which == DEADLINE_LINGER && connection_is_writing(connection))
+            deadline_set(&connection->deadlines, DEADLINE_LINGER, connection->server->settings.close_timeout_ms);
+        else if (which == DEADLINE_LINGER)
             connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT });
         break;
     case CONNECTION_CLOSED:

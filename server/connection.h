@@ -2,7 +2,8 @@
  *
  * Owner:   the server's list; freed after the close callbacks of its two handles.
  * Thread:  the I/O thread.
- * Limits:  REST_LIMIT bytes of input that its protocol does not take yet; above, the socket is not read.
+ * Limits:  REST_LIMIT bytes of input that its protocol does not take yet; above, the socket is not read. While it is not,
+ *          it is looked at every WATCH_MS whether the client has left.
  *
  *   HTTP1 ──accept──▶ WEBSOCKET
  *     └──────┬───────────┘
@@ -26,7 +27,7 @@
 struct command;
 struct server;
 
-enum { REST_LIMIT = 64 * 1024 };
+enum { REST_LIMIT = 64 * 1024, WATCH_MS = 100 };
 
 enum connection_state {
     CONNECTION_HTTP1,     /* waits for requests and responses */
@@ -51,6 +52,8 @@ struct connection {
     struct exchange *exchange;  /* the present one, OPEN; or NULL */
     size_t unwritten;           /* as last counted in bytes_unwritten */
     size_t lingered;            /* bytes thrown away while LINGERING */
+    size_t awaited;             /* unwritten at the last connection_is_writing() */
+    uint64_t deserted;          /* loop time when a peer that we do not read was seen to have ended; 0: it was not */
     union {
         struct http1_connection http1;
         struct websocket_connection websocket;
@@ -72,6 +75,9 @@ void connection_flush(struct connection *connection);
 
 /* Offers the rest of the input to the protocol again, and reads on or not. */
 void connection_resume(struct connection *connection);
+
+/* Output is on its way to a slow reader: some of it has left since the last question. Who would close asks first. */
+bool connection_is_writing(struct connection *connection);
 
 /* Says goodbye: what is written goes out, the peer reads EOF and is waited for. */
 void connection_linger(struct connection *connection);

@@ -19,6 +19,7 @@ enum deadline {
     DEADLINE_PING,     /* WebSocket: silence */
     DEADLINE_PONG,     /* WebSocket: silence after a ping */
     DEADLINE_LINGER,   /* closing: the peer has not closed */
+    DEADLINE_WATCH,    /* the socket is not read: time to look whether the peer has left */
     DEADLINE_COUNT
 };
 

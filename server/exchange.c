@@ -127,13 +127,21 @@ static void release(struct exchange *exchange)
     mem_free(exchange);
 }
 
+void exchange_unsubscribe(struct exchange *exchange)
+{
+    if (exchange->unsubscribed)
+        return;
+    exchange->unsubscribed = true;
+    exchange->server->hooks.exchange_ended(exchange->server->hooks.context, exchange->id, exchange->owner);
+}
+
 static void leave(struct exchange *exchange)
 {
     assert(exchange->state == EXCHANGE_OPEN);
     exchange->state = EXCHANGE_ENDED;
     exchange->connection = NULL;
     unpause(exchange);
-    exchange->server->hooks.exchange_ended(exchange->server->hooks.context, exchange->id, exchange->owner);
+    exchange_unsubscribe(exchange);
 }
 
 void exchange_complete(struct exchange *exchange)

@@ -33,6 +33,7 @@ struct exchange {
     struct connection *connection; /* NULL once ENDED */
     enum exchange_state state;
     bool finished;          /* the application has */
+    bool unsubscribed;      /* the exchange_ended hook has run */
     bool paused;            /* the receive window is used up: input waits until half of it is free */
     size_t received;        /* event_cost() of what is announced and not consumed */
     size_t unacknowledged;  /* command_cost() of what is sent, less what EVENT_WRITTEN has returned */
@@ -63,6 +64,9 @@ bool exchange_consumed(struct exchange *exchange, size_t amount);
 
 /* Announces EVENT_WRITTEN when it is time; unwritten is what the connection still holds. */
 void exchange_written(struct exchange *exchange, size_t unwritten);
+
+/* The client has gone, but what it had sent is still to be announced: the subscriptions end now, DISCONNECT follows later. */
+void exchange_unsubscribe(struct exchange *exchange);
 
 /* OPEN -> ENDED: the subscriptions end here, then DISCONNECT is announced. The exchange may be freed. */
 void exchange_end(struct exchange *exchange, const struct ending *ending);

@@ -24,7 +24,7 @@ static void refuse(struct connection *connection, uint16_t status)
 {
     struct http1_identity identity = server_identity(connection->server);
     bool is_head = connection->http1.response.head;
-    if (status < 500)
+    if (status < 500 && status != 403) /* 403 is the application's */
         count(&connection->server->counters.bad_requests_total, 1);
     if (http1_write_error(transport_out(&connection->transport), status, is_head, &identity) == 0)
         connection_linger(connection);
@@ -73,6 +73,8 @@ static void on_head(void *context, const struct http1_head *head)
     http1->websocket = head->upgrade_websocket;
     http1->has_body = head->has_body;
     uint16_t refused = http1->websocket ? handshake_check(head, http1->accept) : 0;
+    if (refused == 0 && http1->websocket && draining(connection))
+        refused = 503;
     if (refused != 0) {
         refuse(connection, refused);
         return;
@@ -113,28 +115,41 @@ static void announce_body(struct connection *connection, bool more)
     exchange_announce(connection->exchange, body);
 }
 
-/* Collects the pieces of one read into events of at most body_chunk bytes. */
+/* Body that nobody wants: its response is complete. */
+static void discard(struct connection *connection, size_t length)
+{
+    connection->http1.discarded += length;
+    if (connection->http1.discarded > DISCARD_LIMIT)
+        connection_linger(connection);
+}
+
+/* Collects the pieces of one read into events of at most body_chunk bytes; their memory is what the read can fill. */
 static void on_body(void *context, const unsigned char *bytes, size_t length)
 {
     struct connection *connection = context;
     struct http1_connection *http1 = &connection->http1;
     size_t chunk = connection->server->settings.body_chunk;
     http1->continue_pending = false;
+    if (connection->exchange == NULL && connection->state == CONNECTION_HTTP1)
+        discard(connection, length);
     while (length > 0 && connection->state == CONNECTION_HTTP1 && connection->exchange != NULL) {
         if (http1->body == NULL) {
-            http1->body = event_create(EVENT_BODY, connection->exchange->id, NULL, chunk);
+            http1->body_room = chunk < http1->input_left ? chunk : http1->input_left;
+            http1->body = event_create(EVENT_BODY, connection->exchange->id, NULL, http1->body_room);
             if (http1->body == NULL) {
                 end_with(connection, DISCONNECT_TOO_LARGE, 503, 0);
                 return;
             }
             http1->body->length = 0;
         }
-        size_t part = chunk - http1->body->length < length ? chunk - http1->body->length : length;
+        size_t room = http1->body_room - http1->body->length;
+        size_t part = room < length ? room : length;
         memcpy(http1->body->bytes + http1->body->length, bytes, part);
         http1->body->length += part;
         bytes += part;
         length -= part;
-        if (http1->body->length == chunk)
+        http1->input_left -= part;
+        if (http1->body->length == http1->body_room)
             announce_body(connection, true);
     }
 }
@@ -157,9 +172,22 @@ void http1_connection_deinit(struct connection *connection)
     http1_parser_deinit(&connection->http1.parser);
 }
 
+/* Waits for the next request. */
+static void become_idle(struct connection *connection)
+{
+    set_state(&connection->http1, HTTP1_IDLE);
+    deadline_clear(&connection->deadlines, DEADLINE_HTTP);
+    deadline_clear(&connection->deadlines, DEADLINE_CONNECT);
+    deadline_set(&connection->deadlines, DEADLINE_IDLE, connection->server->settings.keep_alive_timeout_ms);
+}
+
 static void on_request_complete(struct connection *connection)
 {
     struct http1_connection *http1 = &connection->http1;
+    if (connection->exchange == NULL) {
+        become_idle(connection);
+        return;
+    }
     if (http1->has_body)
         announce_body(connection, false);
     if (connection->state == CONNECTION_HTTP1)
@@ -172,6 +200,8 @@ static void on_parse_error(struct connection *connection)
     enum disconnect_cause cause = status == 413 ? DISCONNECT_TOO_LARGE : DISCONNECT_PROTOCOL_ERROR;
     if (connection->exchange != NULL)
         end_with(connection, cause, status, 0);
+    else if (connection->http1.state == HTTP1_BODY)
+        connection_linger(connection); /* its response is out */
     else
         refuse(connection, status);
 }
@@ -186,6 +216,7 @@ size_t http1_input(struct connection *connection, const unsigned char *bytes, si
             deadline_clear(&connection->deadlines, DEADLINE_IDLE);
             set_state(http1, HTTP1_HEAD);
         }
+        http1->input_left = length - taken;
         enum http1_result result = http1_parser_feed(&http1->parser, bytes + taken, length - taken, &used);
         taken += used;
         if (connection->state != CONNECTION_HTTP1)
@@ -213,14 +244,17 @@ static void on_response_complete(struct connection *connection)
     struct exchange *exchange = connection->exchange;
     connection->exchange = NULL;
     exchange_complete(exchange);
-    if (!http1->response.keep_alive || http1->state != HTTP1_RESPONDING || draining(connection)) {
+    if (!http1->response.keep_alive || draining(connection)) {
         connection_linger(connection);
         return;
     }
-    set_state(http1, HTTP1_IDLE);
-    deadline_clear(&connection->deadlines, DEADLINE_HTTP);
-    deadline_clear(&connection->deadlines, DEADLINE_CONNECT);
-    deadline_set(&connection->deadlines, DEADLINE_IDLE, connection->server->settings.keep_alive_timeout_ms);
+    if (http1->state == HTTP1_RESPONDING) {
+        become_idle(connection);
+    } else {
+        http1->discarded = 0;
+        deadline_clear(&connection->deadlines, DEADLINE_HTTP);
+        deadline_set(&connection->deadlines, DEADLINE_IDLE, connection->server->settings.close_timeout_ms);
+    }
     connection_resume(connection);
 }
 
@@ -255,7 +289,8 @@ static void respond(struct connection *connection, const struct command *command
 {
     struct http1_connection *http1 = &connection->http1;
     struct http1_identity identity = server_identity(connection->server);
-    if (http1->websocket || draining(connection))
+    /* Who waits for 100 Continue may send the body all the same, or not: what comes next could be either. */
+    if (http1->websocket || http1->continue_pending || draining(connection))
         http1->response.keep_alive = false;
     http1->responded = true;
     http1->continue_pending = false;
@@ -309,7 +344,9 @@ void http1_command(struct connection *connection, struct command *command)
 
 void http1_deadline(struct connection *connection, int which)
 {
-    if (which == DEADLINE_IDLE) {
+    if (which == DEADLINE_IDLE && connection_is_writing(connection)) {
+        deadline_set(&connection->deadlines, DEADLINE_IDLE, connection->server->settings.keep_alive_timeout_ms);
+    } else if (which == DEADLINE_IDLE) {
         count(&connection->server->counters.timeouts_total, 1);
         connection_close(connection, NULL);
     } else if (which == DEADLINE_HEADER) {
@@ -331,6 +368,13 @@ void http1_finished(struct connection *connection)
 
 void http1_drain(struct connection *connection)
 {
-    if (connection->http1.state == HTTP1_IDLE)
+    struct http1_connection *http1 = &connection->http1;
+    if (http1->websocket && connection->exchange != NULL && !http1->responded)
+        end_with(connection, DISCONNECT_SHUTDOWN, 503, 1006);
+    else if (connection->exchange != NULL || http1->state == HTTP1_HEAD)
+        return; /* its response will say Connection: close */
+    else if (transport_unwritten(&connection->transport) > 0)
+        connection_linger(connection);
+    else
         connection_close(connection, NULL);
 }

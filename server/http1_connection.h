@@ -5,7 +5,7 @@
  * Limits:  struct server_settings; a request that comes before its predecessor's response waits in the connection's rest.
  *
  *   IDLE ──first byte──▶ HEAD ──head──▶ BODY ──end of request──▶ RESPONDING ──response──▶ IDLE
- *                                        └── response complete first: the connection closes
+ *                                        └── response complete first: the rest is thrown away, up to DISCARD_LIMIT ──▶ IDLE
  */
 #ifndef PENEUS_SERVER_HTTP1_CONNECTION_H
 #define PENEUS_SERVER_HTTP1_CONNECTION_H
@@ -21,6 +21,8 @@
 struct command;
 struct connection;
 struct event;
+
+enum { DISCARD_LIMIT = 64 * 1024 };
 
 enum http1_state {
     HTTP1_IDLE,       /* waits for a request */
@@ -38,6 +40,9 @@ struct http1_connection {
     struct http1_parser parser;
     struct http1_response response;
     struct event *body;    /* being filled */
+    size_t body_room;      /* of body */
+    size_t input_left;     /* of the input being parsed: the most that its body can be */
+    size_t discarded;      /* bytes of body that came after the response */
     char accept[HANDSHAKE_ACCEPT_SIZE];
 };
 

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE 1 /* accept4 */
 #include "server/listener.h"
 
 #include <arpa/inet.h>
@@ -16,6 +17,9 @@
 #include "base/alloc.h"
 #include "server/connection.h"
 #include "server/server_state.h"
+
+/* Connections taken at once before others have their turn, and the wait when there is no descriptor left. */
+enum { ACCEPT_BATCH = 64, ACCEPT_PAUSE_MS = 50 };
 
 union address {
     struct sockaddr any;
@@ -73,49 +77,107 @@ static void fill_endpoints(struct connection *connection, const struct listener 
         describe(&address, endpoints->server_host, sizeof endpoints->server_host, &endpoints->server_port);
 }
 
-static bool accept_one(struct listener *listener)
+static int adopt(struct connection *connection, int family, int fd)
 {
-    struct server *server = listener->server;
-    struct connection *connection = connection_create(server);
-    if (listener->address.family == AF_UNIX)
+    struct server *server = connection->server;
+    if (family == AF_UNIX) {
         uv_pipe_init(&server->loop, &connection->transport.pipe, 0);
-    else
-        uv_tcp_init(&server->loop, &connection->transport.tcp);
-    int error = uv_accept(&listener->stream, &connection->transport.stream);
-    if (error == 0) {
-        fill_endpoints(connection, listener);
-        if (listener->address.family != AF_UNIX)
-            uv_tcp_nodelay(&connection->transport.tcp, 1);
+        return uv_pipe_open(&connection->transport.pipe, fd);
     }
+    uv_tcp_init(&server->loop, &connection->transport.tcp);
+    int error = uv_tcp_open(&connection->transport.tcp, fd);
+    if (error == 0)
+        uv_tcp_nodelay(&connection->transport.tcp, 1);
+    return error;
+}
+
+static void welcome(struct listener *listener, int fd)
+{
+    struct connection *connection = connection_create(listener->server);
+    int error = adopt(connection, listener->address.family, fd);
+    if (error == 0)
+        fill_endpoints(connection, listener);
     connection_begin(connection);
     if (error != 0) {
-        count(&server->counters.accept_errors_total, 1);
+        close(fd);
+        count(&listener->server->counters.accept_errors_total, 1);
         connection_close(connection, NULL);
     }
-    return error == 0;
+}
+
+static bool is_full(const struct server *server)
+{
+    unsigned limit = server->settings.max_connections;
+    return limit != 0 && atomic_load_explicit(&server->counters.connections, memory_order_relaxed) >= limit;
+}
+
+static void on_connection(uv_poll_t *poll, int status, int events);
+
+static void set_waiting(struct listener *listener, bool waiting)
+{
+    if (waiting == listener->waiting || uv_is_closing((uv_handle_t *)&listener->poll))
+        return;
+    listener->waiting = waiting;
+    if (waiting)
+        uv_poll_stop(&listener->poll);
+    else
+        uv_poll_start(&listener->poll, UV_READABLE, on_connection);
 }
 
 void listener_accept(struct listener *listener)
 {
-    struct server *server = listener->server;
-    unsigned limit = server->settings.max_connections;
-    if (!listener->waiting || uv_is_closing(&listener->handle))
-        return;
-    if (limit != 0 && atomic_load(&server->counters.connections) >= limit)
-        return;
-    listener->waiting = false;
-    accept_one(listener);
+    if (!uv_is_active((uv_handle_t *)&listener->pause) && !is_full(listener->server))
+        set_waiting(listener, false);
 }
 
-static void on_connection(uv_stream_t *stream, int status)
+static void on_pause_over(uv_timer_t *pause)
 {
-    struct listener *listener = stream->data;
-    if (status != 0) {
-        count(&listener->server->counters.accept_errors_total, 1);
-        return;
+    listener_accept(pause->data);
+}
+
+/* accept() has failed for want of something: connections wait in the backlog, and nobody spins. */
+static void pause_accepting(struct listener *listener)
+{
+    count(&listener->server->counters.accept_errors_total, 1);
+    set_waiting(listener, true);
+    uv_timer_start(&listener->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
+}
+
+static void on_connection(uv_poll_t *poll, int status, int events)
+{
+    struct listener *listener = poll->data;
+    (void)status;
+    (void)events;
+    for (int i = 0; i < ACCEPT_BATCH && !is_full(listener->server); i++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            welcome(listener, fd);
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            break;
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            pause_accepting(listener);
+            return;
+        }
     }
-    listener->waiting = true;
-    listener_accept(listener);
+    set_waiting(listener, is_full(listener->server));
+}
+
+/* The file at the path is the socket that we made there. */
+static bool is_ours(const struct listener *listener)
+{
+    struct stat status;
+    return lstat(listener->unlink_path, &status) == 0 && status.st_dev == listener->device &&
+           status.st_ino == listener->inode;
+}
+
+static void remember_file(struct listener *listener, char *path)
+{
+    struct stat status;
+    listener->unlink_path = path;
+    if (path != NULL && lstat(path, &status) == 0) {
+        listener->device = status.st_dev;
+        listener->inode = status.st_ino;
+    }
 }
 
 /* Makes a listener of a bound socket, which it takes over. */
@@ -125,30 +187,28 @@ static int take_socket(struct server *server, int fd, char *unlink_path, char *e
     socklen_t length = sizeof address;
     struct listener *listener = mem_zalloc(sizeof *listener);
     listener->server = server;
-    listener->unlink_path = unlink_path;
-    list_append(&server->listeners, &listener->of_server);
+    listener->fd = fd;
+    remember_file(listener, unlink_path);
     getsockname(fd, &address.any, &length);
     listener->address.family = address.any.sa_family;
     describe(&address, listener->address.host, sizeof listener->address.host, &listener->address.port);
-    int result;
-    if (address.any.sa_family == AF_UNIX) {
-        uv_pipe_init(&server->loop, &listener->pipe, 0);
-        result = uv_pipe_open(&listener->pipe, fd);
-    } else {
-        uv_tcp_init(&server->loop, &listener->tcp);
-        result = uv_tcp_open(&listener->tcp, fd);
-    }
-    listener->handle.data = listener;
-    if (result != 0)
-        close(fd);
-    else
-        result = uv_listen(&listener->stream, server->settings.backlog, on_connection);
+    int result = listen(fd, server->settings.backlog > 0 ? server->settings.backlog : SOMAXCONN) != 0 ? uv_translate_sys_error(errno) : 0;
     if (result == 0)
-        return SERVER_OK;
-    complain(error, size, "cannot listen on %s: %s", listener->address.host, uv_strerror(result));
-    listener_close(listener);
-    listener->address.family = AF_UNSPEC;
-    return SERVER_ADDRESS;
+        result = uv_poll_init(&server->loop, &listener->poll, fd); /* makes it non-blocking */
+    if (result != 0) {
+        complain(error, size, "cannot listen on %s: %s", listener->address.host, uv_strerror(result));
+        if (unlink_path != NULL && is_ours(listener))
+            unlink(unlink_path);
+        close(fd);
+        mem_free(unlink_path);
+        mem_free(listener);
+        return SERVER_ADDRESS;
+    }
+    uv_timer_init(&server->loop, &listener->pause);
+    listener->poll.data = listener->pause.data = listener;
+    list_append(&server->listeners, &listener->of_server);
+    uv_poll_start(&listener->poll, UV_READABLE, on_connection);
+    return SERVER_OK;
 }
 
 static int bind_tcp(const struct addrinfo *info, uint16_t port)
@@ -273,10 +333,12 @@ int listener_open(struct server *server, const struct listen_spec *spec, char *e
 
 void listener_close(struct listener *listener)
 {
-    if (uv_is_closing(&listener->handle))
+    if (uv_is_closing((uv_handle_t *)&listener->poll))
         return;
-    uv_close(&listener->handle, NULL);
-    if (listener->unlink_path != NULL)
+    uv_close((uv_handle_t *)&listener->poll, NULL);
+    uv_close((uv_handle_t *)&listener->pause, NULL);
+    close(listener->fd);
+    if (listener->unlink_path != NULL && is_ours(listener))
         unlink(listener->unlink_path);
 }
 

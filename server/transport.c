@@ -1,6 +1,7 @@
+#define _GNU_SOURCE 1 /* POLLRDHUP */
 #include "server/transport.h"
 
-#include <assert.h>
+#include <poll.h>
 #include <string.h>
 
 /* From here on a copy costs more than a system call of its own. */
@@ -156,7 +157,15 @@ int transport_write(struct transport *transport, const uv_buf_t *pieces, unsigne
 
 size_t transport_unwritten(const struct transport *transport)
 {
-    return buffer_length(&transport->out) + (transport->write_pending ? buffer_length(&transport->writing) : 0);
+    return buffer_length(&transport->out) + uv_stream_get_write_queue_size(&transport->stream);
+}
+
+enum transport_peer transport_peer(const struct transport *transport)
+{
+    struct pollfd polled = { .events = POLLRDHUP };
+    if (uv_fileno(&transport->handle, &polled.fd) != 0 || poll(&polled, 1, 0) <= 0)
+        return TRANSPORT_PEER_THERE;
+    return polled.revents & (POLLERR | POLLHUP) ? TRANSPORT_PEER_GONE : TRANSPORT_PEER_ENDED;
 }
 
 void transport_finish(struct transport *transport)

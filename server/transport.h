@@ -69,6 +69,15 @@ void transport_flush(struct transport *transport);
 /* Bytes that have not reached the kernel. */
 size_t transport_unwritten(const struct transport *transport);
 
+/* How the peer has left, also while reading is off and its last bytes wait in the kernel. */
+enum transport_peer {
+    TRANSPORT_PEER_THERE,
+    TRANSPORT_PEER_ENDED, /* it sends nothing more; what it has sent can still be read */
+    TRANSPORT_PEER_GONE,  /* reset: nothing can be read or written any more */
+};
+
+enum transport_peer transport_peer(const struct transport *transport);
+
 /* When all is written, shuts the write side down: the peer reads EOF. */
 void transport_finish(struct transport *transport);
 

@@ -174,11 +174,12 @@ static void on_silence(struct connection *connection)
         deadline_set(&connection->deadlines, DEADLINE_PING, interval);
 }
 
+/* What came in the millisecond of the ping came after it: before, there was silence for an interval. */
 static void on_no_pong(struct connection *connection)
 {
     struct websocket_connection *websocket = &connection->websocket;
     bool unread = connection->exchange != NULL && connection->exchange->paused;
-    if (unread || websocket->last_read > websocket->pinged) {
+    if (unread || websocket->last_read >= websocket->pinged) {
         deadline_set(&connection->deadlines, DEADLINE_PING, connection->server->settings.ping_interval_ms);
         return;
     }
@@ -195,6 +196,8 @@ void websocket_deadline(struct connection *connection, int which)
     } else if (which == DEADLINE_LIFETIME) {
         count(&connection->server->counters.timeouts_total, 1);
         websocket_close(connection, 1000, NULL, 0, DISCONNECT_LIFETIME);
+    } else if (which == DEADLINE_LINGER && connection_is_writing(connection)) {
+        deadline_set(&connection->deadlines, DEADLINE_LINGER, connection->server->settings.close_timeout_ms);
     } else if (which == DEADLINE_LINGER) {
         connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
     }
