@@ -1,0 +1,238 @@
+"""The command line: every option of Daphne, the environment, and that the documentation says the same."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+from peneus import options
+from peneus.cli import make_parser, parse
+from peneus.errors import SettingError
+
+from tests.integration.programs import ROOT, command, get, peneus, until
+
+HELLO = "tests.integration.programs:hello"
+
+# Daphne's command line, read from its documentation: what is said, and what it means.
+DAPHNES = [
+    (["-p", "9000"], {"port": 9000}),
+    (["--port", "9000"], {"port": 9000}),
+    (["-b", "0.0.0.0"], {"host": "0.0.0.0"}),
+    (["--bind", "::1"], {"host": "::1"}),
+    (["-u", "/a"], {"unix_socket": "/a"}),
+    (["--unix-socket", "/a"], {"unix_socket": "/a"}),
+    (["--fd", "3"], {"file_descriptor": 3}),
+    (["-e", "tcp:1", "--endpoint", "fd:3"], {"endpoints": ["tcp:1", "fd:3"]}),
+    (["-v", "2"], {"verbosity": 2}),
+    (["--verbosity", "0"], {"verbosity": 0}),
+    (["-t", "30"], {"http_timeout": 30}),
+    (["--http-timeout", "30"], {"http_timeout": 30}),
+    (["--websocket_timeout", "-1"], {"websocket_timeout": None}),
+    (["--websocket_connect_timeout", "-1"], {"websocket_connect_timeout": None}),
+    (["--ping-interval", "0"], {"ping_interval": None}),
+    (["--ping-timeout", "7"], {"ping_timeout": 7}),
+    (["--websocket-max-message-size", "0"], {"websocket_max_message_size": 0}),
+    (["--websocket-max-frame-size", "9"], {"websocket_max_frame_size": 9}),
+    (["--application-close-timeout", "-1"], {"application_close_timeout": None}),
+    (["--access-log", "-"], {"access_log": "-"}),
+    (["--log-fmt", "%(message)s"], {"log_fmt": "%(message)s"}),
+    (["--root-path", "/a"], {"root_path": "/a"}),
+    (["--proxy-headers"], {"proxy_headers": True}),
+    (["--proxy-headers-host", "X-Real-IP"], {"proxy_headers_host": "X-Real-IP"}),
+    (["--proxy-headers-port", "X-Port"], {"proxy_headers_port": "X-Port"}),
+    (["-s", "a"], {"server_name": "a"}),
+    (["--server-name", "a"], {"server_name": "a"}),
+    (["--no-server-name"], {"no_server_name": True}),
+]
+
+
+@pytest.mark.parametrize(("arguments", "given"), DAPHNES)
+def test_daphnes_options(arguments, given):
+    assert parse([*arguments, "a:b"], {}) == ("a:b", given)
+    assert parse(["a:b", *arguments], {}) == ("a:b", given)
+
+
+def test_the_environment_and_the_command_line():
+    environment = {
+        "PENEUS_APPLICATION": "a:b",
+        "PENEUS_PORT": "9000",
+        "PENEUS_ENDPOINT": "tcp:1 'unix:/with space'",
+        "PENEUS_PROXY_HEADERS": "1",
+        "PENEUS_NO_SERVER_NAME": "0",
+        "PENEUS_WEBSOCKET_TIMEOUT": "-1",
+        "PENEUS_BIND": "",
+        "PENEUS_SOMETHING_ELSE": "x",
+    }
+    expected = {
+        "port": 9000,
+        "endpoints": ["tcp:1", "unix:/with space"],
+        "proxy_headers": True,
+        "no_server_name": False,
+        "websocket_timeout": None,
+    }
+    assert parse([], environment) == ("a:b", expected)
+    assert parse(["c:d", "-p", "1"], environment) == ("c:d", {**expected, "port": 1})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (["--port", "x", "a:b"], {}, "--port: 'x' is not a port; write a number from 1 to 65535, or 0 for any free port"),
+        (["a:b"], {"PENEUS_PORT": "x"}, "PENEUS_PORT: 'x' is not a port"),
+        (["-e", "ssl:443", "a:b"], {}, "--endpoint: 'ssl:443' asks for TLS, which is not built yet"),
+        (["a:b"], {"PENEUS_ENDPOINT": "nonsense"}, "PENEUS_ENDPOINT: 'nonsense' is no endpoint"),
+    ],
+)
+def test_errors_name_where_it_was_said(arguments, environment, said):
+    with pytest.raises(SettingError) as error:
+        parse(arguments, environment)
+    assert str(error.value).startswith(said)
+
+
+def test_help_has_every_option_with_its_default():
+    text = re.sub(r"\s+", " ", make_parser().format_help())
+    for option in options.all_options():
+        for flag in option.flags:
+            assert flag in text
+        assert "Default: " + " ".join(option.default_text.split()) + "." in text, option.name
+
+
+def test_no_flag_and_no_variable_stands_for_two():
+    flags = [flag for option in options.all_options() for flag in option.flags]
+    variables = [option.variable for option in options.all_options()]
+    assert len(set(flags)) == len(flags)
+    assert len(set(variables)) == len(variables)
+
+
+def test_the_documentation_is_the_tables():
+    assert (ROOT / "docs" / "options.md").read_text() == options.markdown(), "python -m peneus.options > docs/options.md"
+
+
+def test_version():
+    with peneus("--version") as printed:
+        assert printed.wait() == 0
+        assert printed.output.strip() == f"peneus {version('peneus')}"
+
+
+def test_a_wrong_option_is_one_line_and_exit_code_2():
+    with peneus(HELLO, "--http-timeout", "soon") as printed:
+        assert printed.wait() == 2
+        assert printed.output.startswith("peneus: error: --http-timeout: 'soon' is not a number of seconds")
+        assert len(printed.output.splitlines()) == 1
+
+
+def test_it_serves_and_says_where():
+    with peneus("-p", "0", HELLO) as server:
+        port = server.port()
+        assert b"/path" in get(("127.0.0.1", port), "/path")
+        assert "Starting server at tcp:port=0:interface=127.0.0.1" in server.output
+        assert "INFO" in server.output
+
+
+def test_verbosity_0_is_silent():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with peneus("-v", "0", "-p", str(port), HELLO) as server:
+
+        def listens():
+            try:
+                return get(("127.0.0.1", port))
+            except ConnectionRefusedError:
+                return False
+
+        until(listens, "it listens")
+        server.process.terminate()
+        assert server.wait() == 0
+        assert server.output == ""
+
+
+def test_verbosity_3_is_asyncios_debug_mode(tmp_path):
+    (tmp_path / "asked.py").write_text(
+        "import asyncio\n"
+        "async def application(scope, receive, send):\n"
+        "    assert scope['type'] == 'http'\n"
+        "    body = str(asyncio.get_running_loop().get_debug()).encode()\n"
+        "    await send({'type': 'http.response.start', 'status': 200})\n"
+        "    await send({'type': 'http.response.body', 'body': body})\n"
+    )
+    for verbosity, expected in (("1", b"False"), ("3", b"True")):
+        with peneus("-v", verbosity, "-p", "0", "asked:application", cwd=tmp_path) as server:
+            assert expected in get(("127.0.0.1", server.port()))
+
+
+def test_an_address_in_use_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with peneus("-p", str(port), HELLO) as server:
+            assert server.wait() == 1
+            last = server.output.splitlines()[-1]
+            assert "Traceback" not in server.output
+    assert f"tcp:port={port}:interface=127.0.0.1" in last
+    assert "CRITICAL" in last
+    assert "in use" in last
+
+
+def test_unix_socket_and_descriptor_and_tcp_at_once(tmp_path):
+    path = str(tmp_path / "socket")
+    script = (
+        "import os, socket, sys\n"
+        "bound = socket.create_server(('127.0.0.1', 0)); os.dup2(bound.fileno(), 9)\n"
+        "sys.argv[1:] = ['-p', '0', '-u', sys.argv[1], '--fd', '9', sys.argv[2]]\n"
+        "from peneus.cli import main; sys.exit(main())\n"
+    )
+    with command("-c", script, path, HELLO) as server:
+        until(lambda: server.output.count("Listening on") == 3, "three listeners")
+        assert f"Listening on Unix socket {path}" in server.output
+        ports = re.findall(r"Listening on TCP address 127.0.0.1:(\d+)", server.output)
+        assert len(set(ports)) == 2
+        for address in (*(("127.0.0.1", int(port)) for port in ports), path):
+            assert b"/x" in get(address, "/x")
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_loops(tmp_path, loop):
+    (tmp_path / "asked.py").write_text(
+        "import asyncio\n"
+        "async def application(scope, receive, send):\n"
+        "    assert scope['type'] == 'http'\n"
+        "    await send({'type': 'http.response.start', 'status': 200})\n"
+        "    await send({'type': 'http.response.body', 'body': type(asyncio.get_running_loop()).__module__.encode()})\n"
+    )
+    with peneus("--loop", loop, "-p", "0", "asked:application", cwd=tmp_path) as server:
+        assert loop.encode() in get(("127.0.0.1", server.port()))
+
+
+def test_a_missing_loop_is_said(tmp_path):
+    (tmp_path / "uvloop.py").write_text("raise ImportError('not here')\n")
+    with peneus("--loop", "uvloop", "-p", "0", HELLO, PYTHONPATH=f"{tmp_path}:{ROOT}") as server:
+        assert server.wait() == 1
+        assert "--loop: uvloop is not installed; install it, or write --loop asyncio" in server.output
+    with peneus("-p", "0", HELLO, PYTHONPATH=f"{tmp_path}:{ROOT}") as server:
+        assert b"200 OK" in get(("127.0.0.1", server.port()))
+
+
+def test_the_package_needs_neither_django_nor_channels():
+    script = (
+        "import sys\n"
+        "for name in ('django', 'channels'): sys.modules[name] = None\n"
+        "import peneus\n"
+        "assert peneus.Server and peneus.run and peneus.stats()['connections'] == 0 and peneus.__version__\n"
+        "assert set(peneus.__all__) <= set(dir(peneus))\n"
+        "try: peneus.nothing\nexcept AttributeError: pass\nelse: raise SystemExit('an attribute that is not there')\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True).stderr == b""
+
+
+def test_json_log():
+    with peneus("--log-format", "json", "-p", "0", HELLO) as server:
+        port = int(server.wait_for(r"Listening on TCP address 127.0.0.1:(\d+)")[1])
+        get(("127.0.0.1", port), "/x")
+        server.wait_for('"/x"')
+        lines = [json.loads(line) for line in server.output.splitlines()]
+    assert {"level", "logger", "message", "time"} <= set(lines[0])
+    (entry,) = [line for line in lines if line.get("path") == "/x"]
+    assert entry["method"] == "GET" and entry["status"] == 200 and entry["size"] == 2

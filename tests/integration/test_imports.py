@@ -1,0 +1,120 @@
+"""`module:attribute`: one line for a wrong path, the application's own traceback for a wrong application."""
+
+import sys
+
+import pytest
+from peneus.errors import ApplicationImportError
+from peneus.imports import import_application
+
+from tests.integration.programs import peneus
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """An empty directory to work in; what is imported from it is forgotten."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith("wanted"):
+            del sys.modules[name]
+
+
+def wrong(path):
+    with pytest.raises(ApplicationImportError) as error:
+        import_application(path)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_working_directory_is_on_the_path(project):
+    (project / "wanted.py").write_text("class holder:\n    async def application(scope, receive, send): ...\n")
+    application = import_application("wanted:holder.application")
+    assert application.__qualname__ == "holder.application"
+
+
+@pytest.mark.parametrize("path", ["wanted", "wanted:", ":application", ""])
+def test_a_path_without_two_parts(path):
+    assert "write module:attribute, for example mysite.asgi:application" in wrong(path)
+
+
+def test_no_such_module(project):
+    assert wrong("wanted.asgi:application").startswith(
+        "cannot import 'wanted.asgi:application': no module named 'wanted.asgi' (there is no 'wanted')"
+    )
+    (project / "wanted").mkdir()
+    (project / "wanted" / "__init__.py").write_text("")
+    assert "no module named 'wanted.asgi';" in wrong("wanted.asgi:application")
+
+
+def test_no_such_attribute(project):
+    (project / "wanted.py").write_text("async def application(scope, receive, send): ...\n")
+    assert wrong("wanted:app") == "cannot import 'wanted:app': wanted has no attribute 'app'; did you mean 'application'?"
+    assert wrong("wanted:application.x") == "cannot import 'wanted:application.x': wanted.application has no attribute 'x'"
+
+
+def test_what_cannot_be_called(project):
+    (project / "wanted.py").write_text("application = 5\n")
+    assert wrong("wanted:application") == "'wanted:application' is a int, which cannot be called; name an application"
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("import not_there_at_all\n", ModuleNotFoundError),
+        ("import wanted.part\n", ModuleNotFoundError),
+        ("1 / 0\n", ZeroDivisionError),
+        ("def (:\n", SyntaxError),
+        ("from sys import no_such_thing\n", ImportError),
+        ("def __getattr__(name):\n    return [].no_such_method\n", AttributeError),
+    ],
+)
+def test_the_applications_own_error_is_raised_as_it_is(project, source, error):
+    (project / "wanted.py").write_text(source)
+    with pytest.raises(error):
+        import_application("wanted:application")
+
+
+def test_a_package_whose_init_lacks_its_own_module(project):
+    (project / "wanted").mkdir()
+    (project / "wanted" / "__init__.py").write_text("from wanted import asgi\nimport wanted.asgi.gone\n")
+    (project / "wanted" / "asgi.py").write_text("import wanted.missing_part\n")
+    with pytest.raises(ModuleNotFoundError, match="missing_part"):
+        import_application("wanted.asgi:application")
+
+
+@pytest.mark.asyncio
+async def test_asgi_2(project):
+    (project / "wanted.py").write_text(
+        "class application:\n"
+        "    def __init__(self, scope):\n        self.scope = scope\n"
+        "    async def __call__(self, receive, send):\n        await send(self.scope)\n"
+    )
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    await import_application("wanted:application")({"type": "http"}, None, send)
+    assert sent == [{"type": "http"}]
+
+
+def test_the_command_says_it_in_one_line(tmp_path):
+    with peneus("no_such_module:application", cwd=tmp_path) as command:
+        assert command.wait() == 1
+        assert len(command.output.splitlines()) == 1
+        assert command.output.startswith("peneus: cannot import 'no_such_module:application': no module named 'no_such_module'")
+
+
+def test_the_command_shows_the_applications_traceback_and_nothing_of_ours(tmp_path):
+    (tmp_path / "broken.py").write_text("def configure():\n    raise RuntimeError('no database')\n\nconfigure()\n")
+    with peneus("broken:application", cwd=tmp_path) as command:
+        assert command.wait() == 1
+        lines = command.output.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[1].strip().startswith(f'File "{tmp_path}/broken.py", line 4')
+    assert "RuntimeError: no database" in lines
+    assert lines[-1] == "peneus: 'broken:application' failed while it was imported, see above"
+    assert "importlib" not in "".join(lines)

@@ -1,0 +1,154 @@
+"""The checks of settings: each error names the setting, the value and what to write instead."""
+
+import pytest
+from peneus import options, settings
+from peneus.errors import SettingError
+from peneus.settings import from_keywords
+
+DAPHNES = {
+    "http_timeout": None,
+    "websocket_timeout": 86400,
+    "websocket_connect_timeout": 5,
+    "ping_interval": 20,
+    "ping_timeout": 30,
+    "websocket_max_message_size": 1024 * 1024,
+    "websocket_max_frame_size": 1024 * 1024,
+    "application_close_timeout": 10,
+    "root_path": "",
+    "proxy_headers": False,
+    "verbosity": 1,
+    "access_log": None,
+    "log_fmt": "%(asctime)-15s %(levelname)-8s %(message)s",
+    "endpoints": [],
+}
+
+
+def test_defaults_are_daphnes():
+    given = from_keywords({})
+    assert {name: getattr(given, name) for name in DAPHNES} == DAPHNES
+    assert given.endpoint_strings() == ["tcp:port=8000:interface=127.0.0.1"]
+    assert (given.proxy_address_header, given.proxy_port_header, given.proxy_proto_header) == (None, None, None)
+
+
+def test_native_settings_are_complete_and_in_milliseconds():
+    native = from_keywords({"ping_interval": 0.5, "http_timeout": 3}).native()
+    assert native["ping_interval_ms"] == 500
+    assert native["http_timeout_ms"] == 3000
+    assert native["header_timeout_ms"] == 10_000
+    assert native["keep_alive_timeout_ms"] == 75_000
+    assert native["body_chunk"] == 64 * 1024
+    assert native["server_name"] == "peneus"
+    assert all(isinstance(value, int) for name, value in native.items() if name != "server_name")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "http_timeout",
+        "websocket_timeout",
+        "websocket_connect_timeout",
+        "ping_interval",
+        "ping_timeout",
+        "application_close_timeout",
+    ],
+)
+@pytest.mark.parametrize("never", [-1, 0, None, "-1"])
+def test_never(name, never):
+    assert from_keywords({name: never}).native()[f"{name}_ms"] == 0
+
+
+def test_a_time_below_a_millisecond_is_not_never():
+    assert from_keywords({"ping_timeout": 0.0001}).native()["ping_timeout_ms"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"http_timeout": "soon"},
+            "http_timeout: 'soon' is not a number of seconds; write a number such as 10 or 0.5, or -1",
+        ),
+        ({"http_timeout": -2}, "http_timeout: -2 is too short a time"),
+        ({"http_timeout": True}, "http_timeout: True is not a number of seconds"),
+        ({"http_timeout": float("nan")}, "http_timeout: nan is not a number of seconds"),
+        ({"http_timeout": float("inf")}, "http_timeout: inf is not a number of seconds"),
+        ({"close_timeout": 0}, "close_timeout: 0 is too short a time; write a number such as 10 or 0.5"),
+        (
+            {"graceful_timeout": -1},
+            "graceful_timeout: -1 is not a number of seconds; write a number such as 20, or 0",
+        ),
+        ({"port": 70000}, "port: 70000 is not a port; write a number from 1 to 65535"),
+        ({"max_body_size": "1 GiB"}, "max_body_size: '1 GiB' is not a whole number; write a whole number such as 65536, or 0"),
+        ({"max_body_size": 1.5}, "max_body_size: 1.5 is not a whole number"),
+        ({"max_body_size": -1}, "max_body_size: -1 is too small"),
+        ({"send_window": 0}, "send_window: 0 is too small; write a whole number such as 65536"),
+        ({"verbosity": 4}, "verbosity: 4 is not a whole number from 0 to 3"),
+        ({"loop": "trio"}, "loop: 'trio' is not one of the choices; write auto or asyncio or uvloop"),
+        ({"log_format": None}, "log_format: None is not one of the choices"),
+        ({"server_name": "a\r\nSet-Cookie: b"}, "server_name: 'a\\r\\nSet-Cookie: b' has a line break or a NUL in it"),
+        ({"server_name": 5}, "server_name: 5 is of type int; write a string"),
+        ({"endpoints": "tcp:8000"}, "endpoints: 'tcp:8000' is not a list of strings"),
+        ({"endpoints": ["ssl:443"]}, "endpoints: 'ssl:443' asks for TLS"),
+        ({"websocket_time": 5}, "websocket_time: there is no such setting; did you mean websocket_timeout?"),
+        ({"colour": 5}, "colour: there is no such setting; docs/options.md lists them"),
+        ({"websocket_handshake_timeout": "x"}, "websocket_handshake_timeout: 'x' is not a number of seconds"),
+        ({"proxy_forwarded_address_header": 5}, "proxy_forwarded_address_header: 5 is not the name of a header"),
+        ({"proxy_headers_host": "X-Real-IP"}, "--proxy-headers-host: counts only with --proxy-headers"),
+        ({"proxy_headers": "perhaps"}, "proxy_headers: 'perhaps' is neither yes nor no; write 1 or 0"),
+    ],
+)
+def test_what_is_wrong(given, said):
+    with pytest.raises(SettingError) as error:
+        from_keywords(given)
+    assert str(error.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"port": 9000}, ["tcp:port=9000:interface=127.0.0.1"]),
+        ({"port": 0}, ["tcp:port=0:interface=127.0.0.1"]),
+        ({"host": "0.0.0.0"}, ["tcp:port=8000:interface=0.0.0.0"]),
+        ({"unix_socket": "/a"}, ["unix:/a"]),
+        ({"file_descriptor": 0}, ["fd:fileno=0"]),
+        ({"endpoints": ["unix:/a"], "port": 1}, ["tcp:port=1:interface=127.0.0.1", "unix:/a"]),
+    ],
+)
+def test_where_to_listen(given, expected):
+    """A default is filled in only where nothing, or half of the pair, is said."""
+    assert from_keywords(given).endpoint_strings() == expected
+
+
+def test_the_first_of_daphnes_two_clocks_for_the_handshake_counts():
+    def of(**given):
+        return from_keywords(given).native()["websocket_connect_timeout_ms"]
+
+    assert of(websocket_handshake_timeout=3) == 3000
+    assert of(websocket_handshake_timeout=3, websocket_connect_timeout=20) == 3000
+    assert of(websocket_handshake_timeout=20, websocket_connect_timeout=3) == 3000
+    assert of(websocket_handshake_timeout=-1, websocket_connect_timeout=3) == 3000
+    assert of(websocket_handshake_timeout=-1) == 0
+
+
+def test_proxy_headers():
+    on = from_keywords({"proxy_headers": True, "proxy_headers_host": "X-Real-IP"})
+    assert (on.proxy_address_header, on.proxy_port_header, on.proxy_proto_header) == (
+        "X-Real-IP",
+        "X-Forwarded-Port",
+        "X-Forwarded-Proto",
+    )
+    daphnes = from_keywords({"proxy_forwarded_address_header": "X-Forwarded-For"})
+    assert (daphnes.proxy_address_header, daphnes.proxy_port_header, daphnes.proxy_proto_header) == (
+        "X-Forwarded-For",
+        None,
+        None,
+    )
+
+
+def test_no_server_name():
+    assert from_keywords({"no_server_name": True}).native()["server_name"] is None
+    assert from_keywords({"server_name": ""}).native()["server_name"] is None
+
+
+def test_every_native_setting_comes_from_the_table():
+    assert set(settings.SECONDS) | set(settings.NUMBERS) <= set(options.OPTIONS)
