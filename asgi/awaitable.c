@@ -1,5 +1,6 @@
 #include "asgi/awaitable.h"
 
+#include "asgi/pause.h"
 #include "asgi/throw.h"
 
 PyObject *awaitable_new(struct state *state, const struct awaitable_operations *operations, PyObject *source)
@@ -11,8 +12,7 @@ PyObject *awaitable_new(struct state *state, const struct awaitable_operations *
     awaitable->phase = AWAITABLE_FRESH;
     awaitable->woken = 0;
     awaitable->source = Py_NewRef(source);
-    awaitable->future = NULL;
-    awaitable->iterator = NULL;
+    awaitable->pause = NULL;
     list_init(&awaitable->link);
     PyObject_GC_Track(awaitable);
     return (PyObject *)awaitable;
@@ -28,8 +28,7 @@ static void stop_waiting(struct awaitable *awaitable, int again)
     awaitable->phase = again ? AWAITABLE_FRESH : AWAITABLE_DONE;
     list_remove(&awaitable->link);
     awaitable->operations->left(awaitable, woken, again);
-    Py_CLEAR(awaitable->iterator);
-    Py_CLEAR(awaitable->future);
+    Py_CLEAR(awaitable->pause);
 }
 
 void awaitable_leave(struct awaitable *awaitable)
@@ -38,55 +37,54 @@ void awaitable_leave(struct awaitable *awaitable)
     awaitable->phase = AWAITABLE_DONE;
 }
 
-void awaitable_wake(struct awaitable *awaitable)
+int awaitable_wake(struct awaitable *awaitable, int at_once)
 {
     if (awaitable->phase != AWAITABLE_WAITING || awaitable->woken)
-        return;
+        return 0;
     awaitable->woken = 1;
-    struct state *state = state_of(Py_TYPE(awaitable));
-    PyObject *future = Py_NewRef(awaitable->future);
-    PyObject *done = PyObject_CallMethodNoArgs(future, state->strings.done);
-    /* A future that is done was cancelled with its task. */
-    if (done == Py_False) {
-        PyObject *set = PyObject_CallMethodOneArg(future, state->strings.set_result, Py_None);
-        Py_XDECREF(set);
-    }
-    Py_XDECREF(done);
-    if (PyErr_Occurred())
-        PyErr_WriteUnraisable(future);
-    Py_DECREF(future);
+    PyObject *pause = Py_NewRef(awaitable->pause);
+    int result = pause_end(pause, at_once);
+    Py_DECREF(pause);
+    return result;
 }
 
-void awaitable_wake_all(struct list_node *list)
+int awaitable_wake_all(struct list_node *list, int at_once)
 {
-    /* They leave the list only when their tasks run, but setting a result may run anything in a debugging loop. */
-    for (struct list_node *node = list->next; node != list;) {
-        struct awaitable *awaitable = list_entry(node, struct awaitable, link);
-        node = node->next;
+    /* Whoever runs may wait again, or end any other wait: so those to wake are taken aside, and each time the first is taken. */
+    struct list_node waiting;
+    list_init(&waiting);
+    while (!list_empty(list)) {
+        struct list_node *node = list->next;
+        list_remove(node);
+        list_append(&waiting, node);
+    }
+    int result = 0;
+    while (result == 0 && !list_empty(&waiting)) {
+        struct awaitable *awaitable = list_entry(waiting.next, struct awaitable, link);
+        list_remove(&awaitable->link);
         Py_INCREF(awaitable);
-        awaitable_wake(awaitable);
+        result = awaitable_wake(awaitable, at_once);
         Py_DECREF(awaitable);
     }
+    while (!list_empty(&waiting)) {
+        struct list_node *node = waiting.next;
+        list_remove(node);
+        list_append(list, node);
+    }
+    return result;
 }
 
-/* Begins to wait: yields the future, as the loop's tasks expect. */
+/* Begins to wait: yields the pause, as the loop's tasks expect. */
 static PySendResult begin_waiting(struct awaitable *awaitable, PyObject **result)
 {
     awaitable->phase = AWAITABLE_WAITING;
-    awaitable->future = awaitable->operations->future(awaitable);
-    if (awaitable->future != NULL) {
-        PyAsyncMethods *async = Py_TYPE(awaitable->future)->tp_as_async;
-        if (async == NULL || async->am_await == NULL)
-            PyErr_SetString(PyExc_TypeError, "loop.create_future() returned what cannot be awaited");
-        else
-            awaitable->iterator = async->am_await(awaitable->future);
+    awaitable->pause = pause_new(state_of(Py_TYPE(awaitable)), awaitable->operations->loop(awaitable));
+    if (awaitable->pause == NULL) {
+        stop_waiting(awaitable, 0);
+        return PYGEN_ERROR;
     }
-    if (awaitable->iterator != NULL && PyIter_Send(awaitable->iterator, Py_None, result) == PYGEN_NEXT)
-        return PYGEN_NEXT;
-    if (!PyErr_Occurred())
-        PyErr_SetString(PyExc_RuntimeError, "a new future of the loop is already done");
-    stop_waiting(awaitable, 0);
-    return PYGEN_ERROR;
+    *result = Py_NewRef(awaitable->pause);
+    return PYGEN_NEXT;
 }
 
 PySendResult awaitable_send(PyObject *self, PyObject *value, PyObject **result)
@@ -99,16 +97,11 @@ PySendResult awaitable_send(PyObject *self, PyObject *value, PyObject **result)
         return PYGEN_ERROR;
     }
     if (awaitable->phase == AWAITABLE_WAITING) {
-        PyObject *ignored = NULL;
-        PySendResult step = PyIter_Send(awaitable->iterator, Py_None, &ignored);
-        if (step == PYGEN_NEXT) {
-            *result = ignored;
-            return PYGEN_NEXT;
-        }
-        Py_XDECREF(ignored);
-        stop_waiting(awaitable, step == PYGEN_RETURN);
-        if (step == PYGEN_ERROR)
+        if (pause_pending(awaitable->pause)) {
+            PyErr_SetString(PyExc_RuntimeError, "this receive() or send() is being awaited by another task");
             return PYGEN_ERROR;
+        }
+        stop_waiting(awaitable, 1);
     }
     int attempt = awaitable->operations->attempt(awaitable, result);
     if (attempt == 0)
@@ -173,8 +166,7 @@ int awaitable_traverse(PyObject *self, visitproc visit, void *arg)
     struct awaitable *awaitable = (struct awaitable *)self;
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(awaitable->source);
-    Py_VISIT(awaitable->future);
-    Py_VISIT(awaitable->iterator);
+    Py_VISIT(awaitable->pause);
     return 0;
 }
 

@@ -1,5 +1,5 @@
 /* awaitable.h: what receive() and send() return: an object like a coroutine, that asks its source for a result and, while
- * there is none, waits on a future of the loop.
+ * there is none, waits on a pause.
  *
  * Owner:   Python; its source keeps it in a list while it waits, without a reference.
  * Thread:  its loop's, with the GIL.
@@ -22,8 +22,8 @@ struct awaitable_operations {
     /* 1: *result is a new reference; -1: an exception is set; 0: not yet, and the awaitable stands where awaitable_wake()
      * will be called for it. */
     int (*attempt)(struct awaitable *awaitable, PyObject **result);
-    /* A new future of the loop to wait on. */
-    PyObject *(*future)(struct awaitable *awaitable);
+    /* The loop, borrowed. */
+    PyObject *(*loop)(struct awaitable *awaitable);
     /* It no longer waits: attempt() returned 0 before, and will be called again or never. woken: awaitable_wake() was
      * called since. again: attempt() follows. */
     void (*left)(struct awaitable *awaitable, int woken, int again);
@@ -31,7 +31,7 @@ struct awaitable_operations {
 
 enum awaitable_phase {
     AWAITABLE_FRESH,   /* nobody has awaited it */
-    AWAITABLE_WAITING, /* on future */
+    AWAITABLE_WAITING, /* on pause */
     AWAITABLE_DONE,    /* it gave its result, or raised, or was closed */
 };
 
@@ -41,19 +41,19 @@ struct awaitable {
     enum awaitable_phase phase;
     int woken;
     PyObject *source;   /* a connection or a layer */
-    PyObject *future;   /* WAITING */
-    PyObject *iterator; /* the future's, WAITING */
+    PyObject *pause;    /* WAITING */
     struct list_node link; /* for its source */
 };
 
 /* An awaitable of the plain type, for source (a reference is taken). */
 PyObject *awaitable_new(struct state *state, const struct awaitable_operations *operations, PyObject *source);
 
-/* Ends the wait of awaitable if it waits: its task runs soon. Failures go to the interpreter's unraisable hook. */
-void awaitable_wake(struct awaitable *awaitable);
+/* Ends the wait of awaitable if it waits: its task runs before this returns where at_once is true, for callers from a
+ * callback of the loop, where no task is running; otherwise soon. 0, or -1 with a KeyboardInterrupt or SystemExit. */
+int awaitable_wake(struct awaitable *awaitable, int at_once);
 
 /* Wakes everyone in a list of awaitables by link. */
-void awaitable_wake_all(struct list_node *list);
+int awaitable_wake_all(struct list_node *list, int at_once);
 
 /* For the types that embed struct awaitable: their slots begin with these, and end with {0, NULL}. */
 #define AWAITABLE_SLOTS                                                                                                \

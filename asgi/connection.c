@@ -8,6 +8,7 @@
 #include "asgi/awaitable.h"
 #include "asgi/kick.h"
 #include "asgi/scope.h"
+#include "asgi/task.h"
 
 static const char *const state_names[CONNECTION_STATES] = {
     [HTTP_REQUEST] = "request",
@@ -69,6 +70,7 @@ struct pyconnection *pyconnection_new(struct pyserver *server, const struct requ
         return NULL;
     list_init(&connection->receivers);
     list_init(&connection->senders);
+    list_init(&connection->turn);
     connection->server = server;
     Py_INCREF(server);
     connection->exchange = request->event.exchange;
@@ -88,33 +90,53 @@ struct pyconnection *pyconnection_new(struct pyserver *server, const struct requ
     return connection;
 }
 
-static void wake(struct pyconnection *connection, struct list_node *waiting)
+void pyconnection_queue_turn(struct pyconnection *connection)
 {
-    if (list_empty(waiting))
+    if (!list_empty(&connection->turn))
         return;
-    connection->server->woke = true;
-    awaitable_wake_all(waiting);
+    list_append(&connection->server->turns, &connection->turn);
+}
+
+static bool may_send(const struct pyconnection *connection)
+{
+    return connection->outstanding <= connection->server->send_window || is_last(connection->state);
+}
+
+static bool has_news(const struct pyconnection *connection)
+{
+    return connection->inbox.first != NULL || connection->disconnect != NULL;
+}
+
+int pyconnection_take_turn(struct pyconnection *connection)
+{
+    if (connection->life == LIFE_NEW)
+        return task_start(connection);
+    int result = 0;
+    if (has_news(connection))
+        result = awaitable_wake_all(&connection->receivers, 1);
+    if (result == 0 && may_send(connection))
+        result = awaitable_wake_all(&connection->senders, 1);
+    return result;
 }
 
 void pyconnection_arrived(struct pyconnection *connection, struct event *event)
 {
     queue_chain_add(&connection->inbox, &event->item);
-    wake(connection, &connection->receivers);
+    pyconnection_queue_turn(connection);
 }
 
 void pyconnection_disconnected(struct pyconnection *connection)
 {
     if (!is_last(connection->state))
         pyconnection_set_state(connection, CONNECTION_GONE);
-    wake(connection, &connection->receivers);
-    wake(connection, &connection->senders);
+    pyconnection_queue_turn(connection);
 }
 
 void pyconnection_written(struct pyconnection *connection, size_t amount)
 {
     connection->outstanding -= amount < connection->outstanding ? amount : connection->outstanding;
-    if (connection->outstanding <= connection->server->send_window)
-        wake(connection, &connection->senders);
+    if (!list_empty(&connection->senders) && may_send(connection))
+        pyconnection_queue_turn(connection);
 }
 
 void pyconnection_command(struct pyconnection *connection, struct command *command, bool counted)
@@ -185,9 +207,11 @@ void pyconnection_finish(struct pyconnection *connection, enum pyconnection_life
         command->failed = failed;
         command_without_bytes(connection, command);
     }
+    list_remove(&connection->turn);
     pyserver_remove(connection->server, connection);
-    wake(connection, &connection->receivers);
-    wake(connection, &connection->senders);
+    /* Tasks that the application has left behind. */
+    awaitable_wake_all(&connection->receivers, 0);
+    awaitable_wake_all(&connection->senders, 0);
     Py_DECREF(connection);
 }
 
@@ -202,9 +226,9 @@ static int attempt_receive(struct awaitable *awaitable, PyObject **result)
     return got;
 }
 
-static PyObject *future(struct awaitable *awaitable)
+static PyObject *loop_of(struct awaitable *awaitable)
 {
-    return PyObject_CallNoArgs(((struct pyconnection *)awaitable->source)->server->create_future);
+    return ((struct pyconnection *)awaitable->source)->server->loop;
 }
 
 /* awaitable.c has taken it out of the list, and what it waited for is still here. */
@@ -215,7 +239,7 @@ static void left(struct awaitable *awaitable, int woken, int again)
     (void)again;
 }
 
-static const struct awaitable_operations receive_operations = { attempt_receive, future, left };
+static const struct awaitable_operations receive_operations = { attempt_receive, loop_of, left };
 
 PyObject *pyconnection_receive(PyObject *self, PyObject *ignored)
 {
@@ -232,7 +256,7 @@ static int attempt_send(struct awaitable *awaitable, PyObject **result)
         pyconnection_raise_gone(connection);
         return -1;
     }
-    if (connection->outstanding > connection->server->send_window && !is_last(connection->state)) {
+    if (!may_send(connection)) {
         list_append(&connection->senders, &awaitable->link);
         return 0;
     }
@@ -240,12 +264,12 @@ static int attempt_send(struct awaitable *awaitable, PyObject **result)
     return 1;
 }
 
-static const struct awaitable_operations send_operations = { attempt_send, future, left };
+static const struct awaitable_operations send_operations = { attempt_send, loop_of, left };
 
 PyObject *pyconnection_sent(struct pyconnection *connection)
 {
     struct state *state = connection->server->state;
-    if (connection->outstanding <= connection->server->send_window || is_last(connection->state))
+    if (may_send(connection))
         return Py_NewRef(state->ready);
     return awaitable_new(state, &send_operations, (PyObject *)connection);
 }

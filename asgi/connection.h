@@ -52,6 +52,7 @@ enum pyconnection_inbound {
 };
 
 enum pyconnection_life {
+    LIFE_NEW,       /* its application is about to be called */
     LIFE_RUNNING,
     LIFE_CANCELLED, /* cancel_applications() cancelled its task; it still counts */
     LIFE_KILLED,    /* its task was cancelled and is no longer waited for */
@@ -77,6 +78,7 @@ struct pyconnection {
     struct event *disconnect;  /* EVENT_DISCONNECT, when it has come */
     size_t taken;              /* event_cost() taken out of the inbox and not yet returned */
     struct list_node receivers; /* awaitables that wait for the inbox */
+    struct list_node turn;      /* in the server's turns */
 
     struct command *head;      /* STARTED: a response head that waits for the first of its body */
     size_t outstanding;        /* command_cost() sent and not yet written */
@@ -97,11 +99,18 @@ const char *pyconnection_state_name(enum pyconnection_state state);
 /* The connection of a request, with its scope; NULL with an exception. */
 struct pyconnection *pyconnection_new(struct pyserver *server, const struct request_event *request);
 
-/* Its application still counts: its task runs, and nobody has killed it. */
+/* Its application still counts: it will run or runs, and nobody has killed it. */
 static inline bool pyconnection_running(const struct pyconnection *connection)
 {
     return connection->life <= LIFE_CANCELLED;
 }
+
+/* Something has come for connection: when the batch of events is through, it has its turn, once. */
+void pyconnection_queue_turn(struct pyconnection *connection);
+
+/* Calls its application, or goes on with it where it waits. The caller is a callback of the loop; no task is running.
+ * 0, or -1 with a KeyboardInterrupt or SystemExit. */
+int pyconnection_take_turn(struct pyconnection *connection);
 
 /* Takes event (BODY or MESSAGE) into the inbox. */
 void pyconnection_arrived(struct pyconnection *connection, struct event *event);

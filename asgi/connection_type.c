@@ -144,6 +144,7 @@ static void dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     clear(self);
+    list_remove(&connection->turn);
     for (struct queue_item *item = connection->inbox.first; item != NULL;) {
         struct event *event = list_entry(item, struct event, item);
         item = item->next;

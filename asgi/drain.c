@@ -25,7 +25,7 @@ static int on_request(struct pyserver *server, struct event *event)
         result = refuse(server, event);
     } else {
         result = connection->websocket ? access_connecting(connection) : 0;
-        result |= task_start(connection);
+        pyconnection_queue_turn(connection);
     }
     Py_XDECREF(connection);
     event_destroy(event);
@@ -74,6 +74,20 @@ static int on_disconnect(struct pyconnection *connection, struct event *event)
     return result;
 }
 
+/* Those whose events came in this batch. Each sees all that came for it, without waiting in between. */
+static int take_turns(struct pyserver *server)
+{
+    int result = 0;
+    while (result == 0 && !list_empty(&server->turns)) {
+        struct pyconnection *connection = list_entry(server->turns.next, struct pyconnection, turn);
+        list_remove(&connection->turn);
+        Py_INCREF(connection);
+        result = pyconnection_take_turn(connection);
+        Py_DECREF(connection);
+    }
+    return result;
+}
+
 static int on_exchange(struct pyserver *server, struct event *event)
 {
     struct pyconnection *connection = pyserver_find(server, event->exchange);
@@ -96,7 +110,9 @@ static int on_exchange(struct pyserver *server, struct event *event)
         event_destroy(event);
         break;
     case EVENT_KILL:
-        result = task_kill(connection);
+        result = take_turns(server); /* where the loop was blocked: what came before it comes first */
+        if (result == 0 && pyconnection_running(connection))
+            result = task_kill(connection);
         event_destroy(event);
         break;
     default:
@@ -108,6 +124,8 @@ static int on_exchange(struct pyserver *server, struct event *event)
 
 static int on_server(struct pyserver *server, PyObject *callback, const char *what)
 {
+    if (take_turns(server) < 0)
+        return -1;
     PyObject *done = PyObject_CallNoArgs(callback);
     Py_XDECREF(done);
     return done == NULL ? error_report(server->state, server->loop, what) : 0;
@@ -152,8 +170,7 @@ PyObject *pyserver_flush(PyObject *self, PyObject *ignored)
 {
     (void)ignored;
     struct pyserver *server = (struct pyserver *)self;
-    if (server->output_state == OUTPUT_ARMED)
-        server->output_state = OUTPUT_IDLE;
+    server->flush_armed = false;
     send_output(server);
     Py_RETURN_NONE;
 }
@@ -161,11 +178,11 @@ PyObject *pyserver_flush(PyObject *self, PyObject *ignored)
 /* A loop that takes no more calls (it is being closed) gets the commands at once. */
 static void arm_flush(struct pyserver *server)
 {
-    server->output_state = OUTPUT_ARMED;
+    server->flush_armed = true;
     PyObject *handle = PyObject_CallOneArg(server->call_soon, server->flush);
     if (handle == NULL) {
         PyErr_WriteUnraisable(server->loop);
-        server->output_state = OUTPUT_IDLE;
+        server->flush_armed = false;
         send_output(server);
     }
     Py_XDECREF(handle);
@@ -174,7 +191,7 @@ static void arm_flush(struct pyserver *server)
 void pyserver_command(struct pyserver *server, struct command *command)
 {
     queue_chain_add(&server->output, &command->item);
-    if (server->output_state != OUTPUT_IDLE)
+    if (server->flush_armed || (server->port != NULL && server->port->running))
         return;
     /* An exception of the caller's may be set while its exchange ends. */
     PyObject *error = error_take();
@@ -187,29 +204,28 @@ int pyserver_drain(struct port_drain *drain)
 {
     struct pyserver *server = list_entry(drain, struct pyserver, drain);
     Py_INCREF(server);
-    enum pyserver_output before = server->output_state;
-    server->output_state = OUTPUT_DRAINING;
-    server->woke = false;
+    int more = 0;
     int result = 0;
-    int count = 0;
-    while (result == 0) {
+    for (int count = 0; result == 0; count++) {
         if (server->pending == NULL && (server->pending = queue_take(&server->events)) == NULL)
             break;
-        if (count++ == EVENTS_AT_ONCE) {
-            result = 1;
+        if (count == EVENTS_AT_ONCE) {
+            more = 1;
             break;
         }
         struct event *event = list_entry(server->pending, struct event, item);
         server->pending = server->pending->next;
         result = pyserver_event(server, event);
     }
-    send_output(server);
-    server->output_state = before == OUTPUT_DRAINING ? OUTPUT_IDLE : before;
-    /* Those that were woken run next, and this flush right after them. */
-    if (server->woke && server->output_state == OUTPUT_IDLE && result >= 0)
-        arm_flush(server);
+    if (result == 0)
+        result = take_turns(server);
     Py_DECREF(server);
-    return result;
+    return result < 0 ? -1 : more;
+}
+
+void pyserver_drained(struct port_drain *drain)
+{
+    send_output(list_entry(drain, struct pyserver, drain));
 }
 
 void pyserver_discard_events(struct pyserver *server)

@@ -98,10 +98,9 @@ static int attempt(struct awaitable *awaitable, PyObject **result)
     return *result == NULL ? -1 : 1;
 }
 
-static PyObject *future(struct awaitable *awaitable)
+static PyObject *loop_of(struct awaitable *awaitable)
 {
-    struct layer_receive *receive = (struct layer_receive *)awaitable;
-    return PyObject_CallMethodNoArgs(receive->loop, state_of(Py_TYPE(awaitable))->strings.create_future);
+    return ((struct layer_receive *)awaitable)->loop;
 }
 
 static void left(struct awaitable *awaitable, int woken, int again)
@@ -122,21 +121,23 @@ static void left(struct awaitable *awaitable, int woken, int again)
     forget_token(receive);
 }
 
-static const struct awaitable_operations operations = { attempt, future, left };
+static const struct awaitable_operations operations = { attempt, loop_of, left };
 
-void port_told(struct awaitable *awaitable, const struct sink_item *item)
+int port_told(struct awaitable *awaitable, const struct sink_item *item)
 {
     struct layer_receive *receive = (struct layer_receive *)awaitable;
+    int result = 0;
     if (receive == NULL) {
         layer_pass(item->layer, item->channel);
     } else {
         receive->told_channel = item->channel;
         forget_token(receive);
         Py_INCREF(awaitable);
-        awaitable_wake(awaitable);
+        result = awaitable_wake(awaitable, 1);
         Py_DECREF(awaitable);
     }
     layer_release(item->layer);
+    return result;
 }
 
 PyObject *layer_receive_new(struct layer_object *layer, PyObject *channel, size_t capacity, PyObject *decode)
@@ -150,8 +151,7 @@ PyObject *layer_receive_new(struct layer_object *layer, PyObject *channel, size_
     awaitable->phase = AWAITABLE_FRESH;
     awaitable->woken = 0;
     awaitable->source = Py_NewRef((PyObject *)layer);
-    awaitable->future = NULL;
-    awaitable->iterator = NULL;
+    awaitable->pause = NULL;
     list_init(&awaitable->link);
     receive->channel = Py_NewRef(channel);
     receive->capacity = capacity;

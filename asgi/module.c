@@ -5,6 +5,7 @@
 #include "asgi/connection.h"
 #include "asgi/delegate.h"
 #include "asgi/layer_type.h"
+#include "asgi/pause.h"
 #include "asgi/port.h"
 #include "asgi/server_type.h"
 #include "asgi/state.h"
@@ -23,6 +24,7 @@ static int make_types(PyObject *module, struct state *state)
                    make_type(module, &layer_receive_spec, &state->layer_receive_type) < 0 ||
                    make_type(module, &layer_spec, &state->layer_type) < 0 ||
                    make_type(module, &message_spec, &state->message_type) < 0 ||
+                   make_type(module, &pause_spec, &state->pause_type) < 0 ||
                    make_type(module, &port_spec, &state->port_type) < 0 ||
                    make_type(module, &ready_spec, &state->ready_type) < 0 ||
                    make_type(module, &pyserver_spec, &state->server_type) < 0

@@ -1,12 +1,11 @@
 #include "asgi/port.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 /* Told waiters in one go of the loop: its own timers and the other drains are due in between. */
-enum { TOLD_AT_ONCE = 256 };
+enum { TOLD_AT_ONCE = 64 };
 
 void port_wake(void *argument)
 {
@@ -25,27 +24,24 @@ static int drain_sink(struct port *port)
     for (int i = 0; i < TOLD_AT_ONCE; i++) {
         if (!sink_take(port->sink, &item))
             return 0;
-        port_told(slots_get(&port->waiters, item.token), &item);
+        if (port_told(slots_get(&port->waiters, item.token), &item) < 0)
+            return -1;
     }
     return 1;
 }
 
-/* A drain may remove itself, and any other, while it runs: so after each the list is looked at afresh. */
-static int drain_all(struct port *port)
+/* One after the other out of the list and into it again: a drain may remove itself, and any other, while it runs. */
+static int each_drain(struct port *port, int (*act)(struct port_drain *drain))
 {
     int more = 0;
     struct list_node passed;
     list_init(&passed);
-    while (!list_empty(&port->drains)) {
+    while (more >= 0 && !list_empty(&port->drains)) {
         struct port_drain *drain = list_entry(port->drains.next, struct port_drain, of_port);
         list_remove(&drain->of_port);
         list_append(&passed, &drain->of_port);
-        int result = drain->run(drain);
-        if (result < 0) {
-            more = -1;
-            break;
-        }
-        more |= result;
+        int result = act(drain);
+        more = result < 0 ? -1 : more | result;
     }
     while (!list_empty(&passed)) {
         struct list_node *node = passed.next;
@@ -53,6 +49,17 @@ static int drain_all(struct port *port)
         list_append(&port->drains, node);
     }
     return more;
+}
+
+static int run_drain(struct port_drain *drain)
+{
+    return drain->run(drain);
+}
+
+static int end_drain(struct port_drain *drain)
+{
+    drain->end(drain);
+    return 0;
 }
 
 /* The reader's callback. */
@@ -65,9 +72,14 @@ static PyObject *port_run(PyObject *self, PyObject *ignored)
     uint64_t count;
     ssize_t got = read(port->fd, &count, sizeof count);
     (void)got;
-    int more = drain_all(port);
-    if (more >= 0)
-        more |= drain_sink(port);
+    port->running = true;
+    int more = each_drain(port, run_drain);
+    if (more >= 0) {
+        int told = drain_sink(port);
+        more = told < 0 ? -1 : more | told;
+    }
+    port->running = false;
+    each_drain(port, end_drain);
     if (more != 0)
         port_wake(port);
     Py_DECREF(port);
@@ -101,6 +113,7 @@ static struct port *port_new(struct state *state, PyObject *loop)
     port->sink = NULL;
     slots_init(&port->waiters);
     list_init(&port->drains);
+    port->running = false;
     list_init(&port->of_state);
     port->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     port->loop_reference = PyWeakref_NewRef(loop, NULL);

@@ -10,6 +10,7 @@
 #define PENEUS_ASGI_PORT_H
 
 #include <Python.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "asgi/awaitable.h"
@@ -25,6 +26,7 @@ struct port {
     struct sink *sink;
     struct slots waiters;      /* of struct awaitable, without a reference, by the tokens of the sink */
     struct list_node drains;   /* of struct port_drain */
+    bool running;              /* in the loop's callback: tasks may be run, and each drain's end follows */
     struct list_node of_state; /* in state->ports */
 };
 
@@ -33,6 +35,8 @@ struct port_drain {
     struct list_node of_port;
     /* Does a bounded part of it: 1 when there is more, 0 when not, -1 with an exception that must end the loop. */
     int (*run)(struct port_drain *drain);
+    /* Once after all of them have run. */
+    void (*end)(struct port_drain *drain);
 };
 
 /* The port of loop, made if need be, as a new reference; NULL with an exception. Thread: loop's. */
@@ -41,8 +45,9 @@ struct port *port_of(struct state *state, PyObject *loop);
 /* The loop will run the drains soon. argument is the port. */
 void port_wake(void *argument);
 
-/* A waiter was told: item is its sink_item, whose layer the callee releases. awaitable is NULL when it has gone. */
-void port_told(struct awaitable *awaitable, const struct sink_item *item); /* layer_receive.c */
+/* A waiter was told, and its task runs: item is its sink_item, whose layer the callee releases. awaitable is NULL when it has
+ * gone. 0, or -1 with a KeyboardInterrupt or SystemExit. */
+int port_told(struct awaitable *awaitable, const struct sink_item *item); /* layer_receive.c */
 
 extern PyType_Spec port_spec;
 

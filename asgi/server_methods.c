@@ -73,12 +73,11 @@ static int take_loop(struct pyserver *self, PyObject *loop)
 {
     const struct strings *s = &self->state->strings;
     self->loop = Py_NewRef(loop);
-    self->create_future = PyObject_GetAttr(loop, s->create_future);
     self->call_soon = PyObject_GetAttr(loop, s->call_soon);
     self->context = PyContext_CopyCurrent();
     static PyMethodDef flush_method = {"flush", pyserver_flush, METH_NOARGS, NULL};
     self->flush = PyCFunction_New(&flush_method, (PyObject *)self);
-    if (self->create_future == NULL || self->call_soon == NULL || self->context == NULL || self->flush == NULL ||
+    if (self->call_soon == NULL || self->context == NULL || self->flush == NULL ||
         eager_init(self) < 0)
         return -1;
     self->port = port_of(self->state, loop);

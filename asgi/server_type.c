@@ -111,6 +111,8 @@ static PyObject *pyserver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     queue_init(&self->events, wake_loop, self);
     list_init(&self->drain.of_port);
     self->drain.run = pyserver_drain;
+    self->drain.end = pyserver_drained;
+    list_init(&self->turns);
     self->application = Py_NewRef(application);
     self->lifespan_state = optional(state);
     self->on_access = optional(on_access);
@@ -160,7 +162,6 @@ static int traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(object));
     Py_VISIT(self->port);
     Py_VISIT(self->loop);
-    Py_VISIT(self->create_future);
     Py_VISIT(self->call_soon);
     Py_VISIT(self->flush);
     Py_VISIT(self->context);
@@ -191,7 +192,6 @@ static int clear(PyObject *object)
         Py_CLEAR(self->connections[i]);
     self->applications = 0;
     Py_CLEAR(self->loop);
-    Py_CLEAR(self->create_future);
     Py_CLEAR(self->call_soon);
     Py_CLEAR(self->context);
     Py_CLEAR(self->application);

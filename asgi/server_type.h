@@ -32,13 +32,6 @@ enum pyserver_phase {
     PHASE_CLOSED,  /* native is gone */
 };
 
-/* When commands are handed over. */
-enum pyserver_output {
-    OUTPUT_IDLE,     /* the next command arms a flush */
-    OUTPUT_DRAINING, /* at the end of pyserver_drain() */
-    OUTPUT_ARMED,    /* by the flush that the loop will call */
-};
-
 struct pyserver {
     PyObject_HEAD
     struct state *state;
@@ -53,12 +46,12 @@ struct pyserver {
     struct queue events;
     struct queue_item *pending; /* taken from events, not yet acted on */
 
-    struct queue_chain output;
-    enum pyserver_output output_state;
-    bool woke;                 /* a task was woken in this drain: it will run, and send, before the flush armed after it */
+    struct list_node turns;     /* of struct pyconnection: something came for them in this batch */
+
+    struct queue_chain output; /* handed over when the port has run, or by the flush that is armed */
+    bool flush_armed;
 
     PyObject *loop;
-    PyObject *create_future;   /* loop's, bound */
     PyObject *call_soon;       /* loop's, bound, as a user of the loop finds it */
     PyObject *flush;           /* what call_soon gets */
     PyObject *context;         /* start()'s: each application gets a copy */
@@ -94,8 +87,9 @@ void pyserver_command(struct pyserver *server, struct command *command);
 /* Acts on one event and frees it: 0, or -1 with an exception that must end the loop (drain.c). */
 int pyserver_event(struct pyserver *server, struct event *event);
 
-/* port_drain.run and the flush of a server (drain.c). */
+/* port_drain.run and end, and what call_soon gets (drain.c). */
 int pyserver_drain(struct port_drain *drain);
+void pyserver_drained(struct port_drain *drain);
 PyObject *pyserver_flush(PyObject *server, PyObject *ignored);
 
 /* Free the events that nobody will act on, and the commands that nobody will send. */

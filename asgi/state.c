@@ -9,8 +9,13 @@ static int take_asyncio(struct state *state)
         return -1;
     state->task_class = PyObject_GetAttrString(asyncio, "Task");
     state->get_running_loop = PyObject_GetAttrString(asyncio, "get_running_loop");
+    state->cancelled_error = PyObject_GetAttrString(asyncio, "CancelledError");
+    state->invalid_state_error = PyObject_GetAttrString(asyncio, "InvalidStateError");
     Py_DECREF(asyncio);
-    return state->task_class == NULL || state->get_running_loop == NULL ? -1 : 0;
+    return state->task_class == NULL || state->get_running_loop == NULL || state->cancelled_error == NULL ||
+                   state->invalid_state_error == NULL
+               ? -1
+               : 0;
 }
 
 static int make_prototypes(struct state *state)
@@ -29,10 +34,12 @@ int state_init(struct state *state)
     if (strings_init(&state->strings) < 0)
         return -1;
     state->empty_bytes = PyBytes_FromStringAndSize(NULL, 0);
+    state->context_name = PyTuple_Pack(1, s->context);
     state->eager_names = PyTuple_Pack(3, s->loop, s->context, s->eager_start);
     state->context_names = PyTuple_Pack(2, s->loop, s->context);
     state->current_connection = PyContextVar_New("peneus.current_connection", NULL);
     if (state->empty_bytes == NULL || state->eager_names == NULL || state->context_names == NULL ||
+        state->context_name == NULL ||
         state->current_connection == NULL)
         return -1;
     return take_asyncio(state) < 0 || make_prototypes(state) < 0 ? -1 : 0;
@@ -40,8 +47,8 @@ int state_init(struct state *state)
 
 #define STATE_OBJECTS(S)                                                                                               \
     S(awaitable_type) S(connection_type) S(delegate_type) S(layer_receive_type) S(layer_type) S(message_type)          \
-    S(port_type) S(ready_type) S(server_type) S(current_connection) S(ready) S(empty_bytes) S(task_class)              \
-    S(get_running_loop) S(eager_names) S(context_names) S(asgi_scope) S(bodiless_request)
+    S(pause_type) S(port_type) S(ready_type) S(server_type) S(current_connection) S(ready) S(empty_bytes) S(task_class)              \
+    S(get_running_loop) S(cancelled_error) S(invalid_state_error) S(context_name) S(eager_names) S(context_names) S(asgi_scope) S(bodiless_request)
 
 int state_traverse(struct state *state, visitproc visit, void *arg)
 {

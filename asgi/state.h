@@ -25,6 +25,7 @@ struct state {
     PyTypeObject *layer_receive_type;
     PyTypeObject *layer_type;
     PyTypeObject *message_type;
+    PyTypeObject *pause_type;
     PyTypeObject *port_type;
     PyTypeObject *ready_type;
     PyTypeObject *server_type;
@@ -34,6 +35,9 @@ struct state {
     PyObject *empty_bytes;
     PyObject *task_class;         /* asyncio.Task */
     PyObject *get_running_loop;   /* asyncio.get_running_loop */
+    PyObject *cancelled_error;    /* asyncio.CancelledError */
+    PyObject *invalid_state_error;
+    PyObject *context_name;       /* ("context",) */
     PyObject *eager_names;        /* ("loop", "context", "eager_start") */
     PyObject *context_names;      /* ("loop", "context") */
 

@@ -192,6 +192,11 @@ static int start_failed(struct pyconnection *connection)
 int task_start(struct pyconnection *connection)
 {
     struct pyserver *server = connection->server;
+    if (connection->life == LIFE_CANCELLED) {
+        pyconnection_finish(connection, LIFE_ENDED, true); /* before it began */
+        return 0;
+    }
+    connection->life = LIFE_RUNNING;
     PyObject *context = PyContext_Copy(server->context);
     PyObject *coroutine = context == NULL ? NULL : call_in(connection, context);
     PyObject *task = NULL;
@@ -231,7 +236,7 @@ int task_kill(struct pyconnection *connection)
 
 int task_cancel(struct pyconnection *connection)
 {
-    if (connection->life == LIFE_RUNNING)
+    if (pyconnection_running(connection))
         connection->life = LIFE_CANCELLED;
     return cancel(connection);
 }
