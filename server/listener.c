@@ -1,4 +1,3 @@
-#define _GNU_SOURCE 1 /* accept4 */
 #include "server/listener.h"
 
 #include <arpa/inet.h>

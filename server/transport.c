@@ -1,11 +1,12 @@
-#define _GNU_SOURCE 1 /* POLLRDHUP */
 #include "server/transport.h"
 
 #include <poll.h>
 #include <string.h>
 
+#include "base/alloc.h"
+
 /* From here on a copy costs more than a system call of its own. */
-enum { WORTH_A_CALL = 16 * 1024, KEPT_OUT = 4096 };
+enum { WORTH_A_CALL = 16 * 1024 };
 
 static void end(struct transport *transport, bool clean)
 {
@@ -38,8 +39,6 @@ void transport_init(struct transport *transport, unsigned char *read_buffer, con
     transport->context = context;
     transport->read_buffer = read_buffer;
     transport->handle.data = transport;
-    transport->write.data = transport;
-    transport->shutdown.data = transport;
 }
 
 void transport_deinit(struct transport *transport)
@@ -61,7 +60,7 @@ void transport_read(struct transport *transport, bool on)
 
 static void on_shutdown(uv_shutdown_t *request, int status)
 {
-    (void)request;
+    mem_free(request);
     (void)status; /* the peer has gone already: reading says so */
 }
 
@@ -70,13 +69,17 @@ static void shut_down(struct transport *transport)
     if (!transport->finishing || transport->write_pending || buffer_length(&transport->out) > 0)
         return;
     transport->finishing = false;
-    if (!uv_is_closing(&transport->handle))
-        uv_shutdown(&transport->shutdown, &transport->stream, on_shutdown);
+    if (uv_is_closing(&transport->handle))
+        return;
+    uv_shutdown_t *request = mem_alloc(sizeof *request);
+    if (uv_shutdown(request, &transport->stream, on_shutdown) != 0)
+        mem_free(request); /* not connected any more: reading says so */
 }
 
 static void on_write(uv_write_t *request, int status)
 {
     struct transport *transport = request->data;
+    mem_free(request);
     transport->write_pending = false;
     buffer_deinit(&transport->writing);
     if (status == UV_ECANCELED)
@@ -103,24 +106,39 @@ static ssize_t try_write(struct transport *transport, const uv_buf_t *pieces, un
     return written;
 }
 
+/* Gives what is corked to libuv, to write when the socket takes it. */
+static void write_later(struct transport *transport)
+{
+    uv_write_t *request = mem_alloc(sizeof *request);
+    transport->writing = transport->out;
+    buffer_init(&transport->out);
+    uv_buf_t piece = { .base = (char *)buffer_bytes(&transport->writing), .len = buffer_length(&transport->writing) };
+    request->data = transport;
+    transport->write_pending = true;
+    if (uv_write(request, &transport->stream, &piece, 1, on_write) == 0)
+        return;
+    mem_free(request);
+    transport->write_pending = false;
+    buffer_deinit(&transport->writing);
+    end(transport, false);
+}
+
 void transport_flush(struct transport *transport)
 {
     size_t length = buffer_length(&transport->out);
     if (transport->write_pending || transport->ended || uv_is_closing(&transport->handle))
         return;
     if (length > 0) {
-        uv_buf_t piece = uv_buf_init((char *)buffer_bytes(&transport->out), (unsigned)length);
+        uv_buf_t piece = { .base = (char *)buffer_bytes(&transport->out), .len = length };
         ssize_t written = try_write(transport, &piece, 1);
         if (written < 0 || uv_is_closing(&transport->handle))
             return;
         buffer_consume(&transport->out, (size_t)written);
         if ((size_t)written < length) {
-            transport->writing = transport->out;
-            buffer_init(&transport->out);
-            piece = uv_buf_init((char *)buffer_bytes(&transport->writing), (unsigned)buffer_length(&transport->writing));
-            transport->write_pending = true;
-            uv_write(&transport->write, &transport->stream, &piece, 1, on_write);
-        } else if (transport->out.capacity > KEPT_OUT) {
+            write_later(transport);
+            if (uv_is_closing(&transport->handle))
+                return;
+        } else {
             buffer_deinit(&transport->out);
         }
         if (written > 0)

@@ -32,13 +32,11 @@ struct transport {
         uv_tcp_t tcp;
         uv_pipe_t pipe;
     };
-    uv_write_t write;
-    uv_shutdown_t shutdown;
     const struct transport_callbacks *callbacks;
     void *context;
     unsigned char *read_buffer;
-    struct buffer out;      /* corked */
-    struct buffer writing;  /* given to libuv */
+    struct buffer out;      /* corked; freed whenever all is written: an idle connection holds none */
+    struct buffer writing;  /* given to libuv; its request is allocated only then */
     bool write_pending;
     bool reading;
     bool ended;

@@ -154,35 +154,45 @@ void websocket_command(struct connection *connection, struct command *command)
     }
 }
 
-/* Silence: ping; or, if there was none, look again when it would be long enough. */
+/* Our refusal to read is no silence of the client's: it begins anew. */
+static void excuse_unread(struct connection *connection)
+{
+    if (connection->exchange != NULL && connection->exchange->paused)
+        connection->websocket.last_read = uv_now(&connection->server->loop);
+}
+
+/* A ping waits for anything from the client. What came in the ping's own millisecond came after it: before, there was silence. */
+static bool is_unanswered(const struct websocket_connection *websocket)
+{
+    return websocket->pinged > websocket->last_read;
+}
+
+/* Looks every interval, or when the silence would be that long, whether to ping; one ping at a time waits for its answer. */
 static void on_silence(struct connection *connection)
 {
     struct websocket_connection *websocket = &connection->websocket;
-    uint64_t interval = connection->server->settings.ping_interval_ms;
+    const struct server_settings *settings = &connection->server->settings;
     uint64_t now = uv_now(&connection->server->loop);
-    bool unread = connection->exchange != NULL && connection->exchange->paused;
-    if (unread || now - websocket->last_read < interval) {
-        deadline_set(&connection->deadlines, DEADLINE_PING, unread ? interval : websocket->last_read + interval - now);
+    excuse_unread(connection);
+    uint64_t silence = now - websocket->last_read;
+    if (silence < settings->ping_interval_ms) {
+        deadline_set(&connection->deadlines, DEADLINE_PING, settings->ping_interval_ms - silence);
         return;
     }
+    deadline_set(&connection->deadlines, DEADLINE_PING, settings->ping_interval_ms);
+    if (is_unanswered(websocket) && settings->ping_timeout_ms != 0)
+        return;
     if (websocket_write(transport_out(&connection->transport), WEBSOCKET_PING, NULL, 0) == 0)
         connection_cork(connection);
     websocket->pinged = now;
-    if (connection->server->settings.ping_timeout_ms != 0)
-        deadline_set(&connection->deadlines, DEADLINE_PONG, connection->server->settings.ping_timeout_ms);
-    else
-        deadline_set(&connection->deadlines, DEADLINE_PING, interval);
+    deadline_set(&connection->deadlines, DEADLINE_PONG, settings->ping_timeout_ms);
 }
 
-/* What came in the millisecond of the ping came after it: before, there was silence for an interval. */
 static void on_no_pong(struct connection *connection)
 {
-    struct websocket_connection *websocket = &connection->websocket;
-    bool unread = connection->exchange != NULL && connection->exchange->paused;
-    if (unread || websocket->last_read >= websocket->pinged) {
-        deadline_set(&connection->deadlines, DEADLINE_PING, connection->server->settings.ping_interval_ms);
+    excuse_unread(connection);
+    if (!is_unanswered(&connection->websocket))
         return;
-    }
     count(&connection->server->counters.timeouts_total, 1);
     connection_close(connection, &(struct ending){ .cause = DISCONNECT_PING_TIMEOUT, .code = 1006 });
 }

@@ -210,7 +210,8 @@ static inline void note_event(struct fixture *f, struct event *event)
 {
     struct note note = { .kind = event->kind, .exchange = event->exchange, .length = event->length };
     note.allocated = malloc_usable_size(event);
-    memcpy(note.bytes, event->bytes, event->length < sizeof note.bytes ? event->length : sizeof note.bytes - 1);
+    if (event->length > 0)
+        memcpy(note.bytes, event->bytes, event->length < sizeof note.bytes ? event->length : sizeof note.bytes - 1);
     if (event->kind == EVENT_REQUEST) {
         struct request_event *request = (struct request_event *)(void *)event;
         note.flag = request->websocket;

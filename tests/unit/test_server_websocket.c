@@ -179,18 +179,19 @@ static void test_silent_client(void **state)
     fixture_stop(f);
 }
 
-/* A client that does nothing but answer pings lives, also when its pong comes in the very millisecond of the ping. */
-static void test_pongs_are_life(void **state)
+/* A client that does nothing but answer pings lives, also when its pong comes in the very millisecond of the ping; and it is
+ * pinged again after the interval, however long the timeout is. */
+static void pongs_are_life(uint64_t ping_timeout_ms)
 {
     struct server_settings settings = test_settings();
-    settings.ping_interval_ms = 20;
-    settings.ping_timeout_ms = 1000;
+    settings.ping_interval_ms = 50;
+    settings.ping_timeout_ms = ping_timeout_ms;
     struct fixture *f = fixture_start(&settings);
     char text[128];
     size_t length;
     int fd = dial(f);
     uint64_t exchange = open_websocket(f, fd);
-    for (int i = 0; i < 4; i++) {
+    for (int ping = 0; ping < 8; ping++) {
         assert_int_equal(hear_frame(fd, text, sizeof text, &length), 9);
         say_frame(fd, 10, text, length);
     }
@@ -198,6 +199,12 @@ static void test_pongs_are_life(void **state)
     assert_int_equal(stats_of(f).timeouts_total, 0);
     close(fd);
     fixture_stop(f);
+}
+
+static void test_pongs_are_life(void **state)
+{
+    pongs_are_life(200);
+    pongs_are_life(3600000);
 }
 
 /* We refuse to read: that the client seems silent is our doing. */
