@@ -2,13 +2,14 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,12 +70,18 @@ def command(*arguments: str, cwd: Path = ROOT, **environment: str) -> Iterator[C
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PENEUS_")}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, *arguments], cwd=cwd, env={**inherited, **environment}, stdout=output, stderr=output
+                [sys.executable, *arguments],
+                cwd=cwd,
+                env={**inherited, **environment},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         try:
             yield Command(process, log)
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # and what it has started, such as a reloader's child
             process.wait()
 
 

@@ -13,6 +13,7 @@ from peneus.cli import make_parser, parse
 from peneus.errors import SettingError
 
 from tests.integration.programs import ROOT, command, get, peneus, until
+from tests.support.ports import free_port
 
 HELLO = "tests.integration.programs:hello"
 
@@ -133,9 +134,7 @@ def test_it_serves_and_says_where():
 
 
 def test_verbosity_0_is_silent():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with peneus("-v", "0", "-p", str(port), HELLO) as server:
 
         def listens():
