@@ -149,9 +149,8 @@ void pyserver_close_native(struct pyserver *self)
     self->native = NULL;
     self->phase = PHASE_CLOSED;
     tags_deinit(&self->tags);
-    Py_BEGIN_ALLOW_THREADS
+    /* With the GIL: this may be the garbage collector's call, which nothing may interrupt; the I/O thread never needs it. */
     server_destroy(native);
-    Py_END_ALLOW_THREADS
     pyserver_discard_events(self);
     Py_CLEAR(self->port);
 }

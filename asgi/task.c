@@ -177,6 +177,8 @@ static int start_failed(struct pyconnection *connection)
 {
     bool fatal = is_fatal();
     PyObject *error = error_take();
+    if (connection->task != NULL)
+        Py_XDECREF(outcome(connection->server->state, connection->task)); /* so that nobody logs it as never retrieved */
     Py_CLEAR(connection->task);
     int result = 0;
     if (pyconnection_running(connection))

@@ -9,7 +9,7 @@ import threading
 import pytest
 from peneus import _core
 
-from tests.integration.core_harness import SETTINGS, CoreServer, eventually
+from tests.integration.core_harness import SETTINGS, Client, CoreServer, eventually, new_loop
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -248,6 +248,47 @@ def test_cancel_applications(loop):
             assert client.response().status == 500
         server.idle()
         assert server.errors == [] and server.faults == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+def test_exit_out_of_an_application_ends_the_loop(loop, error, late):
+    """As everywhere in asyncio; the server can still be stopped on the same loop."""
+    seen = []
+
+    async def application(scope, receive, send):
+        if late:
+            await asyncio.sleep(0.01)
+        raise error("from the application")
+
+    event_loop = new_loop(loop)
+    event_loop.set_exception_handler(lambda loop, context: None)
+    core = _core.Server(
+        application,
+        settings=SETTINGS,
+        on_error=lambda connection, error: seen.append(error),
+        on_fault=print,
+        on_kill=print,
+        on_drained=print,
+        on_stopped=lambda: seen.append("stopped"),
+    )
+    core.listen_tcp("127.0.0.1", 0)
+
+    async def stopped():
+        while "stopped" not in seen:
+            await asyncio.sleep(0.01)
+
+    core.start(event_loop)
+    with Client(core.addresses[0][1]) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        with pytest.raises(error, match="from the application"):
+            event_loop.run_forever()
+    core.stop()
+    event_loop.run_until_complete(asyncio.wait_for(stopped(), 20))
+    core.close()
+    event_loop.close()
+    assert type(seen[0]) is error and core.stats()["applications"] == 0
 
 
 @pytest.mark.parametrize("protocol", ["http", "websocket"])
