@@ -50,7 +50,8 @@ def test_scope(loop):
     with CoreServer(application, loop, root_path="/root", state=state) as server:
         with server.connect() as client:
             port = client.socket.getsockname()[1]
-            client.send(b"POST /caf%C3%A9/%2f%zz%ff?a=%20b&c HTTP/1.1\r\nHost: h\r\nX-Two:  1 \r\nx-two: 2\r\nContent-Length: 0\r\n\r\n")
+            client.send(b"POST /caf%C3%A9/%2f%zz%ff?a=%20b&c HTTP/1.1\r\nHost: h\r\n")
+            client.send(b"X-Two:  1 \r\nx-two: 2\r\nContent-Length: 0\r\n\r\n")
             assert client.response().status == 200
         scope = seen[-1]
         assert scope == {

@@ -16,9 +16,7 @@ CAPACITY = 100
 
 
 def new_layer(**arguments):
-    return _core.Layer(
-        **{"expiry": 60.0, "group_expiry": 86400.0, "message_limit": 0, "mailbox_bytes": 1 << 20, **arguments}
-    )
+    return _core.Layer(**{"expiry": 60.0, "group_expiry": 86400.0, "message_limit": 0, "mailbox_bytes": 1 << 20, **arguments})
 
 
 def receive(layer, channel):
@@ -60,7 +58,7 @@ def test_decode_gets_a_view_that_may_be_kept(run):
 
     view = run(main())
     assert isinstance(view, memoryview) and view.readonly
-    del layer
+    layer.flush()
     assert bytes(view) == b"payload"
 
 
@@ -161,8 +159,9 @@ def test_receiver_cancelled_after_it_was_woken(run):
         second = asyncio.create_task(receive(layer, "c"))
         await asyncio.sleep(0)
         layer.send("c", CAPACITY, b"x")
-        while not future.done():
-            await asyncio.sleep(0.001)
+        woken = asyncio.Event()
+        future.add_done_callback(lambda future: woken.set())
+        await woken.wait()
         with pytest.raises(asyncio.CancelledError):
             first.throw(asyncio.CancelledError())
         return await second

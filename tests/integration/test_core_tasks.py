@@ -256,6 +256,7 @@ def test_cancel_applications(loop):
 def test_exit_out_of_an_application_ends_the_loop(loop, error, late):
     """As everywhere in asyncio; the server can still be stopped on the same loop."""
     seen = []
+    stopped = asyncio.Event()
 
     async def application(scope, receive, send):
         if late:
@@ -271,13 +272,9 @@ def test_exit_out_of_an_application_ends_the_loop(loop, error, late):
         on_fault=print,
         on_kill=print,
         on_drained=print,
-        on_stopped=lambda: seen.append("stopped"),
+        on_stopped=stopped.set,
     )
     core.listen_tcp("127.0.0.1", 0)
-
-    async def stopped():
-        while "stopped" not in seen:
-            await asyncio.sleep(0.01)
 
     core.start(event_loop)
     with Client(core.addresses[0][1]) as client:
@@ -285,7 +282,7 @@ def test_exit_out_of_an_application_ends_the_loop(loop, error, late):
         with pytest.raises(error, match="from the application"):
             event_loop.run_forever()
     core.stop()
-    event_loop.run_until_complete(asyncio.wait_for(stopped(), 20))
+    event_loop.run_until_complete(asyncio.wait_for(stopped.wait(), 20))
     core.close()
     event_loop.close()
     assert type(seen[0]) is error and core.stats()["applications"] == 0
@@ -365,6 +362,7 @@ def test_unix_socket(tmp_path, loop):
         await respond(send)
 
     path = str(tmp_path / "socket")
+    stopped = asyncio.Event()
     server = CoreServer(application, loop)
     core = _core.Server(
         application,
@@ -372,7 +370,7 @@ def test_unix_socket(tmp_path, loop):
         on_error=lambda *error: seen.append(error),
         on_fault=print,
         on_drained=print,
-        on_stopped=server.stopped.set,
+        on_stopped=stopped.set,
         on_kill=print,
     )
     core.listen_unix(path, 0o600)
@@ -384,8 +382,7 @@ def test_unix_socket(tmp_path, loop):
         writer.write(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
         answer = await reader.read()
         core.stop()
-        while not server.stopped.is_set():
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(stopped.wait(), 20)
         core.close()
         writer.close()
         return answer
