@@ -397,6 +397,50 @@ static void test_reader_that_does_not_read(void **state)
     free(body);
 }
 
+static unsigned char pattern(size_t at)
+{
+    return (unsigned char)(at * 31 + (at >> 8) * 7 + (at >> 16));
+}
+
+/* Chunks that the socket takes only in part: every byte arrives, once, in its place. */
+static void test_partial_writes(void **state)
+{
+    enum { PIECE = 99991, PIECES = 200 };
+    struct server_settings settings = test_settings();
+    struct fixture *f = fixture_start(&settings);
+    char line[1024];
+    unsigned char *bytes = malloc(PIECE + 2);
+    size_t at = 0;
+    int fd = dial(f);
+    uint64_t exchange = ask(f, fd, GET("/stream"));
+    respond_with(f, exchange, 200, NULL, NULL, "", 0, true);
+    for (size_t i = 0; i < PIECES; i++) {
+        for (size_t j = 0; j < PIECE; j++)
+            bytes[j] = pattern(i * PIECE + j);
+        send_body(f, exchange, bytes, PIECE, i + 1 < PIECES);
+    }
+    AWAIT_STAT(f, bytes_out_total, PIECE * PIECES); /* more than the sockets hold, and not one byte is read yet */
+    assert_true(stats_of(f).bytes_unwritten > 0);
+    assert_true(hear_until(fd, line, sizeof line, "\r\n\r\n"));
+    for (int i = 0; i < PIECES; i++) {
+        assert_true(hear_until(fd, line, sizeof line, "\r\n"));
+        assert_int_equal(strtoul(line, NULL, 16), PIECE);
+        for (size_t got = 0; got < PIECE + 2;)
+            got += hear_some(fd, bytes + got, PIECE + 2 - got);
+        for (size_t j = 0; j < PIECE; j++, at++)
+            if (bytes[j] != pattern(at))
+                fail_msg("byte %zu is wrong", at);
+        assert_memory_equal(bytes + PIECE, "\r\n", 2);
+    }
+    assert_true(hear_until(fd, line, sizeof line, "\r\n\r\n"));
+    assert_string_equal(line, "0\r\n\r\n");
+    finish(f, exchange, false);
+    close(fd);
+    AWAIT_STAT(f, bytes_unwritten, 0);
+    fixture_stop(f);
+    free(bytes);
+}
+
 /* send() gets back all that was sent, but only when it has been written. */
 static void test_credit(void **state)
 {
@@ -469,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_bad_request),
         cmocka_unit_test(test_slow_reader),
         cmocka_unit_test(test_reader_that_does_not_read),
+        cmocka_unit_test(test_partial_writes),
         cmocka_unit_test(test_credit),
         cmocka_unit_test(test_kill),
     };

@@ -107,6 +107,32 @@ static void test_close_is_not_answered(void **state)
     fixture_stop(f);
 }
 
+/* The application closes without having read: the client's answer behind what it had sent is found all the same. */
+static void test_close_while_paused(void **state)
+{
+    struct server_settings settings = test_settings();
+    settings.receive_window = 1000;
+    settings.close_timeout_ms = 3600000;
+    struct fixture *f = fixture_start(&settings);
+    struct note note;
+    char text[128];
+    static char bytes[2000];
+    int fd = dial(f);
+    uint64_t exchange = open_websocket(f, fd);
+    for (int i = 0; i < 3; i++)
+        say_frame(fd, 2, bytes, sizeof bytes);
+    AWAIT_STAT(f, read_paused, 1);
+    await(f, EVENT_MESSAGE, exchange);
+    give_code(f, COMMAND_CLOSE, exchange, 1000, "");
+    expect_close(fd, 1000, "");
+    say_frame(fd, 8, "\x03\xe8", 2);
+    assert_int_equal(hear_all(fd, text, sizeof text), 0);
+    assert_false(await_within(f, EVENT_MESSAGE, exchange, 0, &note));
+    close(fd);
+    AWAIT_STAT(f, connections, 0);
+    fixture_stop(f);
+}
+
 static void expect_status(int fd, const char *status)
 {
     char text[1024];
@@ -357,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_ends_without_a_code),
         cmocka_unit_test(test_application_closes),
         cmocka_unit_test(test_close_is_not_answered),
+        cmocka_unit_test(test_close_while_paused),
         cmocka_unit_test(test_not_accepted),
         cmocka_unit_test(test_lifetime),
         cmocka_unit_test(test_silent_client),
