@@ -1,6 +1,7 @@
 """What is logged when an application is killed: Daphne's line, then where it is stuck and what it holds."""
 
 import asyncio
+import sys
 import time
 
 import pytest
@@ -120,6 +121,8 @@ def test_the_report(way, loop):
     else:
         assert "Thread " not in stack
         assert "waiting for <" in stack
+    if way == "through_a_gather" and sys.version_info >= (3, 12):
+        assert stack.count("Its task Task-") == 2 and "in innermost" in stack
     if way == "through_a_generator":
         assert "async for _ in numbers()" in stack
 

@@ -22,7 +22,12 @@ def say(*words):
 
 async def application(scope, receive, send):
     """Ends as its path says."""
-    assert scope["type"] in ("http", "websocket")
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        say("lifespan ends")
+        return await send({"type": "lifespan.shutdown.complete"})
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept"})
@@ -50,6 +55,8 @@ async def application(scope, receive, send):
         while scope["type"] == "websocket":
             event = await receive()
             if event["type"] == "websocket.disconnect":
+                if scope["path"] == "/slow-goodbye":
+                    await asyncio.sleep(1)
                 say("disconnect", event["code"])
                 return
     except asyncio.CancelledError:
@@ -111,6 +118,19 @@ def test_what_does_not_end_is_cancelled_after_the_graceful_timeout(loop):
             assert time.monotonic() - began >= 1
         assert "cancelled\n" in server.output
         assert "Cancelled 1 applications that had not ended" in server.output
+        assert server.output.index("cancelled\n") < server.output.index("lifespan ends"), "what it needs was taken away first"
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_an_application_may_clean_up_after_its_socket_is_gone(loop):
+    with serving(loop) as server:
+        client = Client(server.port(), "/slow-goodbye").open()
+        server.process.terminate()
+        assert frames_until_close(client) == 1012
+        client.close()
+        assert server.wait() == 0
+        assert "disconnect 1012" in server.output
+        assert "cancelled" not in server.output
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -194,9 +214,12 @@ def test_stop_from_a_thread():
 
 
 def test_stop_before_run():
-    server = Server(hello, port=0, signal_handlers=False)
+    server = Server(hello, port=0, signal_handlers=False, graceful_timeout=1000)
     server.stop()
-    server.run()
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
 
 
 def test_the_handlers_of_before_come_back():

@@ -6,8 +6,9 @@ import threading
 
 import peneus
 import pytest
+from peneus.testing import LiveServer
 
-from tests.integration.programs import PATIENCE, connect, hello, until
+from tests.integration.programs import PATIENCE, connect, get, hello, until
 
 DESIGNS = {
     "connections",
@@ -103,3 +104,24 @@ def test_expired_messages_are_not_counted_as_queued():
     asyncio.run(layer.send("a", {"type": "t"}))
     until(lambda: difference(before) == {}, "it has expired")
     assert peneus.stats()["messages_dropped_total"]["expired"] == before["messages_dropped_total"]["expired"] + 1
+
+
+async def with_an_expiring_message(scope, receive, send):
+    """Answers with what is queued, without a call of the layer or of stats(), which would sweep."""
+    assert scope["type"] == "http"
+    if scope["path"] == "/send":
+        kept["layer"] = peneus.ChannelLayer(expiry=0.2)
+        await kept["layer"].send("a", {"type": "t"})
+    queued = kept["layer"]._core.stats()["messages_queued"]
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": f"queued {queued}".encode()})
+
+
+kept = {}
+
+
+def test_a_server_sweeps_layers_that_nobody_calls():
+    with LiveServer(with_an_expiring_message) as server:
+        address = (server.host, server.port)
+        assert b"queued 1" in get(address, "/send")
+        until(lambda: b"queued 0" in get(address), "the message is swept")
