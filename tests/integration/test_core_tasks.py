@@ -65,6 +65,43 @@ def test_timeout_in_the_first_step(loop):
         assert server.errors == []
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Task has no context= before 3.11: its first step is the loop's")
+def test_first_step_runs_before_the_task_is_known(loop):
+    """Where Python allows it: an application that never waits costs no turn of the loop."""
+    seen = []
+
+    async def application(scope, receive, send):
+        seen.append(_core.current_connection.get().task)
+        await respond(send)
+
+    with CoreServer(application, loop) as server:
+        server.get()
+    assert seen == [None]
+
+
+def test_the_loop_lives_between_batches(loop):
+    """200 requests at once do not keep the loop from what else is due."""
+    turns = []
+    served = []
+
+    async def application(scope, receive, send):
+        if not served:
+            eventually(lambda: server.stats()["exchanges"] == 200)
+        elif len(served) == 1:
+            asyncio.get_running_loop().call_soon(lambda: turns.append(len(served)))
+        served.append(1)
+        await respond(send)
+
+    with CoreServer(application, loop) as server:
+        clients = [server.connect() for _ in range(200)]
+        for client in clients:
+            client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        for client in clients:
+            assert client.response().status == 200
+            client.socket.close()
+        assert len(served) == 200 and turns[0] < 150
+
+
 def test_context_of_its_own(loop):
     variable = contextvars.ContextVar("variable", default="outside")
     seen = []
