@@ -121,12 +121,13 @@ def incident(server: Running) -> dict[str, object]:
 
 
 def remedy(server: Running) -> dict[str, object]:
-    """The same, while messages flow: one may come between the disconnect and the leaving."""
+    """They leave one after another while messages flow: one may come between a disconnect and the leaving of the groups."""
     clients = [subscribed(server.port, "prices") for _ in range(50)]
-    flow = threading.Thread(target=server.publish, args=(100,), kwargs={"pause": 0.02})
+    flow = threading.Thread(target=server.publish, args=(60,), kwargs={"pause": 0.02})
     flow.start()
     time.sleep(0.1)
     for client in clients:
+        time.sleep(0.01)
         client.reset()
     flow.join()
     return {}
