@@ -1,6 +1,7 @@
 """The command `peneus`: its arguments, from the table in options.py and from PENEUS_… variables, and its exit codes.
 
-0: it served and was stopped; 1: it could not serve, or a second signal ended it; 2: the command line is wrong.
+0: it served and was stopped; 1: it could not serve, or a second signal ended it; 2: the command line is wrong;
+130: interrupted before it served.
 """
 
 import argparse
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ApplicationImportError as error:
         print(f"peneus: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     except Exception as error:
         _print_failure(error)
         print(f"peneus: {path!r} failed while it was imported, see above", file=sys.stderr)

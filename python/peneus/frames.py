@@ -1,9 +1,14 @@
 """Where a task or a thread is stuck, as text."""
 
+import asyncio
+import gc
 import linecache
 from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any
+
+# Iterators that Python puts around what is awaited. They have no attribute for it; the garbage collector knows.
+_WRAPPERS = ("async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper", "FutureIter")
 
 
 def await_chain(awaitable: Any) -> Iterator[str]:
@@ -11,12 +16,24 @@ def await_chain(awaitable: Any) -> Iterator[str]:
     seen: set[int] = set()
     while awaitable is not None and id(awaitable) not in seen:
         seen.add(id(awaitable))
+        awaitable = _unwrapped(awaitable)
         code, frame, inner = _look_into(awaitable)
         if code is None:
             yield f"  waiting for {_short(awaitable)}"
             return
         yield _entry(code, frame.f_lineno if frame is not None else code.co_firstlineno)
         awaitable = inner
+
+
+def _unwrapped(awaitable: Any) -> Any:
+    """What is awaited by way of awaitable: the coroutine or generator, that of a task, or a future."""
+    if type(awaitable).__name__ in _WRAPPERS:
+        for inner in gc.get_referents(awaitable):
+            if isinstance(inner, asyncio.Future) or _look_into(inner)[0] is not None or type(inner).__name__ in _WRAPPERS:
+                return _unwrapped(inner)
+    if isinstance(awaitable, asyncio.Task):
+        return awaitable.get_coro()
+    return awaitable
 
 
 def thread_stack(frame: FrameType | None) -> Iterator[str]:

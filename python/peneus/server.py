@@ -251,14 +251,15 @@ def run(application: Any, **settings: Any) -> None:
     make(application, settings, checked).run()
 
 
-def make(application: Any, settings: dict[str, Any], checked: settings_module.Settings) -> Server:
-    """A Server with its access log, announced in the log. What run() and the command line share."""
+def make(application: Any, settings: dict[str, Any], checked: settings_module.Settings, **more: Any) -> Server:
+    """A Server with its access log, announced in the log: what run(), the command line and LiveServer share. more are
+    arguments of Server that are no settings."""
     stream = access.open_stream(checked.access_log, checked.verbosity)
     action_logger = access.AccessLog(stream, checked.log_format) if stream is not None else None
     if isinstance(application, str):
         application = imports.import_application(application)
     logger.info("Starting server at %s", ", ".join(checked.endpoint_strings()))
-    return Server(application, action_logger=action_logger, **settings)
+    return Server(application, action_logger=action_logger, **more, **settings)
 
 
 async def _sweep() -> None:

@@ -127,20 +127,18 @@ serve_order(int(sys.argv[2]))
 
 def serve_order(ready: int) -> None:
     """In the child: takes the order from standard input, serves, and writes the addresses to the file descriptor ready."""
-    from . import access, logs
-    from .server import Server
+    from . import logs, settings
+    from .server import make
 
     order = pickle.loads(base64.b64decode(sys.stdin.buffer.readline()))
-    settings = order["settings"]
-    logs.configure(settings.get("verbosity", 1), "%(levelname)s %(name)s: %(message)s", settings.get("log_format", "text"))
+    checked = settings.from_keywords(order["settings"])
+    logs.configure(checked.verbosity, "%(levelname)s %(name)s: %(message)s", checked.log_format)
 
     def tell() -> None:
         os.write(ready, json.dumps(server.listening_addresses).encode() + b"\n")
         os.close(ready)
 
-    stream = access.open_stream(settings.get("access_log"), settings.get("verbosity", 1))
-    action_logger = access.AccessLog(stream, settings.get("log_format", "text")) if stream is not None else None
-    server = Server(order["application"], action_logger=action_logger, ready_callable=tell, **settings)
+    server = make(order["application"], order["settings"], checked, ready_callable=tell)
     server.owns_process = True
     server.run()
 

@@ -97,6 +97,13 @@ def test_standard_output_from_verbosity_1_on(verbosity, there):
             assert server.stdout == ""
 
 
+def test_standard_output_is_written_line_by_line():
+    """Into a file or a pipe too, for which Python would keep it until there are 8 KiB."""
+    with peneus("-p", "0", f"{HERE}:application", PYTHONUNBUFFERED="") as server:
+        get(("127.0.0.1", server.port()), "/one")
+        server.wait_for('"GET /one" 200 5')
+
+
 def test_a_file_that_cannot_be_written(tmp_path):
     path = str(tmp_path / "no" / "such" / "folder")
     with pytest.raises(SettingError, match=r"--access-log: '.*folder' cannot be written: No such file or directory"):

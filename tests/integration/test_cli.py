@@ -192,8 +192,8 @@ def test_unix_socket_and_descriptor_and_tcp_at_once(tmp_path):
             assert b"/x" in get(address, "/x")
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_loops(tmp_path, loop):
+@pytest.mark.parametrize(("loop", "module"), [("asyncio", b"asyncio"), ("uvloop", b"uvloop"), ("auto", b"uvloop")])
+def test_loops(tmp_path, loop, module):
     (tmp_path / "asked.py").write_text(
         "import asyncio\n"
         "async def application(scope, receive, send):\n"
@@ -202,7 +202,7 @@ def test_loops(tmp_path, loop):
         "    await send({'type': 'http.response.body', 'body': type(asyncio.get_running_loop()).__module__.encode()})\n"
     )
     with peneus("--loop", loop, "-p", "0", "asked:application", cwd=tmp_path) as server:
-        assert loop.encode() in get(("127.0.0.1", server.port()))
+        assert module in get(("127.0.0.1", server.port()))
 
 
 def test_a_missing_loop_is_said(tmp_path):

@@ -42,6 +42,10 @@ async def through_an_awaitable():
     await Awaitable()
 
 
+async def through_a_task():
+    await asyncio.create_task(innermost(), name="child")
+
+
 async def through_a_thread():
     await asyncio.to_thread(in_a_worker_thread)
 
@@ -64,6 +68,7 @@ WAYS = {
         "innermost",
         "through_a_generator",
         "through_an_awaitable",
+        "through_a_task",
         "through_a_thread",
         "through_asgiref",
         "through_asgirefs_pool",
@@ -124,7 +129,9 @@ def test_the_report(way, loop):
     if way == "through_a_gather" and sys.version_info >= (3, 12):
         assert stack.count("Its task Task-") == 2 and "in innermost" in stack
     if way == "through_a_generator":
-        assert "async for _ in numbers()" in stack
+        assert "async for _ in numbers()" in stack and "in numbers\n    await innermost()" in stack
+    if "thread" not in way and "asgiref" not in way and "gather" not in way:
+        assert "in innermost\n    await asyncio.get_running_loop().create_future()\n  waiting for <Future" in stack
 
 
 def test_threads_of_others_are_not_named():
