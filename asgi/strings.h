@@ -21,7 +21,6 @@
 /* name, text */
 #define STRINGS_OTHER(S)                                                                                               \
     S(state_, "state")                                                                                                 \
-    S(throw_, "throw")                                                                                                 \
     S(too_large, "too-large")                                                                                          \
     S(http_request, "http.request")                                                                                    \
     S(http_disconnect, "http.disconnect")                                                                              \
