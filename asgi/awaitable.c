@@ -11,6 +11,7 @@ PyObject *awaitable_new(struct state *state, const struct awaitable_operations *
     awaitable->operations = operations;
     awaitable->phase = AWAITABLE_FRESH;
     awaitable->woken = 0;
+    awaitable->turned = 0;
     awaitable->source = Py_NewRef(source);
     awaitable->pause = NULL;
     list_init(&awaitable->link);
@@ -106,6 +107,11 @@ PySendResult awaitable_send(PyObject *self, PyObject *value, PyObject **result)
     int attempt = awaitable->operations->attempt(awaitable, result);
     if (attempt == 0)
         return begin_waiting(awaitable, result);
+    if (attempt == AWAITABLE_TURN) {
+        awaitable->turned = 1;
+        *result = Py_NewRef(Py_None); /* what a bare yield gives: the task goes on in the loop's next turn */
+        return PYGEN_NEXT;
+    }
     awaitable->phase = AWAITABLE_DONE;
     return attempt > 0 ? PYGEN_RETURN : PYGEN_ERROR;
 }

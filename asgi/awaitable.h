@@ -20,7 +20,7 @@ struct awaitable;
 
 struct awaitable_operations {
     /* 1: *result is a new reference; -1: an exception is set; 0: not yet, and the awaitable stands where awaitable_wake()
-     * will be called for it. */
+     * will be called for it; AWAITABLE_TURN: not before the loop has had its turn, then again. */
     int (*attempt)(struct awaitable *awaitable, PyObject **result);
     /* The loop, borrowed. */
     PyObject *(*loop)(struct awaitable *awaitable);
@@ -28,6 +28,8 @@ struct awaitable_operations {
      * called since. again: attempt() follows. */
     void (*left)(struct awaitable *awaitable, int woken, int again);
 };
+
+enum { AWAITABLE_TURN = 2 };
 
 enum awaitable_phase {
     AWAITABLE_FRESH,   /* nobody has awaited it */
@@ -40,6 +42,7 @@ struct awaitable {
     const struct awaitable_operations *operations;
     enum awaitable_phase phase;
     int woken;
+    int turned;         /* it has given the loop its turn */
     PyObject *source;   /* a connection or a layer */
     PyObject *pause;    /* WAITING */
     struct list_node link; /* for its source */

@@ -220,6 +220,9 @@ void pyconnection_finish(struct pyconnection *connection, enum pyconnection_life
 static int attempt_receive(struct awaitable *awaitable, PyObject **result)
 {
     struct pyconnection *connection = (struct pyconnection *)awaitable->source;
+    /* An application that asks on and on after the disconnect must not keep the loop from everyone else, or from its own kill. */
+    if (connection->told && !awaitable->turned)
+        return AWAITABLE_TURN;
     int got = (connection->websocket ? websocket_take : http_take)(connection, result);
     if (got == 0)
         list_append(&connection->receivers, &awaitable->link);

@@ -68,6 +68,7 @@ struct pyconnection {
     enum pyconnection_inbound inbound;
     enum pyconnection_life life;
     bool websocket;
+    bool told;         /* receive() has given the disconnect */
     bool awaited_body; /* the I/O thread knows that the body is wanted (100-continue) */
 
     PyObject *scope;

@@ -67,6 +67,12 @@ static PyObject *get_owner(PyObject *self, void *ignored)
     return PyLong_FromUnsignedLongLong(((struct pyconnection *)self)->owner);
 }
 
+static PyObject *get_told(PyObject *self, void *ignored)
+{
+    (void)ignored;
+    return PyBool_FromLong(((struct pyconnection *)self)->told);
+}
+
 static PyGetSetDef properties[] = {
     {"scope", get_scope, NULL, "The scope, as the application got it.", NULL},
     {"task", get_task, NULL, "The application's task; None where it has none (yet, or any more).", NULL},
@@ -75,6 +81,7 @@ static PyGetSetDef properties[] = {
     {"status", get_status, NULL, "Status of the response; 0 before there is one.", NULL},
     {"sent", get_sent, NULL, "Bytes of response body that the application has sent.", NULL},
     {"started", get_started, NULL, "time.monotonic() at which the application was called.", NULL},
+    {"told", get_told, NULL, "Whether receive() has given the disconnect.", NULL},
     {"owner", get_owner, NULL, "Id of its owner in the channel layer.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

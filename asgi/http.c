@@ -98,8 +98,10 @@ static PyObject *request_message(struct pyconnection *connection, struct event *
     return message;
 }
 
-static PyObject *disconnect_message(const struct strings *s)
+static PyObject *disconnect_message(struct pyconnection *connection)
 {
+    const struct strings *s = &connection->server->state->strings;
+    connection->told = true;
     PyObject *message = PyDict_New();
     if (message != NULL && PyDict_SetItem(message, s->type, s->http_disconnect) < 0)
         Py_CLEAR(message);
@@ -119,7 +121,7 @@ int http_take(struct pyconnection *connection, PyObject **result)
 {
     struct state *state = connection->server->state;
     if (connection->state == HTTP_COMPLETE || !pyconnection_running(connection)) {
-        *result = disconnect_message(&state->strings);
+        *result = disconnect_message(connection);
         return *result == NULL ? -1 : 1;
     }
     struct event *event = pyconnection_take(connection);
@@ -133,7 +135,7 @@ int http_take(struct pyconnection *connection, PyObject **result)
         connection->inbound = INBOUND_END;
         *result = PyDict_Copy(state->bodiless_request);
     } else if (connection->disconnect != NULL) {
-        *result = disconnect_message(&state->strings);
+        *result = disconnect_message(connection);
     } else {
         ask_for_body(connection);
         return 0;

@@ -91,20 +91,21 @@ static void raise_wrong_event(const struct pyconnection *connection, PyObject *t
 
 void pyconnection_raise_gone(const struct pyconnection *connection)
 {
+    PyObject *gone = connection->server->state->client_gone;
     const char *what = connection->websocket ? "WebSocket" : "request";
     if (connection->disconnect == NULL) {
-        PyErr_Format(PyExc_ConnectionResetError, "nothing can be sent: the application of this %s has ended", what);
+        PyErr_Format(gone, "nothing can be sent: the application of this %s has ended", what);
         return;
     }
     switch (connection->disconnect->disconnect.cause) {
     case DISCONNECT_CLIENT:
-        PyErr_Format(PyExc_ConnectionResetError, "nothing can be sent: the client of this %s has left", what);
+        PyErr_Format(gone, "nothing can be sent: the client of this %s has left", what);
         break;
     case DISCONNECT_PING_TIMEOUT:
-        PyErr_Format(PyExc_ConnectionResetError, "nothing can be sent: the client of this %s no longer answers pings", what);
+        PyErr_Format(gone, "nothing can be sent: the client of this %s no longer answers pings", what);
         break;
     default:
-        PyErr_Format(PyExc_ConnectionResetError, "nothing can be sent: the server has ended this %s", what);
+        PyErr_Format(gone, "nothing can be sent: the server has ended this %s", what);
     }
 }
 

@@ -37,17 +37,19 @@ int state_init(struct state *state)
     state->context_name = PyTuple_Pack(1, s->context);
     state->eager_names = PyTuple_Pack(3, s->loop, s->context, s->eager_start);
     state->context_names = PyTuple_Pack(2, s->loop, s->context);
+    state->client_gone = PyErr_NewExceptionWithDoc("peneus._core.ClientGone", "send() after the client has left.",
+                                                    PyExc_ConnectionResetError, NULL);
     state->current_connection = PyContextVar_New("peneus.current_connection", NULL);
     if (state->empty_bytes == NULL || state->eager_names == NULL || state->context_names == NULL ||
         state->context_name == NULL ||
-        state->current_connection == NULL)
+        state->current_connection == NULL || state->client_gone == NULL)
         return -1;
     return take_asyncio(state) < 0 || make_prototypes(state) < 0 ? -1 : 0;
 }
 
 #define STATE_OBJECTS(S)                                                                                               \
     S(awaitable_type) S(connection_type) S(delegate_type) S(layer_receive_type) S(layer_type) S(message_type)          \
-    S(pause_type) S(port_type) S(ready_type) S(server_type) S(current_connection) S(ready) S(empty_bytes) S(task_class)              \
+    S(pause_type) S(port_type) S(ready_type) S(server_type) S(current_connection) S(client_gone) S(ready) S(empty_bytes) S(task_class)              \
     S(get_running_loop) S(cancelled_error) S(invalid_state_error) S(context_name) S(eager_names) S(context_names) S(asgi_scope) S(bodiless_request)
 
 int state_traverse(struct state *state, visitproc visit, void *arg)

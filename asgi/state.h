@@ -31,6 +31,7 @@ struct state {
     PyTypeObject *server_type;
 
     PyObject *current_connection; /* ContextVar */
+    PyObject *client_gone;        /* the OSError of send() after the client has left */
     PyObject *ready;              /* the awaitable that is done: one for all */
     PyObject *empty_bytes;
     PyObject *task_class;         /* asyncio.Task */

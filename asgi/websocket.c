@@ -179,6 +179,7 @@ int websocket_take(struct pyconnection *connection, PyObject **result)
     } else if (connection->disconnect != NULL || connection->state == WEBSOCKET_REJECTED ||
                !pyconnection_running(connection)) {
         connection->inbound = INBOUND_END;
+        connection->told = true;
         *result = disconnect_message(s, connection->disconnect);
     } else {
         return 0;

@@ -32,6 +32,9 @@ class Connection(Protocol):
     def started(self) -> float:
         """`time.monotonic()` at which the application was called."""
     @property
+    def told(self) -> bool:
+        """Whether `receive()` has given the disconnect."""
+    @property
     def owner(self) -> int:
         """Id of its owner in the channel layer (channellayer/owner.h)."""
     def report(self) -> OwnerReport | None:
@@ -44,6 +47,9 @@ class OwnerReport(TypedDict):
     queued: int
     queued_bytes: int
     dropped: int
+
+class ClientGone(ConnectionResetError):
+    """`send()` after the client has left. Source: ASGI specification, HTTP & WebSocket 2.4."""
 
 current_connection: ContextVar[Connection]
 """The exchange whose application runs in this context. Owns the channels that `Layer.new_channel` makes."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from . import access, counters, endpoints, imports, kill, logs, loops, proxy, signals
+from . import access, consumers, counters, endpoints, imports, kill, logs, loops, proxy, signals
 from . import settings as settings_module
 from ._core import Connection
 from ._core import Server as Core
@@ -126,6 +126,7 @@ class Server:
 
     async def _serve(self, core: Core) -> None:
         # What is imported by now lives as long as the process: the garbage collector need not look at it again.
+        consumers.install()
         gc.collect()
         gc.freeze()
         self._stopped = False
