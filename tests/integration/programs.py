@@ -24,7 +24,7 @@ async def hello(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
-def until(condition: Callable[[], object], what: str) -> None:
+def until(condition: Callable[[], object], what: str = "what was waited for") -> None:
     """Waits until condition() is true."""
     deadline = time.monotonic() + PATIENCE
     while not condition():

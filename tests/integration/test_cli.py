@@ -112,6 +112,13 @@ def test_the_documentation_is_the_tables():
     assert (ROOT / "docs" / "options.md").read_text() == options.markdown(), "python -m peneus.options > docs/options.md"
 
 
+def test_every_file_of_the_package_is_installed():
+    package = ROOT / "python" / "peneus"
+    listed = set(re.findall(r"'([\w/]+\.(?:py|pyi|typed))'", (package / "meson.build").read_text()))
+    there = {str(file.relative_to(package)) for suffix in ("py", "pyi", "typed") for file in package.rglob(f"*.{suffix}")}
+    assert listed == there
+
+
 def test_version():
     with peneus("--version") as printed:
         assert printed.wait() == 0
