@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 
-from ._core import ClientGone, current_connection
+from ._core import ClientGone
 
 logger = logging.getLogger("peneus")
 
@@ -31,19 +31,37 @@ def install() -> None:
 def _with_disconnect(call: Call, stop_consumer: type[Exception]) -> Call:
     @wraps(call)
     async def with_disconnect(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        disconnect: dict[str, Any] | None = None
+        dispatched = False
+        dispatch = self.dispatch
+
+        # A receive() that waits beside a handler may have taken the event already: then it is here, and nobody has seen it.
+        async def receive_and_keep() -> Any:
+            nonlocal disconnect
+            event = await receive()
+            if event["type"] == "websocket.disconnect":
+                disconnect = event
+            return event
+
+        async def dispatch_and_note(message: Any) -> None:
+            nonlocal dispatched
+            dispatched = dispatched or message is disconnect
+            await dispatch(message)
+
+        self.dispatch = dispatch_and_note
         try:
-            await call(self, scope, receive, send)
+            await call(self, scope, receive_and_keep, send)
         except ClientGone:
-            connection = current_connection.get(None)
-            if scope["type"] != "websocket" or connection is None or connection.told:
+            if scope["type"] != "websocket" or dispatched:
                 raise
             logger.debug("%r was sending when its client left: it gets its websocket.disconnect", self)
-            event = await receive()
-            while event["type"] != "websocket.disconnect":
-                event = await receive()
+            while disconnect is None:
+                await receive_and_keep()
             try:
-                await self.dispatch(event)
+                await dispatch(disconnect)
             except stop_consumer:
                 pass
+        finally:
+            del self.dispatch  # it refers to self
 
     return with_disconnect
