@@ -101,6 +101,10 @@ static int on_header_value(llhttp_t *llhttp, const char *at, size_t length)
         return -1;
     if (parser->head_done)
         return 0;
+    /* llhttp has refused the control bytes of ASCII. Latin-1 has one more that splits lines where a value is read as text (NEL,
+     * CVE-2026-44546), and an application may well call splitlines(). */
+    if (memchr(at, 0x85, length) != NULL)
+        return fail(parser, 400);
     parser->field.value.length += (uint32_t)length;
     return append(parser, at, length);
 }

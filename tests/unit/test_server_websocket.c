@@ -214,7 +214,7 @@ static void pongs_are_life(uint64_t ping_timeout_ms)
     settings.ping_timeout_ms = ping_timeout_ms;
     struct fixture *f = fixture_start(&settings);
     char text[128];
-    size_t length;
+    size_t length = 0;
     int fd = dial(f);
     uint64_t exchange = open_websocket(f, fd);
     for (int ping = 0; ping < 8; ping++) {
