@@ -1,0 +1,1 @@
+"""Other projects' tests, out of their source packages, against Peneus."""
