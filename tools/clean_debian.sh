@@ -65,7 +65,7 @@ inside() { # runs a shell command in the clone
     local settings=() name
     for name in $(compgen -e); do
         case $name in PIP_* | SSL_* | REQUESTS_CA_BUNDLE | http_proxy | https_proxy | no_proxy | HTTP_PROXY | HTTPS_PROXY | NO_PROXY)
-            settings+=("$name=${!name}") ;;
+            [ "$name" = PIP_FIND_LINKS ] || settings+=("$name=${!name}") ;;
         esac
     done
     env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 PORT="$port" ARGS="${ARGS:-}" "${settings[@]}" \
