@@ -43,7 +43,9 @@ SOURCES = [
 def download(source: Source, into: Path) -> Path:
     """The source package's archive, its hash checked."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    command += ["--no-binary", ":all:", "--dest", str(into), f"{source.package}=={source.version}"]
+    wanted = into / "requirements.txt"
+    wanted.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n")
+    command += ["--no-binary", ":all:", "--dest", str(into), "--require-hashes", "-r", str(wanted)]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
     archives = list(into.glob("*.tar.gz"))
     if not archives:

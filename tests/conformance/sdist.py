@@ -34,8 +34,10 @@ def unpacked(sdist: Sdist) -> Path:
     if stamp.exists() and stamp.read_text() == sdist.sha256:
         return sdist.folder
     with tempfile.TemporaryDirectory() as folder:
+        wanted = Path(folder) / "requirements.txt"
+        wanted.write_text(f"{sdist.name}=={sdist.version} --hash=sha256:{sdist.sha256}\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder]
-        subprocess.run([*command, f"{sdist.name}=={sdist.version}"], check=True)
+        subprocess.run([*command, "--require-hashes", "-r", str(wanted)], check=True)
         (archive,) = Path(folder).glob("*.tar.gz")
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
         if digest != sdist.sha256:

@@ -48,3 +48,30 @@ async def counter(scope: dict[str, Any], receive: Any, send: Any) -> None:
     body = b"%d %d" % (count, most)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def sockets(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """A WebSocket that echoes. /silent never accepts; "close" is answered by a close with 4001, "raise" by an exception, and
+    after a close by the client "code reason" stands in the answer to GET."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": " ".join(seen).encode()})
+        return
+    assert scope["type"] == "websocket"
+    await receive()
+    if scope["path"] != "/silent":
+        await send({"type": "websocket.accept"})
+    while True:
+        event = await receive()
+        if event["type"] == "websocket.disconnect":
+            seen[:] = [str(event["code"]), event.get("reason") or ""]
+            return
+        if event.get("text") == "close":
+            await send({"type": "websocket.close", "code": 4001, "reason": "über"})
+        elif event.get("text") == "raise":
+            raise ValueError("asked for")
+        else:
+            await send({"type": "websocket.send", **{name: event.get(name) for name in ("text", "bytes")}})
+
+
+seen: list[str] = []
