@@ -78,6 +78,8 @@ static PyObject *result_name(struct state *state, int result)
         return Py_NewRef(state->strings.closed);
     case LAYER_UNKNOWN:
         return Py_NewRef(state->strings.unknown);
+    case LAYER_UNSENT:
+        return Py_NewRef(state->strings.unsent);
     default:
         return PyErr_NoMemory();
     }
@@ -99,14 +101,15 @@ static PyObject *new_channel(PyObject *self, PyObject *args)
     PyObject *text;
     Py_ssize_t room;
     size_t capacity;
+    int gaps = 0;
     struct name channel;
-    if (!PyArg_ParseTuple(args, "Un:new_channel", &text, &room) || layer_name(text, &channel) < 0 ||
+    if (!PyArg_ParseTuple(args, "Un|p:new_channel", &text, &room, &gaps) || layer_name(text, &channel) < 0 ||
         capacity_of(room, &capacity) < 0)
         return NULL;
     uint64_t owner;
     if (pyconnection_current_owner(state, &owner) < 0)
         return NULL;
-    int result = layer_channel_create(((struct layer_object *)self)->layer, channel, capacity, owner);
+    int result = layer_channel_create(((struct layer_object *)self)->layer, channel, capacity, owner, gaps != 0);
     if (result == LAYER_NO_MEMORY)
         return PyErr_NoMemory();
     return PyBool_FromLong(result == LAYER_OK);
@@ -231,6 +234,12 @@ static PyObject *group_send(PyObject *self, PyObject *args)
     return answer;
 }
 
+static PyObject *settled(PyObject *self, PyObject *ignored)
+{
+    (void)ignored;
+    return layer_settle_new((struct layer_object *)self);
+}
+
 static PyObject *flush(PyObject *self, PyObject *ignored)
 {
     (void)ignored;
@@ -265,12 +274,14 @@ static PyObject *groups(PyObject *self, PyObject *ignored)
 
 static PyMethodDef methods[] = {
     {"new_channel", new_channel, METH_VARARGS,
-     "Makes channel for current_connection, or for nobody. False where its owner has ended: nothing is stored."},
-    {"send", send_message, METH_VARARGS, "Puts payload into channel: 'ok', 'full', 'too-large' or 'unknown'."},
+     "Makes channel for current_connection, or for nobody; gaps: told of lost messages. False where its owner has ended."},
+    {"send", send_message, METH_VARARGS, "Puts payload into channel: 'ok', 'full', 'too-large', 'unknown' or 'unsent'."},
     {"receive", receive, METH_VARARGS, "Awaits the next message of channel, decoded."},
     {"group_add", group_add, METH_VARARGS, "Joins or renews a membership: 'ok', 'closed' or 'unknown'."},
     {"group_discard", group_discard, METH_VARARGS, "Ends a membership; there may be none."},
-    {"group_send", group_send, METH_VARARGS, "Puts payload into the mailbox of every member: 'ok' or 'too-large'."},
+    {"group_send", group_send, METH_VARARGS, "Puts payload into the mailbox of every member: 'ok', 'too-large' or 'unsent'."},
+    {"settled", settled, METH_NOARGS,
+     "Awaits that the bus has confirmed what was asked of it before: False where some of it has failed."},
     {"flush", flush, METH_NOARGS, "Empties every mailbox and every group."},
     {"sweep", sweep, METH_NOARGS, "Drops what has expired."},
     {"stats", stats, METH_NOARGS, "Gauges and counters, by name."},

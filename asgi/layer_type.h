@@ -25,12 +25,16 @@ int layer_name(PyObject *text, struct name *name);
 /* Layer.receive(): an awaitable of channel's next message. */
 PyObject *layer_receive_new(struct layer_object *layer, PyObject *channel, size_t capacity, PyObject *decode);
 
+/* Layer.settled(): an awaitable of whether the bus has confirmed what was asked of it before. */
+PyObject *layer_settle_new(struct layer_object *layer);
+
 /* Layer.stats() and Layer.groups(). */
 PyObject *layer_stats_dict(struct layer *layer);
 PyObject *layer_groups_dict(struct layer *layer);
 
 extern PyType_Spec layer_spec;
 extern PyType_Spec layer_receive_spec;
+extern PyType_Spec layer_settle_spec;
 extern PyType_Spec message_spec;
 
 #endif

@@ -22,6 +22,7 @@ static int make_types(PyObject *module, struct state *state)
                    make_type(module, &pyconnection_spec, &state->connection_type) < 0 ||
                    make_type(module, &delegate_spec, &state->delegate_type) < 0 ||
                    make_type(module, &layer_receive_spec, &state->layer_receive_type) < 0 ||
+                   make_type(module, &layer_settle_spec, &state->layer_settle_type) < 0 ||
                    make_type(module, &layer_spec, &state->layer_type) < 0 ||
                    make_type(module, &message_spec, &state->message_type) < 0 ||
                    make_type(module, &pause_spec, &state->pause_type) < 0 ||

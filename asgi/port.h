@@ -47,7 +47,7 @@ void port_wake(void *argument);
 
 /* A waiter was told, and its task runs: item is its sink_item, whose layer the callee releases. awaitable is NULL when it has
  * gone. 0, or -1 with a KeyboardInterrupt or SystemExit. */
-int port_told(struct awaitable *awaitable, const struct sink_item *item); /* layer_receive.c */
+int port_told(struct awaitable *awaitable, const struct sink_item *item); /* layer_wait.c */
 
 extern PyType_Spec port_spec;
 

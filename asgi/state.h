@@ -23,6 +23,7 @@ struct state {
     PyTypeObject *connection_type;
     PyTypeObject *delegate_type;
     PyTypeObject *layer_receive_type;
+    PyTypeObject *layer_settle_type;
     PyTypeObject *layer_type;
     PyTypeObject *message_type;
     PyTypeObject *pause_type;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "channellayer/bus.h"
 #include "channellayer/group.h"
 #include "channellayer/holding.h"
 #include "channellayer/name.h"
@@ -47,6 +48,14 @@ fail:
     return NULL;
 }
 
+void channel_receive(struct layer *layer, struct channel *channel)
+{
+    if (channel->received)
+        return;
+    channel->received = true;
+    layer->bus->operations->made(layer->bus, channel->name);
+}
+
 void channel_give(struct channel *channel, struct holding *holding, uint64_t owner, bool closed)
 {
     channel->owner = owner;
@@ -72,6 +81,8 @@ void channel_free(struct layer *layer, struct channel *channel, struct aftermath
         aftermath_free(aftermath, list_entry(channel->waiters.next, struct waiter, of_channel));
         layer->counted.waiters--;
     }
+    if (channel->received)
+        layer->bus->operations->gone(layer->bus, channel->name);
     mailbox_deinit(&channel->mailbox);
     list_remove(&channel->rest_link);
     list_remove(&channel->of_holding);

@@ -31,6 +31,9 @@ struct channel {
     bool closed;        /* its owner is CLOSED: it joins no group */
     bool local;         /* a "!" in its name */
     bool overflow_told; /* its owner's connection was told to close */
+    bool made;          /* by layer_channel_create(): it is this process's alone */
+    bool received;      /* the bus knows that this process receives from it */
+    bool gaps;          /* wants layer_gap()'s messages */
     uint64_t id;
     struct list_node rest_link;
     uint64_t idle_since;
@@ -48,6 +51,9 @@ struct channel *channel_find(const struct layer *layer, struct name name, uint64
 
 /* Makes a channel without owner; name must not exist. NULL when there is no memory. */
 struct channel *channel_make(struct layer *layer, struct name name, uint64_t hash, size_t capacity);
+
+/* This process receives from channel: tells the bus, once. */
+void channel_receive(struct layer *layer, struct channel *channel);
 
 /* Gives channel, which has no owner, to holding's owner. */
 void channel_give(struct channel *channel, struct holding *holding, uint64_t owner, bool closed);

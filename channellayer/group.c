@@ -90,8 +90,8 @@ static int add_member(struct layer *layer, struct group *group, struct channel *
     list_append(&channel->memberships, &membership->of_channel);
     list_append(&layer->renewals, &membership->renewal);
     group->members[group->count++] = (struct member){ channel, membership };
-    if (group->count == 1)
-        layer->bus->operations->subscribe(layer->bus, group->name);
+    if (group->count == 1 || layer->bus->operations->pairs)
+        layer->bus->operations->joined(layer->bus, group->name, channel->name, group->count == 1);
     return LAYER_OK;
 }
 
@@ -104,6 +104,8 @@ int group_join(struct layer *layer, struct name name, uint64_t hash, struct chan
         membership->expires_at = time_after(now, layer->config.group_expiry_ms);
         list_remove(&membership->renewal);
         list_append(&layer->renewals, &membership->renewal);
+        if (layer->bus->operations->pairs)
+            layer->bus->operations->joined(layer->bus, group->name, channel->name, false);
         return LAYER_OK;
     }
     if (group == NULL)
@@ -125,9 +127,10 @@ void group_leave(struct layer *layer, struct membership *membership)
     table_remove(&layer->memberships, &membership->by_pair);
     list_remove(&membership->of_channel);
     list_remove(&membership->renewal);
+    if (group->count == 0 || layer->bus->operations->pairs)
+        layer->bus->operations->left(layer->bus, group->name, membership->channel->name, group->count == 0);
     mem_free(membership);
     if (group->count == 0) {
-        layer->bus->operations->unsubscribe(layer->bus, group->name);
         free_empty(layer, group);
     } else if (group->room > FIRST_ROOM && group->count < group->room / 4) {
         (void)resize(group, group->room / 2);

@@ -8,6 +8,16 @@
 #include "channellayer/name.h"
 #include "channellayer/waiter.h"
 
+static void free_empty(struct layer *layer)
+{
+    slots_deinit(&layer->channels);
+    table_deinit(&layer->channel_names);
+    table_deinit(&layer->groups);
+    table_deinit(&layer->memberships);
+    pthread_mutex_destroy(&layer->lock);
+    mem_free(layer);
+}
+
 int layer_create(struct layer **result, const struct layer_config *config, struct owners *owners)
 {
     struct layer *layer = mem_try_alloc(sizeof *layer);
@@ -18,11 +28,6 @@ int layer_create(struct layer **result, const struct layer_config *config, struc
         layer->config.now_ms = clock_ms;
     if (layer->config.message_limit == 0 || layer->config.message_limit > layer->config.mailbox_bytes)
         layer->config.message_limit = layer->config.mailbox_bytes;
-    layer->bus = bus_local_create(layer);
-    if (layer->bus == NULL) {
-        mem_free(layer);
-        return LAYER_NO_MEMORY;
-    }
     atomic_init(&layer->references, 1);
     pthread_mutex_init(&layer->lock, NULL);
     slots_init(&layer->channels);
@@ -34,6 +39,11 @@ int layer_create(struct layer **result, const struct layer_config *config, struc
     list_init(&layer->idle);
     list_init(&layer->idle_local);
     list_init(&layer->holdings);
+    layer->bus = config->bus_create != NULL ? config->bus_create(layer, config->bus_settings) : bus_local_create(layer);
+    if (layer->bus == NULL) {
+        free_empty(layer);
+        return LAYER_NO_MEMORY;
+    }
     *result = layer;
     return LAYER_OK;
 }
@@ -66,12 +76,7 @@ static void destroy(struct layer *layer)
         owners_let_go(layer->owners, list_entry(layer->holdings.next, struct holding, of_layer));
     aftermath_run(&aftermath, layer->owners);
     layer->bus->operations->destroy(layer->bus);
-    slots_deinit(&layer->channels);
-    table_deinit(&layer->channel_names);
-    table_deinit(&layer->groups);
-    table_deinit(&layer->memberships);
-    pthread_mutex_destroy(&layer->lock);
-    mem_free(layer);
+    free_empty(layer);
 }
 
 void layer_release(struct layer *layer)
@@ -124,7 +129,8 @@ static void keep_or_free(struct layer *layer, struct channel *channel, bool made
         channel_settle(layer, channel, now);
 }
 
-static int create_channel(struct layer *layer, struct name name, uint64_t hash, size_t capacity, uint64_t owner, uint64_t now)
+static int create_channel(struct layer *layer, struct name name, uint64_t hash, size_t capacity, uint64_t owner,
+                          bool gaps, uint64_t now)
 {
     struct holding *holding = NULL;
     bool closed = false;
@@ -140,6 +146,9 @@ static int create_channel(struct layer *layer, struct name name, uint64_t hash, 
         channel = channel_make(layer, name, hash, capacity);
     if (channel == NULL)
         return LAYER_NO_MEMORY;
+    channel->made = true;
+    channel->gaps = gaps;
+    channel_receive(layer, channel);
     if (holding != NULL && channel->owner == 0) {
         channel_give(channel, holding, owner, closed);
         if (closed)
@@ -149,12 +158,12 @@ static int create_channel(struct layer *layer, struct name name, uint64_t hash, 
     return LAYER_OK;
 }
 
-int layer_channel_create(struct layer *layer, struct name name, size_t capacity, uint64_t owner)
+int layer_channel_create(struct layer *layer, struct name name, size_t capacity, uint64_t owner, bool gaps)
 {
     struct aftermath aftermath = { 0 };
     uint64_t hash = name_hash(name);
     uint64_t now = enter(layer);
-    int result = create_channel(layer, name, hash, capacity, owner, now);
+    int result = create_channel(layer, name, hash, capacity, owner, gaps, now);
     leave(layer, &aftermath);
     return result;
 }
@@ -171,6 +180,15 @@ static int send_to(struct layer *layer, struct channel *channel, struct message 
     return result;
 }
 
+/* Whether the bus has to find who receives from the channel. */
+static bool is_elsewhere(const struct layer *layer, struct name name, uint64_t hash)
+{
+    if (layer->bus->operations->send == NULL)
+        return false;
+    const struct channel *channel = channel_find(layer, name, hash);
+    return channel == NULL || !channel->made;
+}
+
 int layer_send(struct layer *layer, struct name name, size_t capacity, struct message *message)
 {
     if (too_large(layer, message))
@@ -178,6 +196,10 @@ int layer_send(struct layer *layer, struct name name, size_t capacity, struct me
     struct aftermath aftermath = { 0 };
     uint64_t hash = name_hash(name);
     uint64_t now = enter(layer);
+    if (is_elsewhere(layer, name, hash)) {
+        leave(layer, &aftermath);
+        return layer->bus->operations->send(layer->bus, name, capacity, message);
+    }
     struct channel *channel;
     bool made;
     int result = find_or_make(layer, name, hash, capacity, &channel, &made);
@@ -189,6 +211,54 @@ int layer_send(struct layer *layer, struct name name, size_t capacity, struct me
     }
     leave(layer, &aftermath);
     return result;
+}
+
+static int put_into(struct layer *layer, struct channel *channel, struct message *message, uint64_t now,
+                    struct aftermath *aftermath)
+{
+    size_t dropped;
+    channel_expire(layer, channel, now);
+    int result = mailbox_offer(&channel->mailbox, OVERFLOW_DROP_OLDEST, message, time_after(now, layer->config.expiry_ms), &dropped);
+    layer->counted.dropped[OVERFLOW_DROP_OLDEST] += dropped;
+    channel->dropped += dropped;
+    if (result == LAYER_OK)
+        channel_tell(layer, channel, aftermath);
+    return result == LAYER_FULL ? LAYER_OK : result; /* full only where nothing fits at all: it is counted */
+}
+
+int layer_put(struct layer *layer, struct name name, size_t capacity, struct message *message)
+{
+    if (too_large(layer, message))
+        return LAYER_TOO_LARGE;
+    struct aftermath aftermath = { 0 };
+    uint64_t hash = name_hash(name);
+    uint64_t now = enter(layer);
+    struct channel *channel;
+    bool made;
+    int result = find_or_make(layer, name, hash, capacity, &channel, &made);
+    if (result == LAYER_OK) {
+        result = put_into(layer, channel, message, now, &aftermath);
+        keep_or_free(layer, channel, made, result, now, &aftermath);
+    } else if (result == LAYER_UNKNOWN) {
+        layer->counted.dropped_unknown++;
+    }
+    leave(layer, &aftermath);
+    return result;
+}
+
+void layer_put_all(struct layer *layer, struct message *message)
+{
+    struct aftermath aftermath = { 0 };
+    uint64_t now = enter(layer);
+    struct channel *channel;
+    uint32_t cursor = 0;
+    while ((channel = slots_next(&layer->channels, &cursor)) != NULL) {
+        if (channel->owner == 0 || channel->closed)
+            continue;
+        (void)put_into(layer, channel, message, now, &aftermath);
+        channel_settle(layer, channel, now);
+    }
+    leave(layer, &aftermath);
 }
 
 static int take_or_wait(struct layer *layer, struct channel *channel, struct sink *sink, uint64_t token,
@@ -216,6 +286,7 @@ int layer_receive(struct layer *layer, struct name name, size_t capacity, struct
     bool made;
     int result = find_or_make(layer, name, hash, capacity, &channel, &made);
     if (result == LAYER_OK) {
+        channel_receive(layer, channel);
         result = take_or_wait(layer, channel, sink, token, message, now);
         keep_or_free(layer, channel, made, result, now, &aftermath);
     } else if (result == LAYER_UNKNOWN) {
@@ -293,6 +364,22 @@ void layer_group_discard(struct layer *layer, struct name group_name, struct nam
         channel_settle(layer, channel, now);
     }
     leave(layer, &aftermath);
+}
+
+int layer_settle(struct layer *layer, struct sink *sink, uint64_t token)
+{
+    const struct bus_operations *bus = layer->bus->operations;
+    if (bus->settle == NULL)
+        return LAYER_OK;
+    struct waiter *waiter = waiter_create(sink, token);
+    if (waiter == NULL)
+        return LAYER_NO_MEMORY;
+    waiter->told.layer = layer_retain(layer);
+    if (bus->settle(layer->bus, waiter))
+        return LAYER_EMPTY;
+    layer_release(waiter->told.layer);
+    waiter_destroy(waiter);
+    return LAYER_OK;
 }
 
 int layer_group_send(struct layer *layer, struct name group, struct message *message)

@@ -8,12 +8,14 @@
 #ifndef PENEUS_CHANNELLAYER_LAYER_H
 #define PENEUS_CHANNELLAYER_LAYER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "channellayer/message.h"
 #include "channellayer/overflow.h"
 
+struct bus;
 struct layer;
 struct owners;
 struct sink;
@@ -26,6 +28,7 @@ enum layer_result {
     LAYER_CLOSED = -4,    /* the channel's owner is closed or gone: nothing was changed (counted) */
     LAYER_UNKNOWN = -5,   /* no such channel in this process, and its name says that it was one (counted) */
     LAYER_NO_MEMORY = -6, /* nothing was changed */
+    LAYER_UNSENT = -7,    /* the bus cannot send it: it is not connected, and its buffer is full or has waited too long */
 };
 
 struct layer_config {
@@ -34,12 +37,28 @@ struct layer_config {
     size_t message_limit;      /* bytes of one encoded message; 0, or more than mailbox_bytes: mailbox_bytes */
     size_t mailbox_bytes;      /* bytes that one mailbox holds; a message's and its key's count */
     uint64_t (*now_ms)(void);  /* NULL: clock_ms */
+    bool json;                 /* messages are JSON; otherwise MessagePack */
+    /* Makes the layer's bus (bus.h) from bus_settings; NULL when there is no memory. NULL: the local bus. */
+    struct bus *(*bus_create)(struct layer *layer, const void *bus_settings);
+    const void *bus_settings;  /* used during layer_create() alone */
 };
 
 /* A name: not NUL-terminated, at most 99 bytes long by the specification. */
 struct name {
     const char *bytes;
     size_t length;
+};
+
+/* How a bus is doing; all zero where there are no other processes. */
+struct bus_stats {
+    uint64_t links;         /* gauges: connections that the bus wants */
+    uint64_t links_up;      /* that it has */
+    uint64_t bytes_pending; /* of messages asked for, not yet sent and confirmed */
+    uint64_t published;     /* counters: messages sent and confirmed */
+    uint64_t received;      /* that came from elsewhere */
+    uint64_t unsent;        /* that could not be sent */
+    uint64_t reconnects;
+    uint64_t gaps;          /* times that messages to this process may have been lost */
 };
 
 struct layer_stats {
@@ -56,6 +75,7 @@ struct layer_stats {
     uint64_t late_group_adds;          /* group_add after owner_close, LAYER_CLOSED, or after owner_end, LAYER_UNKNOWN */
     uint64_t waiters;
     uint64_t orphaned_channels;        /* owned by an owner that is gone: always 0 */
+    struct bus_stats bus;
 };
 
 /* LAYER_OK or LAYER_NO_MEMORY. The layer starts with one reference and the local bus. */
@@ -64,12 +84,13 @@ struct layer *layer_retain(struct layer *layer);
 void layer_release(struct layer *layer);
 
 /* A new channel for owner (0: nobody), with room for capacity messages. A channel of that name that nobody owns becomes
- * owner's; one that has an owner stays as it is.
+ * owner's; one that has an owner stays as it is. gaps: it wants to be told when messages may have been lost (bus.h).
  * LAYER_OK, LAYER_NO_MEMORY; LAYER_CLOSED where owner is gone: nothing is stored, the name may be used. */
-int layer_channel_create(struct layer *layer, struct name channel, size_t capacity, uint64_t owner);
+int layer_channel_create(struct layer *layer, struct name channel, size_t capacity, uint64_t owner, bool gaps);
 
-/* Puts message (a reference is taken) into channel. A channel that is not there is made, with capacity and without
- * owner, unless its name has a "!": then LAYER_UNKNOWN. LAYER_OK, LAYER_FULL, LAYER_TOO_LARGE, LAYER_UNKNOWN, LAYER_NO_MEMORY. */
+/* Puts message (a reference is taken) into channel. One that layer_channel_create() has not made is the bus's to reach:
+ * LAYER_OK, LAYER_UNSENT. With the local bus it is made, with capacity and without owner, unless its name has a "!":
+ * then LAYER_UNKNOWN. LAYER_OK, LAYER_FULL, LAYER_TOO_LARGE, LAYER_UNKNOWN, LAYER_UNSENT, LAYER_NO_MEMORY. */
 int layer_send(struct layer *layer, struct name channel, size_t capacity, struct message *message);
 
 /* Takes the oldest message that has not expired into *message, the caller's to release: LAYER_OK.
@@ -92,8 +113,12 @@ int layer_group_add(struct layer *layer, struct name group, struct name channel,
 /* Leaves; not being a member is no error. */
 void layer_group_discard(struct layer *layer, struct name group, struct name channel);
 
-/* Puts message into the mailbox of every member. LAYER_OK, LAYER_TOO_LARGE, LAYER_NO_MEMORY (delivered to some). */
+/* Puts message into the mailbox of every member. LAYER_OK, LAYER_TOO_LARGE, LAYER_UNSENT, LAYER_NO_MEMORY (delivered to some). */
 int layer_group_send(struct layer *layer, struct name group, struct message *message);
+
+/* Whether what was asked of the bus before has been confirmed: LAYER_OK. LAYER_EMPTY: sink will be told token, once, with
+ * the status LAYER_OK or LAYER_UNSENT. LAYER_NO_MEMORY. */
+int layer_settle(struct layer *layer, struct sink *sink, uint64_t token);
 
 /* Empties every mailbox and every group, and forgets channels that nobody owns and nobody waits on. */
 void layer_flush(struct layer *layer);

@@ -1,4 +1,5 @@
 /* What goes by itself with time, and what there is. */
+#include "channellayer/bus.h"
 #include "channellayer/group.h"
 #include "channellayer/holding.h"
 
@@ -52,6 +53,8 @@ void layer_flush(struct layer *layer)
     forget(layer, &layer->idle, UINT64_MAX, &aftermath);
     forget(layer, &layer->idle_local, UINT64_MAX, &aftermath);
     pthread_mutex_unlock(&layer->lock);
+    if (layer->bus->operations->flush != NULL)
+        layer->bus->operations->flush(layer->bus);
     aftermath_run(&aftermath, layer->owners);
 }
 
@@ -73,6 +76,8 @@ void layer_stats(struct layer *layer, struct layer_stats *stats)
             stats->orphaned_channels++;
     }
     pthread_mutex_unlock(&layer->lock);
+    if (layer->bus->operations->stats != NULL)
+        layer->bus->operations->stats(layer->bus, &stats->bus);
 }
 
 void layer_each_group(struct layer *layer, void (*each)(void *context, struct name group, size_t members, uint64_t messages,

@@ -110,6 +110,14 @@ void sink_tell(struct sink *sink, struct queue_chain *chain, unsigned count)
     release_many(sink, count);
 }
 
+void waiter_settled(struct waiter *waiter, int status)
+{
+    struct queue_chain chain = { 0 };
+    waiter->told.status = status;
+    queue_chain_add(&chain, &waiter->item);
+    sink_tell(waiter->sink, &chain, 1);
+}
+
 void sink_close(struct sink *sink)
 {
     pthread_mutex_lock(&sink->gate);

@@ -20,6 +20,7 @@ struct sink_item {
     uint64_t token;
     uint64_t channel; /* for layer_pass() */
     struct layer *layer; /* counted: release it with layer_release() */
+    int status;          /* of layer_settle() */
 };
 
 /* wake(argument) is called from any thread, without a lock but the sink's own, when the sink gets an item and its loop

@@ -36,6 +36,9 @@ void waiter_destroy(struct waiter *waiter);
  * count references of the sink. No lock may be held: what a closed sink gets goes to layer_pass(). */
 void sink_tell(struct sink *sink, struct queue_chain *chain, unsigned count);
 
+/* A waiter of layer_settle(), which a bus had: tells its sink status. */
+void waiter_settled(struct waiter *waiter, int status);
+
 /* A hint: nobody will take what this sink is told. */
 bool sink_is_closed(const struct sink *sink);
 

@@ -7,10 +7,18 @@ struct bus_local {
     struct layer *layer; /* not counted: it owns this bus */
 };
 
-static void subscribe(struct bus *bus, struct name group)
+static void changed(struct bus *bus, struct name group, struct name channel, bool edge)
 {
     (void)bus;
     (void)group;
+    (void)channel;
+    (void)edge;
+}
+
+static void received(struct bus *bus, struct name channel)
+{
+    (void)bus;
+    (void)channel;
 }
 
 static int publish(struct bus *bus, struct name group, struct message *message)
@@ -25,8 +33,10 @@ static void destroy(struct bus *bus)
 
 static const struct bus_operations operations = {
     .name = "local",
-    .subscribe = subscribe,
-    .unsubscribe = subscribe,
+    .joined = changed,
+    .left = changed,
+    .made = received,
+    .gone = received,
     .publish = publish,
     .destroy = destroy,
 };

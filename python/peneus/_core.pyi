@@ -121,17 +121,20 @@ class Layer:
     """
 
     def __init__(self, *, expiry: float, group_expiry: float, message_limit: int, mailbox_bytes: int) -> None: ...
-    def new_channel(self, channel: str, capacity: int) -> bool:
-        """Makes channel for `current_connection`, or for nobody. False where its owner has ended: nothing is stored."""
+    def new_channel(self, channel: str, capacity: int, gaps: bool = False) -> bool:
+        """gaps: it gets a `channel.layer.gap` message when the bus may have lost messages of its groups.
+        Makes channel for `current_connection`, or for nobody. False where its owner has ended: nothing is stored."""
     def send(self, channel: str, capacity: int, payload: bytes) -> str:
-        """`"ok"`, `"full"`, `"too-large"` or `"unknown"` (layer_send)."""
+        """`"ok"`, `"full"`, `"too-large"`, `"unknown"` or `"unsent"` (layer_send)."""
     def receive(self, channel: str, capacity: int, decode: Callable[[memoryview], Any]) -> Awaitable[Any]:
         """Awaits the next message of channel, decoded. A message is taken only when the awaiting task gets it."""
     def group_add(self, group: str, channel: str, capacity: int, overflow: str) -> str:
         """`"ok"`, `"closed"` (its owner's connection has ended: nothing was changed) or `"unknown"`."""
     def group_discard(self, group: str, channel: str) -> None: ...
     def group_send(self, group: str, payload: bytes, key: bytes | None) -> str:
-        """`"ok"` or `"too-large"`."""
+        """`"ok"`, `"too-large"` or `"unsent"` (the bus cannot send it)."""
+    def settled(self) -> Awaitable[bool]:
+        """Awaits that the bus has confirmed what was asked of it before; False where some of it has failed."""
     def flush(self) -> None: ...
     def sweep(self) -> None: ...
     def stats(self) -> dict[str, int]:

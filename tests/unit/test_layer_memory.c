@@ -14,7 +14,7 @@ static void assert_unchanged_without_memory(struct fixture *fixture, int result)
 
 static void step_create(struct fixture *fixture, const char *channel, uint64_t owner)
 {
-    int result = layer_channel_create(fixture->layer, name_of(channel), 100, owner);
+    int result = layer_channel_create(fixture->layer, name_of(channel), 100, owner, false);
     assert_true(result == LAYER_OK || result == LAYER_NO_MEMORY);
     assert_unchanged_without_memory(fixture, result);
 }

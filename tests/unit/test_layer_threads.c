@@ -121,7 +121,7 @@ static void act(struct worker *worker)
     struct layer_stats stats;
     switch (dice(worker, 16)) {
     case 0: case 1:
-        layer_channel_create(layer, channel, CAPACITY, owner);
+        layer_channel_create(layer, channel, CAPACITY, owner, false);
         break;
     case 2: case 3: case 4:
         layer_group_add(layer, group, channel, CAPACITY, dice(worker, OVERFLOW_COUNT));
@@ -198,7 +198,7 @@ static void *make_layers(void *argument)
             uint64_t owner = connection->owner;
             pthread_mutex_unlock(&connection->lock);
             struct name name = channel_name(text, sizeof text, n++, 0);
-            layer_channel_create(layer, name, CAPACITY, owner);
+            layer_channel_create(layer, name, CAPACITY, owner, false);
             layer_group_add(layer, group_name(group, sizeof group, 0), name, CAPACITY, OVERFLOW_CLOSE);
         }
         layer_group_send(layer, (struct name){ "group0", 6 }, message);
@@ -311,7 +311,7 @@ static void test_join_races_with_close(void **state)
     pthread_create(&race.thread, NULL, act_when_told, &race);
     for (int round = 1; round <= RACES; round++) {
         uint64_t owner = owner_open(fixture->owners, 1);
-        layer_channel_create(fixture->layer, name_of("s!1"), CAPACITY, owner);
+        layer_channel_create(fixture->layer, name_of("s!1"), CAPACITY, owner, false);
         race_start(&race, round);
         owner_close(fixture->owners, owner);
         assert_int_equal(stats_of(fixture).group_members, 0);
@@ -326,7 +326,7 @@ static void test_join_races_with_close(void **state)
 
 static void create_and_join(struct race *race)
 {
-    layer_channel_create(race->fixture->layer, name_of("s!1"), CAPACITY, atomic_load(&race->owner));
+    layer_channel_create(race->fixture->layer, name_of("s!1"), CAPACITY, atomic_load(&race->owner), false);
     join(race->fixture, "g", "s!1");
 }
 

@@ -3,7 +3,7 @@
 
 static int create(struct fixture *fixture, const char *channel, uint64_t owner)
 {
-    return layer_channel_create(fixture->layer, name_of(channel), CAPACITY, owner);
+    return layer_channel_create(fixture->layer, name_of(channel), CAPACITY, owner, false);
 }
 
 static void free_report(struct owner_report *report)

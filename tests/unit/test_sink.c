@@ -54,12 +54,12 @@ static void test_pass_for_a_channel_that_is_gone(void **state)
 {
     struct fixture *f = *state;
     uint64_t channel = 0, owner = owner_open(f->owners, 1);
-    layer_channel_create(f->layer, name_of("s!1"), CAPACITY, owner);
+    layer_channel_create(f->layer, name_of("s!1"), CAPACITY, owner, false);
     wait_for(f, "s!1", 1);
     send_text(f, "s!1", "x");
     assert_int_equal(told(f, &channel), 1);
     owner_end(f->owners, owner);
-    layer_channel_create(f->layer, name_of("s!2"), CAPACITY, 0); /* has its slot */
+    layer_channel_create(f->layer, name_of("s!2"), CAPACITY, 0, false); /* has its slot */
     wait_for(f, "s!2", 2);
     layer_pass(f->layer, channel);
     assert_int_equal(told(f, NULL), 0);

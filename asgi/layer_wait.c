@@ -1,0 +1,90 @@
+#include "asgi/layer_wait.h"
+
+struct layer_wait *layer_wait_new(PyTypeObject *type, const struct awaitable_operations *operations, struct layer_object *layer)
+{
+    struct layer_wait *wait = (struct layer_wait *)_PyObject_GC_New(type);
+    if (wait == NULL)
+        return NULL;
+    struct awaitable *awaitable = &wait->awaitable;
+    awaitable->operations = operations;
+    awaitable->phase = AWAITABLE_FRESH;
+    awaitable->woken = 0;
+    awaitable->source = Py_NewRef((PyObject *)layer);
+    awaitable->pause = NULL;
+    list_init(&awaitable->link);
+    wait->loop = NULL;
+    wait->port = NULL;
+    wait->token = 0;
+    wait->told_channel = 0;
+    wait->told_status = 0;
+    wait->told = 0;
+    return wait;
+}
+
+static int find_port(struct layer_wait *wait, struct state *state)
+{
+    if (wait->port != NULL)
+        return 0;
+    wait->loop = PyObject_CallNoArgs(state->get_running_loop);
+    if (wait->loop == NULL)
+        return -1;
+    wait->port = port_of(state, wait->loop);
+    return wait->port == NULL ? -1 : 0;
+}
+
+int layer_wait_arm(struct layer_wait *wait)
+{
+    if (find_port(wait, state_of(Py_TYPE(wait))) < 0)
+        return -1;
+    wait->token = slots_add(&wait->port->waiters, wait);
+    if (wait->token == 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+void layer_wait_disarm(struct layer_wait *wait)
+{
+    slots_remove(&wait->port->waiters, wait->token);
+    wait->token = 0;
+}
+
+PyObject *layer_wait_loop(struct awaitable *awaitable)
+{
+    return ((struct layer_wait *)awaitable)->loop;
+}
+
+int port_told(struct awaitable *awaitable, const struct sink_item *item)
+{
+    struct layer_wait *wait = (struct layer_wait *)awaitable;
+    int result = 0;
+    if (wait == NULL) {
+        layer_pass(item->layer, item->channel);
+    } else {
+        wait->told_channel = item->channel;
+        wait->told_status = item->status;
+        wait->told = 1;
+        layer_wait_disarm(wait);
+        Py_INCREF(awaitable);
+        result = awaitable_wake(awaitable, 1);
+        Py_DECREF(awaitable);
+    }
+    layer_release(item->layer);
+    return result;
+}
+
+int layer_wait_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(((struct layer_wait *)self)->loop);
+    return awaitable_traverse(self, visit, arg);
+}
+
+int layer_wait_clear(PyObject *self)
+{
+    struct layer_wait *wait = (struct layer_wait *)self;
+    awaitable_clear(self);
+    Py_CLEAR(wait->loop);
+    Py_CLEAR(wait->port);
+    return 0;
+}

@@ -1,0 +1,237 @@
+#include "channellayer/bus/remote.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "channellayer/holding.h"
+
+static struct remote *remote_of(struct bus *bus)
+{
+    return (struct remote *)((char *)bus - offsetof(struct remote, bus));
+}
+
+static size_t weight(const struct remote_item *item)
+{
+    return sizeof *item + (item->message != NULL ? item->message->length : 0);
+}
+
+/* An item with copies of the names; NULL when there is no memory. */
+static struct remote_item *create(struct remote *remote, enum remote_kind kind, struct name group, struct name channel)
+{
+    struct remote_item *item = mem_try_alloc(sizeof *item + group.length + channel.length);
+    if (item == NULL)
+        return NULL;
+    *item = (struct remote_item){ .remote = remote, .kind = kind, .asked_at = clock_ms() };
+    list_init(&item->link);
+    char *text = (char *)(item + 1);
+    if (group.length > 0)
+        memcpy(text, group.bytes, group.length);
+    if (channel.length > 0)
+        memcpy(text + group.length, channel.bytes, channel.length);
+    item->group = (struct name){ text, group.length };
+    item->channel = (struct name){ text + group.length, channel.length };
+    return item;
+}
+
+static void push(struct remote_item *item)
+{
+    struct queue_chain chain = { 0 };
+    queue_chain_add(&chain, &item->item);
+    queue_push(&item->remote->items, &chain);
+}
+
+/* What must not be lost: the other processes would go on sending, or never begin. */
+static void push_change(struct bus *bus, enum remote_kind kind, struct name group, struct name channel, bool edge)
+{
+    struct remote_item *item = create(remote_of(bus), kind, group, channel);
+    if (item == NULL)
+        abort(); /* names are at most 99 bytes long: this is a fixed size */
+    item->edge = edge;
+    push(item);
+}
+
+static const struct name no_name = { "", 0 };
+
+static void joined(struct bus *bus, struct name group, struct name channel, bool first)
+{
+    push_change(bus, REMOTE_JOIN, group, channel, first);
+}
+
+static void left(struct bus *bus, struct name group, struct name channel, bool last)
+{
+    push_change(bus, REMOTE_LEAVE, group, channel, last);
+}
+
+static void made(struct bus *bus, struct name channel)
+{
+    push_change(bus, REMOTE_MADE, no_name, channel, false);
+}
+
+static void gone(struct bus *bus, struct name channel)
+{
+    push_change(bus, REMOTE_GONE, no_name, channel, false);
+}
+
+static void flush(struct bus *bus)
+{
+    push_change(bus, REMOTE_FLUSH, no_name, no_name, false);
+}
+
+static int push_message(struct remote *remote, enum remote_kind kind, struct name group, struct name channel, size_t capacity,
+                        struct message *message)
+{
+    struct remote_item *item = create(remote, kind, group, channel);
+    if (item == NULL)
+        return LAYER_NO_MEMORY;
+    item->message = message_retain(message);
+    item->capacity = capacity;
+    size_t before = atomic_fetch_add(&remote->pending, weight(item));
+    if (before + weight(item) > remote->buffer_limit) {
+        remote_done(item, false);
+        return LAYER_UNSENT;
+    }
+    push(item);
+    return LAYER_OK;
+}
+
+static int publish(struct bus *bus, struct name group, struct message *message)
+{
+    struct remote *remote = remote_of(bus);
+    int result = push_message(remote, REMOTE_PUBLISH, group, no_name, 0, message);
+    if (!remote->operations->delivers_here)
+        return result;
+    int here = layer_deliver(remote->layer, group, message); /* the caller has a count of the layer */
+    return result != LAYER_OK ? result : here;
+}
+
+static int send_direct(struct bus *bus, struct name channel, size_t capacity, struct message *message)
+{
+    return push_message(remote_of(bus), REMOTE_SEND, no_name, channel, capacity, message);
+}
+
+static bool settle(struct bus *bus, struct waiter *waiter)
+{
+    struct remote_item *item = create(remote_of(bus), REMOTE_SETTLE, no_name, no_name);
+    if (item == NULL)
+        abort(); /* a fixed size */
+    item->waiter = waiter;
+    push(item);
+    return true;
+}
+
+static void stats(struct bus *bus, struct bus_stats *stats)
+{
+    struct remote *remote = remote_of(bus);
+    stats->links = atomic_load(&remote->links);
+    stats->links_up = atomic_load(&remote->links_up);
+    stats->bytes_pending = atomic_load(&remote->pending);
+    stats->published = atomic_load(&remote->published);
+    stats->received = atomic_load(&remote->received);
+    stats->unsent = atomic_load(&remote->unsent);
+    stats->reconnects = atomic_load(&remote->reconnects);
+    stats->gaps = atomic_load(&remote->gaps);
+}
+
+static void destroy(struct bus *bus)
+{
+    struct remote *remote = remote_of(bus);
+    pthread_mutex_lock(&remote->gate);
+    remote->layer = NULL;
+    pthread_mutex_unlock(&remote->gate);
+    bus_thread_post(remote->thread, &remote->end);
+}
+
+static void on_drain(struct bus_task *task)
+{
+    struct remote *remote = (struct remote *)((char *)task - offsetof(struct remote, drain));
+    struct queue_item *item;
+    while ((item = queue_take(&remote->items)) != NULL) {
+        while (item != NULL) {
+            struct remote_item *asked = list_entry(item, struct remote_item, item);
+            item = item->next;
+            remote->operations->take(remote, asked);
+        }
+    }
+}
+
+static void on_begin(struct bus_task *task)
+{
+    struct remote *remote = (struct remote *)((char *)task - offsetof(struct remote, begin));
+    remote->operations->start(remote);
+}
+
+static void on_end(struct bus_task *task)
+{
+    struct remote *remote = (struct remote *)((char *)task - offsetof(struct remote, end));
+    remote->operations->stop(remote);
+}
+
+static void wake(void *argument)
+{
+    struct remote *remote = argument;
+    bus_thread_post(remote->thread, &remote->drain);
+}
+
+/* For a bus that delivers here at once, as the hub's; and one that does not, as Redis's. What differs is asked of remote->operations. */
+static const struct bus_operations every_member = {
+    .name = "remote", .pairs = true, .joined = joined, .left = left, .made = made, .gone = gone, .publish = publish,
+    .send = send_direct, .settle = settle, .flush = flush, .stats = stats, .destroy = destroy,
+};
+static const struct bus_operations first_and_last = {
+    .name = "remote", .pairs = false, .joined = joined, .left = left, .made = made, .gone = gone, .publish = publish,
+    .send = send_direct, .settle = settle, .flush = flush, .stats = stats, .destroy = destroy,
+};
+
+int remote_init(struct remote *remote, const struct remote_operations *operations, struct layer *layer, size_t buffer_limit)
+{
+    remote->thread = bus_thread_retain();
+    if (remote->thread == NULL)
+        return LAYER_NO_MEMORY;
+    remote->bus.operations = operations->pairs ? &every_member : &first_and_last;
+    remote->operations = operations;
+    remote->layer = layer;
+    remote->buffer_limit = buffer_limit;
+    pthread_mutex_init(&remote->gate, NULL);
+    queue_init(&remote->items, wake, remote);
+    remote->drain.run = on_drain;
+    remote->begin.run = on_begin;
+    remote->end.run = on_end;
+    bus_thread_post(remote->thread, &remote->begin);
+    return LAYER_OK;
+}
+
+struct layer *remote_enter(struct remote *remote)
+{
+    pthread_mutex_lock(&remote->gate);
+    struct layer *layer = remote->layer != NULL && layer_try_retain(remote->layer) ? remote->layer : NULL;
+    pthread_mutex_unlock(&remote->gate);
+    return layer;
+}
+
+void remote_done(struct remote_item *item, bool sent)
+{
+    struct remote *remote = item->remote;
+    if (item->message != NULL) {
+        atomic_fetch_sub(&remote->pending, weight(item));
+        atomic_fetch_add(sent ? &remote->published : &remote->unsent, 1);
+        message_release(item->message);
+    }
+    struct waiter *waiter = item->waiter;
+    bool failed = item->failed;
+    mem_free(item);
+    if (waiter != NULL)
+        waiter_settled(waiter, sent && !failed ? LAYER_OK : LAYER_UNSENT);
+}
+
+void remote_stopped(struct remote *remote)
+{
+    struct bus_thread *thread = remote->thread;
+    assert(atomic_load(&remote->pending) == 0);
+    queue_deinit(&remote->items);
+    pthread_mutex_destroy(&remote->gate);
+    mem_free(remote);
+    bus_thread_release(thread);
+}
