@@ -161,12 +161,20 @@ int fields_next_json(struct fields *fields, struct field *field)
     return 1;
 }
 
+/* 16: no digit. */
+static uint32_t digit_of(unsigned char byte)
+{
+    unsigned char lower = byte | 0x20;
+    if (byte >= '0' && byte <= '9')
+        return byte - (uint32_t)'0';
+    return lower >= 'a' && lower <= 'f' ? lower - (uint32_t)'a' + 10 : 16;
+}
+
 static int hex4(const unsigned char *bytes, uint32_t *value)
 {
     *value = 0;
     for (int i = 0; i < 4; i++) {
-        unsigned char c = bytes[i];
-        unsigned digit = c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10u : 16u;
+        uint32_t digit = digit_of(bytes[i]);
         if (digit == 16)
             return -1;
         *value = *value << 4 | digit;
