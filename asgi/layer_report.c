@@ -26,6 +26,14 @@ PyObject *layer_stats_dict(struct layer *layer)
         {"late_group_adds", stats.late_group_adds},
         {"waiters", stats.waiters},
         {"orphaned_channels", stats.orphaned_channels},
+        {"bus_links", stats.bus.links},
+        {"bus_links_up", stats.bus.links_up},
+        {"bus_bytes_pending", stats.bus.bytes_pending},
+        {"bus_published", stats.bus.published},
+        {"bus_received", stats.bus.received},
+        {"bus_unsent", stats.bus.unsent},
+        {"bus_reconnects", stats.bus.reconnects},
+        {"bus_gaps", stats.bus.gaps},
     };
     return numbers_dict(numbers, sizeof numbers / sizeof numbers[0]);
 }

@@ -240,6 +240,13 @@ static PyObject *settled(PyObject *self, PyObject *ignored)
     return layer_settle_new((struct layer_object *)self);
 }
 
+static PyObject *abandon(PyObject *self, PyObject *ignored)
+{
+    (void)ignored;
+    layer_retain(((struct layer_object *)self)->layer);
+    Py_RETURN_NONE;
+}
+
 static PyObject *flush(PyObject *self, PyObject *ignored)
 {
     (void)ignored;
@@ -282,6 +289,7 @@ static PyMethodDef methods[] = {
     {"group_send", group_send, METH_VARARGS, "Puts payload into the mailbox of every member: 'ok', 'too-large' or 'unsent'."},
     {"settled", settled, METH_NOARGS,
      "Awaits that the bus has confirmed what was asked of it before: False where some of it has failed."},
+    {"abandon", abandon, METH_NOARGS, "In the child of a fork: it is never freed, as threads that are not here may hold its locks."},
     {"flush", flush, METH_NOARGS, "Empties every mailbox and every group."},
     {"sweep", sweep, METH_NOARGS, "Drops what has expired."},
     {"stats", stats, METH_NOARGS, "Gauges and counters, by name."},

@@ -135,6 +135,8 @@ class Layer:
         """`"ok"`, `"too-large"` or `"unsent"` (the bus cannot send it)."""
     def settled(self) -> Awaitable[bool]:
         """Awaits that the bus has confirmed what was asked of it before; False where some of it has failed."""
+    def abandon(self) -> None:
+        """In the child of a fork: it is never freed, as threads that are not here may hold its locks."""
     def flush(self) -> None: ...
     def sweep(self) -> None: ...
     def stats(self) -> dict[str, int]:
