@@ -120,7 +120,16 @@ class Layer:
     Names are checked by the caller. Payloads are encoded messages. Raises MemoryError where there is no memory.
     """
 
-    def __init__(self, *, expiry: float, group_expiry: float, message_limit: int, mailbox_bytes: int) -> None: ...
+    def __init__(
+        self,
+        *,
+        expiry: float,
+        group_expiry: float,
+        message_limit: int,
+        mailbox_bytes: int,
+        bus: Mapping[str, Any] | None = None,
+    ) -> None:
+        """bus: None for this process alone, or what bus_config.py makes."""
     def new_channel(self, channel: str, capacity: int, gaps: bool = False) -> bool:
         """gaps: it gets a `channel.layer.gap` message when the bus may have lost messages of its groups.
         Makes channel for `current_connection`, or for nobody. False where its owner has ended: nothing is stored."""
@@ -133,8 +142,9 @@ class Layer:
     def group_discard(self, group: str, channel: str) -> None: ...
     def group_send(self, group: str, payload: bytes, key: bytes | None) -> str:
         """`"ok"`, `"too-large"` or `"unsent"` (the bus cannot send it)."""
-    def settled(self) -> Awaitable[bool]:
-        """Awaits that the bus has confirmed what was asked of it before; False where some of it has failed."""
+    def settled(self) -> Awaitable[bool | None]:
+        """Awaits that the bus has confirmed what was asked of it before: False where some of it has failed; None where the
+        `send()` just before found the channel full elsewhere."""
     def abandon(self) -> None:
         """In the child of a fork: it is never freed, as threads that are not here may hold its locks."""
     def flush(self) -> None: ...
@@ -144,3 +154,5 @@ class Layer:
         `dropped_close`."""
     def groups(self) -> dict[str, dict[str, int]]:
         """For each group: `members`, `messages`, `dropped`."""
+    def channels(self) -> dict[str, dict[str, Any]]:
+        """For each channel: `owner` (an id, or None), `groups` (names), `queued`, `queued_bytes`, `dropped`."""

@@ -1,12 +1,24 @@
 """`peneus.stats()`: the gauges and counters of all servers and channel layers of this process."""
 
+import heapq
 from typing import Any
 
 from .registry import Registry
 
 SERVER_GAUGES = frozenset({"connections", "exchanges", "applications", "websockets", "read_paused", "bytes_unwritten"})
 LAYER_GAUGES = frozenset(
-    {"channels", "groups", "group_members", "messages_queued", "bytes_queued", "waiters", "orphaned_channels"}
+    {
+        "channels",
+        "groups",
+        "group_members",
+        "messages_queued",
+        "bytes_queued",
+        "waiters",
+        "orphaned_channels",
+        "bus_links",
+        "bus_links_up",
+        "bus_bytes_pending",
+    }
 )
 
 servers = Registry(SERVER_GAUGES)
@@ -43,6 +55,14 @@ LAYER = {
     "sends_refused_total": "refused_full",
     "subscriptions_discarded_total": "subscriptions_discarded",
     "late_group_adds_total": "late_group_adds",
+    "bus_links": "bus_links",
+    "bus_links_up": "bus_links_up",
+    "bus_bytes_pending": "bus_bytes_pending",
+    "bus_published_total": "bus_published",
+    "bus_received_total": "bus_received",
+    "bus_unsent_total": "bus_unsent",
+    "bus_reconnects_total": "bus_reconnects",
+    "bus_gaps_total": "bus_gaps",
 }
 DROPPED = {
     "drop-oldest": "dropped_oldest",
@@ -54,14 +74,51 @@ DROPPED = {
 }
 
 
-def stats() -> dict[str, Any]:
-    """Gauges and counters (`…_total`) of this process; `messages_dropped_total` is a dict by policy. Any thread."""
+def stats(rows: int = 0) -> dict[str, Any]:
+    """Gauges and counters (`…_total`) of this process; `messages_dropped_total` is a dict by policy. Any thread.
+
+    With rows also `by_group` and `by_channel` (see details()), with at most as many entries.
+    """
     sweep()
     server, layer = servers.total(), layers.total()
     result: dict[str, Any] = {name: server[theirs] for name, theirs in SERVER.items()}
     result |= {name: layer[theirs] for name, theirs in LAYER.items()}
     result["messages_dropped_total"] = {policy: layer[theirs] for policy, theirs in DROPPED.items()}
+    if rows > 0:
+        found = details(rows)
+        result |= {"by_group": found["groups"], "by_channel": found["channels"]}
     return result
+
+
+def details(rows: int) -> dict[str, Any]:
+    """The groups and channels of this process: at most rows of each, those with the most queued bytes first.
+
+    `groups` by name: `members`, `messages`, `dropped`, `queued`, `queued_bytes`. `channels` by name: `consumer` (its class),
+    `made_at` (file:line), `owner` (its connection), `groups`, `queued`, `queued_bytes`, `dropped`. `groups_total` and
+    `channels_total` say how many there are.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    channels: dict[str, dict[str, Any]] = {}
+    for layer in layers.owners():
+        for name, group in layer.groups().items():  # type: ignore[attr-defined]
+            sums = groups.setdefault(name, {})
+            for key, value in group.items():
+                sums[key] = sums.get(key, 0) + value
+        if hasattr(layer, "channels"):
+            channels |= layer.channels()
+    return {
+        "groups_total": len(groups),
+        "channels_total": len(channels),
+        "groups": _first(groups, rows, "members"),
+        "channels": _first(channels, rows, "dropped"),
+    }
+
+
+def _first(found: dict[str, dict[str, Any]], rows: int, second: str) -> dict[str, dict[str, Any]]:
+    def size(name: str) -> tuple[int, int]:
+        return found[name].get("queued_bytes") or 0, found[name].get(second) or 0
+
+    return {name: found[name] for name in heapq.nlargest(rows, found, key=size)}
 
 
 def sweep() -> None:

@@ -23,3 +23,15 @@ class ListenError(ConfigurationError, OSError):
 
 class StartupFailed(ConfigurationError):
     """The application answered `lifespan.startup` with `lifespan.startup.failed`."""
+
+
+class WorkersFailed(ConfigurationError):
+    """No worker could start. status is the exit status that says so."""
+
+    def __init__(self, problem: str, status: int) -> None:
+        super().__init__(problem)
+        self.status = status
+
+
+class BusUnavailable(ConnectionError):
+    """A message could not be sent to the other processes of a channel layer, or nobody has confirmed it in time."""

@@ -3,24 +3,23 @@
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from channels.exceptions import ChannelFull, MessageTooLarge  # type: ignore[import-untyped]
 from channels.layers import BaseChannelLayer  # type: ignore[import-untyped]
 
-from . import counters, layer_config
-from ._core import Layer
+from . import bus_config, counters, layer_config, layer_life, layer_names
+from ._core import Layer, current_connection
+from .errors import BusUnavailable
 from .layer_config import MIB
+from .origin import Origin, origin
 from .serializers import serializer
 
 logger = logging.getLogger(__name__)
 
 SWEEP_TIME = 1.0  # s between two looks for what has expired
-
-# Channels before 4.2.1 has other names for these.
-_check_channel = getattr(BaseChannelLayer, "require_valid_channel_name", None) or BaseChannelLayer.valid_channel_name
-_check_group = getattr(BaseChannelLayer, "require_valid_group_name", None) or BaseChannelLayer.valid_group_name
+FIRST_PRUNE = 1024  # origins of channels, before the first look for those that are gone
 
 
 class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
@@ -34,10 +33,17 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
     - expiry (60), group_expiry (86400): seconds
     - overflow ("drop-oldest"): what a full channel does to a group message; also "drop-newest", "latest" (of each
       message["key"]), "close"; or {glob of group names: policy}
-    - serializer_format ("msgpack", or "json"), prefix, hosts, symmetric_encryption_keys: as channels_redis has them
-    - bus ("auto"): the one bus now is "local", which has no hosts and encrypts nothing, as nothing leaves the process
+    - serializer_format ("msgpack", or "json"), prefix, hosts, symmetric_encryption_keys, random_prefix_length,
+      on_disconnect, on_reconnect: as channels_redis has them (redis_hosts: the forms of hosts)
+    - bus ("auto"): "local", this process alone; "hub", the processes of this machine; "redis", the wire of
+      channels_redis.pubsub; "redis-core", that of channels_redis.core. "auto" is "redis" where hosts is given, else "hub"
+      where hub is, or the supervisor runs several workers, else "local"
+    - hub: the path of the hub's socket
+    - buffer_limit (16 MiB), buffer_time (10): bytes and seconds that publishes wait while the bus is not connected
 
-    send() raises ChannelFull; send() and group_send() raise MessageTooLarge, and TypeError for what cannot be sent.
+    send() raises ChannelFull; send() and group_send() raise MessageTooLarge, TypeError for what cannot be sent, and
+    BusUnavailable. Within a connection's application they return when the message is on its way; elsewhere (a management
+    command, a task queue) when the bus has confirmed it.
     """
 
     extensions = ["groups", "flush"]
@@ -56,9 +62,13 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         overflow: str | Mapping[Any, str] = "drop-oldest",
         mailbox_bytes: int = 16 * MIB,
         message_limit: int | None = None,
+        hub: Any = None,
+        on_disconnect: str | None = None,
+        on_reconnect: str | None = None,
+        buffer_limit: int = bus_config.BUFFER_LIMIT,
+        buffer_time: float = bus_config.BUFFER_TIME,
+        random_prefix_length: int = 12,
     ) -> None:
-        layer_config.check_bus(bus, hosts)
-        layer_config.keys(symmetric_encryption_keys)
         self.prefix = layer_config.prefix(prefix)
         self.expiry = layer_config.seconds("expiry", expiry)
         self.group_expiry = layer_config.seconds("group_expiry", group_expiry)
@@ -67,15 +77,49 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
         self._overflow = layer_config.overflow(overflow)
         self._serializer = serializer(serializer_format)
-        self._core = Layer(
+        self._bus = bus_config.configure(
+            bus,
+            hosts=hosts,
+            hub=hub,
+            prefix=self.prefix,
+            keys=symmetric_encryption_keys,
+            serializer=self._serializer,
+            json=serializer_format == "json",
             expiry=self.expiry,
             group_expiry=self.group_expiry,
-            message_limit=layer_config.whole("message_limit", message_limit or 0, least=0),
-            mailbox_bytes=layer_config.whole("mailbox_bytes", mailbox_bytes),
+            capacity=self.capacity,
+            channel_capacity=channel_capacity,
+            random_prefix_length=random_prefix_length,
+            on_disconnect=on_disconnect,
+            on_reconnect=on_reconnect,
+            buffer_limit=buffer_limit,
+            buffer_time=buffer_time,
         )
-        self.client_prefix = uuid.uuid4().hex
+        self._limits: dict[str, Any] = {
+            "expiry": self.expiry,
+            "group_expiry": self.group_expiry,
+            "message_limit": layer_config.whole("message_limit", message_limit or 0, least=0),
+            "mailbox_bytes": layer_config.whole("mailbox_bytes", mailbox_bytes),
+        }
+        self._check_channel, self._check_group = layer_names.checks(self._bus.kind)
+        self._begin()
+        layer_life.watch(self)
+
+    def _begin(self) -> None:
+        """A native layer, and everything that belongs to it."""
+        native = self._bus.native
+        self._core = Layer(**self._limits) if native is None else Layer(**self._limits, bus=dict(native))
+        self.client_prefix = native["client"] if native is not None and "client" in native else uuid.uuid4().hex
+        self._origins: dict[str, Origin] = {}
+        self._prune_at = FIRST_PRUNE
         self._swept = time.monotonic()
-        counters.layers.add(self, self._core)
+        self._used = False
+        self._end_counting = counters.layers.add(self, self._core)
+
+    @property
+    def bus(self) -> str:
+        """ "local", "hub", "redis" or "redis-core"."""
+        return self._bus.kind
 
     def get_capacity(self, channel: str) -> int:
         """The capacity of the first pattern of channel_capacity that matches, or `capacity`."""
@@ -83,66 +127,148 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         """Puts message into channel; one that is gone takes it without a word. ChannelFull where there is no room."""
-        _check_channel(self, channel)
+        self._check_channel(self, channel)
         payload = self._encode(message)
         self._sweep()
         result = self._core.send(channel, self._capacities.of(channel), payload)
         if result == "full":
             raise ChannelFull()
-        if result == "too-large":
-            raise MessageTooLarge(f"{len(payload)} bytes; message_limit and mailbox_bytes limit a message")
+        self._accepted(result, payload)
+        if self._bus.kind == "redis-core" or self._alone():
+            await self._confirmed()
 
     async def receive(self, channel: str) -> Any:
         """The next message of channel. Of several that wait for it, one gets it."""
-        _check_channel(self, channel)
+        self._check_channel(self, channel)
         self._sweep()
         return await self._core.receive(channel, self._capacities.of(channel), self._serializer.decode)
 
     async def new_channel(self, prefix: str = "specific") -> str:
         """A new channel of this process. It belongs to the connection whose application runs here, if one does."""
-        channel = f"{prefix}.{self.client_prefix}!{uuid.uuid4().hex}"
-        _check_channel(self, channel)
-        if not self._core.new_channel(channel, self._capacities.of(channel)):
+        channel = self._new_name(prefix)
+        self._check_channel(self, channel)
+        made_by = origin(self)
+        if not self._core.new_channel(channel, self._capacities.of(channel), made_by.gaps):
             logger.debug("Channel %s was made after its application had ended: it gets no message", channel)
+            return channel
+        self._origins[channel] = made_by
+        if len(self._origins) > self._prune_at:
+            self._prune()
+        if self._bus.kind == "redis":
+            self._used = True
+            if not await self._core.settled():
+                logger.warning("Channel %s is not subscribed to at %s yet", channel, self._bus.where)
         return channel
 
     async def group_add(self, group: str, channel: str) -> None:
-        """Joins, or renews group_expiry. After the end of the channel's connection it changes nothing."""
-        _check_group(self, group)
-        _check_channel(self, channel)
+        """Joins, or renews group_expiry. After the end of the channel's connection it changes nothing.
+
+        When it returns, messages of other processes reach the channel too; where the bus cannot be reached, as soon as it can.
+        """
+        self._check_group(self, group)
+        self._check_channel(self, channel)
         self._sweep()
         result = self._core.group_add(group, channel, self._capacities.of(channel), self._overflow.of(group))
         if result != "ok":
             logger.debug("group_add(%r, %r) came after the end of the channel's connection: nothing was changed", group, channel)
+        elif self._bus.remote:
+            self._used = True
+            if not await self._core.settled():
+                logger.warning("Group %s is not joined at %s yet: %s waits for its messages", group, self._bus.where, channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Leaves; not being a member is no error."""
-        _check_group(self, group)
-        _check_channel(self, channel)
+        self._check_group(self, group)
+        self._check_channel(self, channel)
         self._core.group_discard(group, channel)
+        if self._alone():
+            await self.settled()
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         """Puts message into every channel of group; at a full one the group's overflow policy decides. No ChannelFull."""
-        _check_group(self, group)
+        self._check_group(self, group)
         payload = self._encode(message)
         self._sweep()
         key = message.get("key") if self._overflow.of(group) == "latest" else None
-        result = self._core.group_send(group, payload, None if key is None else self._serializer.encode(key))
-        if result == "too-large":
-            raise MessageTooLarge(f"{len(payload)} bytes; message_limit and mailbox_bytes limit a message")
+        self._accepted(self._core.group_send(group, payload, None if key is None else self._serializer.encode(key)), payload)
+        if self._alone():
+            await self._confirmed()
 
     async def flush(self) -> None:
-        """Empties every channel and every group."""
+        """Empties every channel and every group; on bus "redis-core" everywhere."""
         self._core.flush()
+        if self._bus.remote:
+            await self._confirmed()
 
     def groups(self) -> dict[str, dict[str, int]]:
-        """For each group: `members`, `messages` sent to it, `dropped` of them."""
+        """For each group with members in this process: `members`, `messages` sent to it, `dropped` of them."""
         return self._core.groups()
+
+    def channels(self) -> dict[str, dict[str, Any]]:
+        """For each channel of this process: `consumer` (its class, or the function that made it), `made_at` ("file:line"),
+        `owner` (its connection's, or None), `groups`, and its messages: `queued`, `queued_bytes`, `dropped`."""
+        found = self._core.channels()
+        for name, channel in found.items():
+            made_by = self._origins.get(name)
+            channel["consumer"] = made_by.consumer if made_by is not None else None
+            channel["made_at"] = made_by.made_at if made_by is not None else None
+        return found
+
+    def settled(self) -> Awaitable[bool | None]:
+        """Awaits that the other processes' side has confirmed what was asked of it before: False where some has failed."""
+        self._used = False
+        return self._core.settled()
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether something may be on its way to other processes."""
+        return self._used
+
+    def begin_again(self) -> None:
+        """In the child of a fork: another native layer, without the parent's channels and connections."""
+        self._core.abandon()
+        self._bus = bus_config.for_child(self._bus)
+        self._begin()
+
+    def _new_name(self, prefix: str) -> str:
+        if self._bus.kind == "redis":
+            return f"{self.prefix}{prefix.removesuffix('.')}.{uuid.uuid4().hex}"
+        return f"{prefix}.{self.client_prefix}!{uuid.uuid4().hex}"
 
     def _encode(self, message: dict[str, Any]) -> bytes:
         if not isinstance(message, dict):
             raise TypeError(f"a channel message is a dict, not a {type(message).__name__}")
         return self._serializer.encode(message)
+
+    def _accepted(self, result: str, payload: bytes) -> None:
+        self._used = self._bus.remote
+        if result == "too-large":
+            raise MessageTooLarge(f"{len(payload)} bytes; message_limit and mailbox_bytes limit a message")
+        if result == "unsent":
+            raise BusUnavailable(
+                f"{self._bus.where} takes no message: more than buffer_limit bytes wait to be sent. Is it running, and is "
+                f"CHANNEL_LAYERS' {'hub' if self._bus.kind == 'hub' else 'hosts'} right?"
+            )
+
+    def _alone(self) -> bool:
+        """Whether nobody but the caller keeps the message on its way: no connection's application runs here."""
+        return self._bus.remote and current_connection.get(None) is None
+
+    async def _confirmed(self) -> None:
+        settled = await self.settled()
+        if settled is None:
+            raise ChannelFull()
+        if not settled:
+            raise BusUnavailable(
+                f"{self._bus.where} has not confirmed the message. Is it running, and is CHANNEL_LAYERS' "
+                f"{'hub' if self._bus.kind == 'hub' else 'hosts'} right?"
+            )
+
+    def _prune(self) -> None:
+        """Forgets who made the channels that are gone."""
+        alive = self._core.channels().keys()
+        self._origins = {name: made_by for name, made_by in self._origins.items() if name in alive}
+        self._prune_at = max(FIRST_PRUNE, 2 * len(self._origins))
 
     def _sweep(self) -> None:
         """Now and then, on whoever calls: what has expired goes even where no Peneus server runs."""

@@ -7,19 +7,7 @@ from .errors import SettingError
 from .patterns import ByPattern
 
 POLICIES = ("drop-oldest", "drop-newest", "latest", "close")
-BUSES = ("auto", "local", "hub", "redis", "redis-core")
 MIB = 1024 * 1024
-NOT_BUILT = "is not built yet; the bus that is built is 'local', within one process"
-
-
-def check_bus(bus: object, hosts: object) -> None:
-    """Only the bus within a process is built."""
-    if bus not in BUSES:
-        raise SettingError("bus", f"{bus!r} is not known; write 'local' or 'auto'")
-    if bus not in ("auto", "local"):
-        raise SettingError("bus", f"{bus!r} {NOT_BUILT}: write that")
-    if hosts:
-        raise SettingError("hosts", f"{hosts!r} asks for Redis, which {NOT_BUILT}: leave hosts out")
 
 
 def whole(name: str, value: object, least: int = 1) -> int:
@@ -38,12 +26,6 @@ def prefix(value: object) -> str:
     if not isinstance(value, str):
         raise SettingError("prefix", f"{value!r} is not a string; write one such as 'asgi'")
     return value
-
-
-def keys(value: object) -> None:
-    """The keys are checked although nothing is encrypted with them yet: messages do not leave the process."""
-    if value is not None and (isinstance(value, (str, bytes)) or not isinstance(value, (list, tuple))):
-        raise SettingError("symmetric_encryption_keys", "is not a list; write [key], or [new key, old key]")
 
 
 def capacities(value: object, default: int) -> ByPattern[int]:

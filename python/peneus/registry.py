@@ -20,6 +20,7 @@ class Registry:
         self._gauges = gauges
         self._lock = threading.Lock()
         self._sources: dict[int, Counting] = {}
+        self._ends: dict[int, weakref.finalize[..., object]] = {}
         self._retired: Counter[str] = Counter()
 
     def add(self, owner: object, source: Counting) -> Callable[[], object]:
@@ -29,7 +30,16 @@ class Registry:
             self._sources[key] = source
         end = weakref.finalize(owner, self._retire, key)
         end.atexit = False
+        with self._lock:
+            self._ends[key] = end
         return end
+
+    def owners(self) -> list[object]:
+        """Whose sources are counted now."""
+        with self._lock:
+            ends = list(self._ends.values())
+        found = (end.peek() for end in ends)
+        return [each[0] for each in found if each is not None]
 
     def sources(self) -> list[Counting]:
         with self._lock:
@@ -43,9 +53,17 @@ class Registry:
             result.update(source.stats())
         return result
 
+    def forget(self) -> None:
+        """In the child of a fork: what was counted is the parent's. No source is asked: a thread that is not here may hold its lock."""
+        self._lock = threading.Lock()
+        for end in self._ends.values():
+            end.detach()
+        self._sources, self._ends, self._retired = {}, {}, Counter()
+
     def _retire(self, key: int) -> None:
         source = self._sources[key]
         last = source.stats()
         with self._lock:
             del self._sources[key]
+            self._ends.pop(key, None)
             self._retired.update({name: value for name, value in last.items() if name not in self._gauges})
