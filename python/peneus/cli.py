@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from . import endpoints, imports, logs, options, server, settings
-from .errors import ApplicationImportError, ConfigurationError, SettingError
+from .errors import ApplicationImportError, ConfigurationError, SettingError, WorkersFailed
 from .options import Option
 from .version import installed_version
 
@@ -27,8 +27,13 @@ APPLICATION = "PENEUS_APPLICATION"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until a signal; the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] == "channels":
+        from . import channels_command
+
+        return channels_command.main(arguments[1:])
     try:
-        path, given = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
+        path, given = parse(arguments, os.environ)
         checked = settings.from_keywords(given)
     except SettingError as error:
         print(f"peneus: error: {error}", file=sys.stderr)
@@ -38,18 +43,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"peneus: error: --log-fmt: {error}", file=sys.stderr)
         return 2
+    if checked.is_supervised:
+        return _supervise(path, given, checked)
     try:
-        application = imports.import_application(path)
+        application = load(path)
+    except NotLoaded as error:
+        return error.status
+    return _serve(application, given, checked)
+
+
+class NotLoaded(Exception):
+    """The application could not be imported; why has been printed. status is for the end of the process."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def load(path: str) -> Any:
+    """The application that path names. NotLoaded."""
+    try:
+        return imports.import_application(path)
     except ApplicationImportError as error:
         print(f"peneus: {error}", file=sys.stderr)
-        return 1
+        raise NotLoaded(1) from None
     except KeyboardInterrupt:
-        return 130
+        raise NotLoaded(130) from None
     except Exception as error:
         _print_failure(error)
         print(f"peneus: {path!r} failed while it was imported, see above", file=sys.stderr)
-        return 1
-    return _serve(application, given, checked)
+        raise NotLoaded(1) from None
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
@@ -70,7 +93,8 @@ def make_parser(application_is_known: bool = False) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="peneus",
         description="Serves an ASGI application: HTTP, WebSockets, and a channel layer that no client who leaves can fill.",
-        epilog="Each option is also a variable: PENEUS_HTTP_TIMEOUT=30 is --http-timeout 30.",
+        epilog="Each option is also a variable: PENEUS_HTTP_TIMEOUT=30 is --http-timeout 30. "
+        "peneus channels shows the groups and channels of a running server; peneus channels --help says more.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
@@ -100,17 +124,33 @@ def _checked(option: Option, value: Any, name: str) -> Any:
     return result
 
 
+def _supervise(path: str, given: dict[str, Any], checked: settings.Settings) -> int:
+    from .supervisor import Supervisor
+
+    try:
+        return Supervisor(path, given, checked).run()
+    except ConfigurationError as error:
+        logger.critical("%s", error)
+        return error.status if isinstance(error, WorkersFailed) else 1
+
+
 def _serve(application: Any, given: dict[str, Any], checked: settings.Settings) -> int:
     try:
         made = server.make(application, given, checked)
-        made.owns_process = True
-        made.run()
+        made.answers = True
+        return run(made)
     except ConfigurationError as error:
         logger.critical("%s", error)
         return 1
-    if made.hurried and _workers():
+
+
+def run(made: server.Server) -> int:
+    """Runs a server that is all that this process does: the exit code, if it returns. ConfigurationError."""
+    made.owns_process = True
+    made.run()
+    if made.hurried and _threads():
         # Python would wait for these threads at its exit, however long they are stuck.
-        logger.warning("Leaving without waiting for %s", ", ".join(_workers()))
+        logger.warning("Leaving without waiting for %s", ", ".join(_threads()))
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -118,7 +158,7 @@ def _serve(application: Any, given: dict[str, Any], checked: settings.Settings) 
     return 0
 
 
-def _workers() -> list[str]:
+def _threads() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread is not threading.current_thread() and not thread.daemon]
 
 

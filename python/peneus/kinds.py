@@ -112,6 +112,28 @@ def port() -> Kind:
     return Kind(read, "PORT")
 
 
+def address() -> Kind:
+    """HOST:PORT, as a string that split_address() takes."""
+
+    def read(value: Any) -> str | None:
+        if value is None:
+            return None
+        if isinstance(value, str):
+            host, separator, number = value.rpartition(":")
+            whole_host = not host.startswith("[") or host.endswith("]")
+            if separator and whole_host and number.isascii() and number.isdigit() and int(number) <= 65535:
+                return value
+        raise wrong(value, "is not HOST:PORT", "one such as 127.0.0.1:9100 or [::1]:9100")
+
+    return Kind(read, "HOST:PORT")
+
+
+def split_address(value: str) -> tuple[str, int]:
+    """Host and port of what address() has read; the host "" is every interface."""
+    host, _, number = value.rpartition(":")
+    return host.strip("[]"), int(number)
+
+
 def text(metavar: str) -> Kind:
     def read(value: Any) -> str | None:
         if value is None:

@@ -165,6 +165,20 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             MIB,
             "Of one frame from a client; over: closed with 1009. 0 is no limit.",
         ),
+        Option(
+            "websocket_write_limit",
+            ("--websocket-write-limit",),
+            kinds.size(True, most=2**40),
+            256 * KIB,
+            "Of relayed group messages that wait for one slow client; over: the group's overflow policy. 0 is no limit.",
+        ),
+        Option(
+            "broadcast_backlog",
+            ("--broadcast-backlog",),
+            kinds.size(False, most=2**40),
+            16 * MIB,
+            "Of relayed group messages that wait for the I/O thread; further ones are dropped, and counted.",
+        ),
     ),
     "Connections and applications": (
         Option(
@@ -217,6 +231,38 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             kinds.choice("auto", "asyncio", "uvloop"),
             "auto",
             "The event loop; auto is uvloop where it is installed.",
+        ),
+    ),
+    "Workers": (
+        Option(
+            "workers",
+            ("--workers",),
+            kinds.size(False, "NUMBER", 1024),
+            1,
+            "Processes that serve. From 2 on a supervisor starts them, watches them, and starts others for those that end.",
+        ),
+        Option(
+            "worker_timeout",
+            ("--worker-timeout",),
+            kinds.seconds(),
+            10,
+            "How long a worker's event loop may stand still before the log says so, with the Python stacks of its threads. "
+            "0 is never.",
+        ),
+        Option(
+            "reload",
+            ("--reload",),
+            kinds.switch(),
+            False,
+            "For development: restart when a Python file below the working directory changes; needs watchfiles.",
+        ),
+        Option(
+            "metrics",
+            ("--metrics",),
+            kinds.address(),
+            None,
+            "Where to serve /metrics in Prometheus' text format, for all workers together.",
+            "nowhere",
         ),
     ),
     "Behind a proxy": (

@@ -15,6 +15,7 @@ from . import access, consumers, counters, endpoints, imports, kill, logs, loops
 from . import settings as settings_module
 from ._core import Connection
 from ._core import Server as Core
+from .desk import DeskThread
 from .errors import ListenError
 from .lifespan import Lifespan
 
@@ -49,6 +50,7 @@ class Server:
         **settings: Any,
     ) -> None:
         self.settings = settings_module.from_keywords({"endpoints": endpoints or [], **settings})
+        settings_module.refuse_workers(self.settings)
         if isinstance(application, str):
             application = imports.import_application(application)
         self.application = imports.single_callable(application, repr(application))
@@ -57,6 +59,8 @@ class Server:
         self.action_logger = action_logger
         self.ready_callable = ready_callable
         self.owns_process = False  # it may end the process when an application does not let it stop
+        self.answers = False  # it has a control socket, for `peneus channels`
+        self.announces = True  # the log says where it listens; of workers, the supervisor's does
         self.hurried = False  # it has stopped without waiting for all applications
         self._loop: asyncio.AbstractEventLoop | None = None
         self._core: Core | None = None
@@ -107,8 +111,12 @@ class Server:
     async def _main(self) -> None:
         state: dict[str, Any] = {}
         core = self._make_core(state)
+        desk: DeskThread | None = None
         try:
             self._listen(core)
+            if self.settings.metrics is not None or self.answers:
+                desk = DeskThread(self.settings.metrics, self.answers)
+                desk.start()
             lifespan = Lifespan(self.application, state)
             starting = asyncio.ensure_future(lifespan.startup())
             starting.add_done_callback(lambda done: self._changed.set())
@@ -122,6 +130,8 @@ class Server:
             finally:
                 await lifespan.shutdown(0 if len(self._stops) > 1 else self.settings.graceful_timeout)
         finally:
+            if desk is not None:
+                desk.close()
             core.close()
 
     async def _serve(self, core: Core) -> None:
@@ -139,7 +149,8 @@ class Server:
         try:
             if self._stops:  # it came before _serving was set
                 core.shutdown(self._stops[0])
-            self._announce()
+            if self.announces:
+                announce(self._addresses)
             if self.ready_callable is not None:
                 self.ready_callable()
             await self._wait(lambda: False)
@@ -204,7 +215,8 @@ class Server:
 
     def _listen(self, core: Core) -> None:
         for string in self.endpoints:
-            logger.info("Configuring endpoint %s", string)
+            if self.announces:
+                logger.info("Configuring endpoint %s", string)
             try:
                 match endpoints.parse(string):
                     case endpoints.TCP(host, port):
@@ -216,13 +228,6 @@ class Server:
             except OSError as error:
                 raise ListenError(f"{string}: {error.strerror or error}") from error
         self._addresses = core.addresses
-
-    def _announce(self) -> None:
-        for address in self._addresses:
-            if isinstance(address, str):
-                logger.info("Listening on Unix socket %s", address)
-            else:
-                logger.info("Listening on TCP address %s:%s", *address)
 
     def _on_drained(self) -> None:
         self._drained = True
@@ -246,21 +251,43 @@ class Server:
 
 def run(application: Any, **settings: Any) -> None:
     """Serves application, an ASGI callable or its path, until SIGTERM or SIGINT, as the command `peneus` does: with its log, and
-    its access log from verbosity 1 on. settings as of Server."""
+    its access log from verbosity 1 on. settings as of Server, and `workers` and `reload`, for which application must be a path:
+    then WorkersFailed is raised where none of them can start."""
     checked = settings_module.from_keywords(settings)
     logs.configure(checked.verbosity, checked.log_fmt, checked.log_format)
-    make(application, settings, checked).run()
+    if checked.is_supervised:
+        from .supervisor import Supervisor
+
+        Supervisor(application, settings, checked).run()
+        return
+    server = make(application, settings, checked)
+    server.answers = True
+    server.run()
 
 
 def make(application: Any, settings: dict[str, Any], checked: settings_module.Settings, **more: Any) -> Server:
     """A Server with its access log, announced in the log: what run(), the command line and LiveServer share. more are
     arguments of Server that are no settings."""
-    stream = access.open_stream(checked.access_log, checked.verbosity)
-    action_logger = access.AccessLog(stream, checked.log_format) if stream is not None else None
+    action_logger = access_logger(checked)
     if isinstance(application, str):
         application = imports.import_application(application)
     logger.info("Starting server at %s", ", ".join(checked.endpoint_strings()))
     return Server(application, action_logger=action_logger, **more, **settings)
+
+
+def access_logger(checked: settings_module.Settings) -> ActionLogger | None:
+    """What writes the access log that the command line asks for, or says nothing of."""
+    stream = access.open_stream(checked.access_log, checked.verbosity)
+    return access.AccessLog(stream, checked.log_format) if stream is not None else None
+
+
+def announce(addresses: list[tuple[str, int] | str]) -> None:
+    """Says in the log where a server listens that answers now."""
+    for address in addresses:
+        if isinstance(address, str):
+            logger.info("Listening on Unix socket %s", address)
+        else:
+            logger.info("Listening on TCP address %s:%s", *address)
 
 
 async def _sweep() -> None:

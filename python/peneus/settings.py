@@ -39,6 +39,8 @@ NUMBERS = (
     "websocket_max_message_size",
     "websocket_max_frame_size",
     "receive_window",
+    "websocket_write_limit",
+    "broadcast_backlog",
     "send_window",
     "max_connections",
     "backlog",
@@ -51,6 +53,11 @@ class Settings(SimpleNamespace):
     proxy_address_header: str | None
     proxy_port_header: str | None
     proxy_proto_header: str | None
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether a supervisor runs the application in processes of their own."""
+        return self.workers > 1 or bool(self.reload)
 
     def endpoint_strings(self) -> list[str]:
         """Where to listen: what is said, and Daphne's address where nothing is, or half of it."""
@@ -100,6 +107,20 @@ def from_keywords(given: Mapping[str, Any]) -> Settings:
     for string in values["endpoints"]:
         endpoints.parse(string)
     return Settings(**values, **_proxy(values, headers))
+
+
+def refuse_workers(checked: Settings) -> None:
+    """SettingError where checked asks for what a server within this process cannot do."""
+    if checked.workers > 1:
+        problem = f"{checked.workers} cannot be had from peneus.Server, which serves in this process"
+        instead = (
+            f'peneus.run("module:application", workers={checked.workers}), or the command peneus --workers {checked.workers}'
+        )
+        raise SettingError("workers", f"{problem}; write {instead}")
+    if checked.reload:
+        raise SettingError(
+            "reload", 'peneus.Server cannot restart this process; write peneus.run("module:application", reload=True)'
+        )
 
 
 def _proxy(values: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[str, str | None]:

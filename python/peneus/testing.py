@@ -128,7 +128,8 @@ serve_order(int(sys.argv[2]))
 def serve_order(ready: int) -> None:
     """In the child: takes the order from standard input, serves, and writes the addresses to the file descriptor ready."""
     from . import logs, settings
-    from .server import make
+    from .server import Server, make
+    from .supervisor import Supervisor
 
     order = pickle.loads(base64.b64decode(sys.stdin.buffer.readline()))
     checked = settings.from_keywords(order["settings"])
@@ -138,8 +139,13 @@ def serve_order(ready: int) -> None:
         os.write(ready, json.dumps(server.listening_addresses).encode() + b"\n")
         os.close(ready)
 
+    server: Server | Supervisor
+    if checked.is_supervised:
+        server = Supervisor(order["application"], order["settings"], checked, tell)
+        sys.exit(server.run())
     server = make(order["application"], order["settings"], checked, ready_callable=tell)
     server.owns_process = True
+    server.answers = True
     server.run()
 
 

@@ -1,0 +1,140 @@
+"""/metrics: what `peneus.stats()` counts, of all workers together, in Prometheus' text format."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+
+from . import kinds, sockets, totals
+from .control import Source
+from .errors import ListenError
+
+HEAD_LIMIT = 16 * 1024
+HEAD_TIME = 10.0  # s for a request, and for taking its answer
+CLIENTS = 64  # scrapes at once; further ones are closed
+
+HELP = {
+    "connections": "Client connections that are open.",
+    "applications": "Applications that run: requests and WebSockets.",
+    "websockets": "WebSockets that are open.",
+    "reads_paused": "Connections that are not read because their application is behind.",
+    "bytes_unwritten": "Bytes that wait for clients to take them.",
+    "connections_total": "Client connections taken.",
+    "requests_total": "HTTP requests.",
+    "websockets_total": "WebSockets opened.",
+    "websocket_messages_in_total": "WebSocket messages from clients.",
+    "websocket_messages_out_total": "WebSocket messages to clients.",
+    "bytes_in_total": "Bytes from clients.",
+    "bytes_out_total": "Bytes to clients.",
+    "bad_requests_total": "Requests that were refused because they were malformed or too large.",
+    "timeouts_total": "Connections, requests and WebSockets that took too long.",
+    "accept_errors_total": "Connections that could not be taken.",
+    "applications_killed_total": "Applications that outlived application_close_timeout.",
+    "overflow_closes_total": "WebSockets closed by the overflow policy close.",
+    "channels": "Channels of the channel layer.",
+    "groups": "Groups with members, counted in each worker that has members of them.",
+    "group_members": "Memberships of channels in groups.",
+    "channel_messages_queued": "Messages that wait in channels.",
+    "channel_bytes_queued": "Bytes of messages that wait in channels.",
+    "channel_receivers": "Calls of receive() that wait.",
+    "orphaned_channels": "Channels owned by no living application: always 0.",
+    "sends_refused_total": "Calls of send() that met a full channel.",
+    "subscriptions_discarded_total": "Memberships that ended with their connection.",
+    "late_group_adds_total": "Calls of group_add() after the end of the channel's connection.",
+    "messages_dropped_total": "Channel messages that were dropped, by policy.",
+    "workers": "Worker processes that serve.",
+    "workers_stuck": "Workers whose event loop stands still.",
+    "worker_restarts_total": "Workers that were started because another had ended by itself.",
+}
+LABELS = {"messages_dropped_total": "policy"}
+
+
+class Exposition:
+    """stats as prometheus_client's encoders take them."""
+
+    def __init__(self, stats: dict[str, Any]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[Metric]:
+        for name, value in self._stats.items():
+            by_label = isinstance(value, dict)
+            if not by_label and not isinstance(value, (int, float)):
+                continue
+            family = CounterMetricFamily if totals.is_counter(name) else GaugeMetricFamily
+            labels = [LABELS.get(name, "kind")] if by_label else []
+            metric = family(f"peneus_{name}", HELP.get(name, name.replace("_", " ")), labels=labels)
+            for label, number in value.items() if by_label else [(None, value)]:
+                metric.add_metric([] if label is None else [label], number)
+            yield metric
+
+
+def listen(address: str) -> list[socket.socket]:
+    """Sockets that listen at address (HOST:PORT). ListenError."""
+    try:
+        return sockets.bind_tcp(*kinds.split_address(address), 64)
+    except OSError as error:
+        raise ListenError(f"--metrics {address}: {error.strerror or error}") from error
+
+
+class Endpoint:
+    """Serves GET /metrics on listeners, on the running event loop, until close()."""
+
+    def __init__(self, listeners: list[socket.socket], source: Source) -> None:
+        self._listeners = listeners
+        self._source = source
+        self._servers: list[asyncio.AbstractServer] = []
+        self._clients = 0
+        self._collecting: asyncio.Task[dict[str, Any]] | None = None
+
+    async def start(self) -> None:
+        for listener in self._listeners:
+            self._servers.append(await asyncio.start_server(self._serve, sock=listener, limit=HEAD_LIMIT))
+
+    def close(self) -> None:
+        """On the loop of start(), or where that has not been called."""
+        for server in self._servers:
+            server.close()
+        for listener in self._listeners:
+            listener.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._clients += 1
+        try:
+            if self._clients > CLIENTS:
+                return
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_TIME)
+            writer.write(await self._answer(head.decode("latin-1")))
+            await asyncio.wait_for(writer.drain(), HEAD_TIME)
+        except (OSError, EOFError, asyncio.LimitOverrunError, asyncio.TimeoutError):
+            pass  # a client that left, or that speaks no HTTP
+        finally:
+            self._clients -= 1
+            writer.close()
+
+    async def _answer(self, head: str) -> bytes:
+        request, *lines = head.split("\r\n")
+        method, _, rest = request.partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        if path != "/metrics":
+            return _response("404 Not Found", "text/plain; charset=utf-8", b"/metrics is here\n", method)
+        if method not in ("GET", "HEAD"):
+            return _response("405 Method Not Allowed", "text/plain; charset=utf-8", b"GET it\n", method, "Allow: GET, HEAD\r\n")
+        fields = (line.partition(":") for line in lines)
+        accept = next((value for name, _, value in fields if name.lower() == "accept"), "")
+        encode, content_type = choose_encoder(accept)
+        return _response("200 OK", content_type, encode(Exposition(await self._collect())), method)
+
+    async def _collect(self) -> dict[str, Any]:
+        """Scrapes that come together share one look."""
+        if self._collecting is None or self._collecting.done():
+            self._collecting = asyncio.ensure_future(self._source.stats())
+        return await asyncio.shield(self._collecting)
+
+
+def _response(status: str, content_type: str, body: bytes, method: str, more: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{more}Connection: close\r\n\r\n"
+    return head.encode("latin-1") + (b"" if method == "HEAD" else body)

@@ -1,0 +1,144 @@
+"""Listening sockets that are bound here and served elsewhere: the supervisor's, which its workers share, and that of /metrics."""
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+
+from . import endpoints
+from .endpoints import TCP, FileDescriptor, Unix
+from .errors import ListenError
+
+Address = tuple[str, int] | str
+
+
+class Listeners:
+    """Sockets bound to endpoint strings. ListenError names the endpoint that cannot be had; then none of them stays open."""
+
+    def __init__(self, strings: list[str], backlog: int) -> None:
+        self.sockets: list[socket.socket] = []
+        self._files: list[tuple[str, int, int]] = []  # path, device and inode of each Unix socket made here
+        try:
+            for string in strings:
+                try:
+                    self._open(endpoints.parse(string), backlog)
+                except OSError as error:
+                    raise ListenError(f"{string}: {_reason(error)}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def addresses(self) -> list[Address]:
+        """(host, port) of each TCP socket, the path of each Unix socket."""
+        return [address(each) for each in self.sockets]
+
+    def close(self) -> None:
+        """Closes the sockets and removes the files of those on Unix paths. Twice does nothing."""
+        for each in self.sockets:
+            each.close()
+        self.sockets.clear()
+        for path, device, inode in self._files:
+            with suppress(OSError):
+                status = os.lstat(path)
+                if (status.st_dev, status.st_ino) == (device, inode):  # not one that somebody has put there since
+                    os.unlink(path)
+        self._files.clear()
+
+    def _open(self, endpoint: endpoints.Endpoint, backlog: int) -> None:
+        match endpoint:
+            case TCP(host, port):
+                self.sockets += bind_tcp(host, port, backlog)
+            case Unix(path, mode):
+                listener = bind_unix(path, mode, backlog)
+                self.sockets.append(listener)
+                status = os.lstat(path)
+                self._files.append((path, status.st_dev, status.st_ino))
+            case FileDescriptor(number):
+                listener = socket.socket(fileno=os.dup(number))
+                self.sockets.append(listener)
+                if listener.type != socket.SOCK_STREAM:
+                    raise OSError(f"cannot listen on file descriptor {number}: not a stream socket")
+                listener.listen(backlog)
+
+
+def address(listener: socket.socket) -> Address:
+    """Where listener listens, without what only IPv6 adds."""
+    name = listener.getsockname()
+    return (name[0], name[1]) if isinstance(name, tuple) else os.fsdecode(name)
+
+
+def bind_tcp(host: str, port: int, backlog: int) -> list[socket.socket]:
+    """A listening socket for each address of host ("" is every interface), all on one port where port is 0. OSError."""
+    shown = f"{host or '*'} port {port}"
+    try:
+        found = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise OSError(f"cannot listen on {shown}: {error.strerror}") from error
+    result: list[socket.socket] = []
+    cause: OSError | None = None
+    for family, _, _, _, where in found:
+        try:
+            listener = _bound(family, (where[0], port, *where[2:]), backlog)
+        except OSError as error:
+            cause = error
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):  # not half of what was asked for
+                break
+            continue
+        result.append(listener)
+        port = listener.getsockname()[1]
+    if cause is not None and (not result or cause.errno in (errno.EADDRINUSE, errno.EACCES)):
+        for listener in result:
+            listener.close()
+        raise OSError(f"cannot listen on {shown}: {(cause.strerror or str(cause)).lower()}")
+    return result
+
+
+def _bound(family: int, where: tuple[object, ...], backlog: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(where)
+        listener.listen(backlog)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def bind_unix(path: str, mode: int, backlog: int) -> socket.socket:
+    """A listening Unix socket; a file of one that nobody listens on is replaced. OSError."""
+    remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(path)
+        os.chmod(path, mode)
+        listener.listen(backlog)
+    except OSError as error:
+        listener.close()
+        raise OSError(f"cannot listen on {path}: {(error.strerror or str(error)).lower()}") from error
+    return listener
+
+
+def remove_stale(path: str) -> None:
+    """Removes a socket that nobody listens on. OSError where there is one that is listened on, or a file of another kind."""
+    try:
+        kind = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(kind):
+        raise OSError(f"cannot listen on {path}: there is a file that is not a socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    raise OSError(f"cannot listen on {path}: address already in use")
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)

@@ -1,0 +1,164 @@
+"""The supervisor of several workers: it binds the sockets that they share, starts them, watches them, and speaks for them.
+
+SIGTERM and SIGINT stop all, SIGHUP replaces them one after another, SIGTTIN and SIGTTOU add and take away one. It never imports
+the application, so new workers serve what the files hold when they start.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from . import reload, totals
+from .desk import Desk
+from .errors import ConfigurationError, SettingError
+from .server import announce
+from .settings import Settings
+from .signals import CODES
+from .sockets import Address, Listeners
+from .worker_process import WorkerProcess
+from .workforce import Workforce
+
+logger = logging.getLogger(__name__)
+
+STOP_MARGIN = 10.0  # s beyond twice the graceful timeout (applications, then their lifespan) before a worker is killed
+HURRY_TIME = 5.0  # s after a second signal before workers are killed
+
+# What the supervisor does itself, and its workers therefore must not.
+OWN = ("endpoints", "host", "port", "unix_socket", "file_descriptor", "workers", "reload", "metrics")
+
+
+class Supervisor:
+    """Serves application, a path, with settings, of which checked is what they say. ready_callable() is called when the first
+    worker serves."""
+
+    def __init__(
+        self,
+        application: object,
+        settings: dict[str, Any],
+        checked: Settings,
+        ready_callable: Callable[[], object] | None = None,
+    ) -> None:
+        if not isinstance(application, str):
+            name = "workers" if checked.workers > 1 else "reload"
+            raise SettingError(name, f"needs the application's path, not {application!r}; write 'module:application'")
+        if checked.reload:
+            reload.check()
+        for_workers = {name: value for name, value in settings.items() if name not in OWN}
+        self._settings = checked
+        self._order = {"application": application, "settings": for_workers}
+        self._ready_callable = ready_callable
+        self._listeners: Listeners | None = None
+        self._workforce: Workforce | None = None
+        self._signals = 0  # to stop
+
+    @property
+    def listening_addresses(self) -> list[Address]:
+        return self._listeners.addresses if self._listeners is not None else []
+
+    def run(self) -> int:
+        """Serves until a signal; the exit code. ListenError, WorkersFailed, or what ready_callable raised."""
+        if threading.current_thread() is not threading.main_thread():
+            raise ConfigurationError("workers can only be run from the main thread, which gets the signals")
+        return asyncio.run(self._main())
+
+    async def stats(self) -> dict[str, Any]:
+        """Source: of all workers; of one that does not answer, what it has said last."""
+        workers = self._workers()
+        await asyncio.gather(*(_refresh(worker) for worker in workers if worker.is_ready))
+        assert self._workforce is not None
+        sums: totals.Stats = {}
+        for stats in (self._workforce.retired, *(worker.stats for worker in self._workers())):
+            totals.add(sums, stats)
+        serving = [worker for worker in self._workforce.serving if worker.is_ready]
+        stuck = sum(worker.stuck_since is not None for worker in serving)
+        return {**sums, "workers": len(serving), "workers_stuck": stuck, "worker_restarts_total": self._workforce.restarts}
+
+    async def details(self, rows: int) -> list[dict[str, Any]]:
+        """Source."""
+        workers = [worker for worker in self._workers() if worker.is_ready]
+        answers = await asyncio.gather(*(worker.ask("details", rows=rows) for worker in workers))
+        return [{"pid": worker.pid, **(answer or {"silent": True})} for worker, answer in zip(workers, answers, strict=True)]
+
+    def _workers(self) -> list[WorkerProcess]:
+        return list(self._workforce.workers) if self._workforce is not None else []
+
+    async def _main(self) -> int:
+        settings = self._settings
+        strings = settings.endpoint_strings()
+        logger.info("Starting server at %s", ", ".join(strings))
+        for string in strings:
+            logger.info("Configuring endpoint %s", string)
+        self._listeners = Listeners(strings, settings.backlog)
+        try:
+            patience = 2 * settings.graceful_timeout + STOP_MARGIN
+            self._workforce = Workforce(
+                self._order, self._listeners.sockets, settings.workers, settings.worker_timeout, patience, self._on_serving
+            )
+            desk = Desk(self, settings.metrics, answers=True)
+            try:
+                await desk.start()
+                return await self._serve(self._workforce)
+            finally:
+                desk.close()
+        finally:
+            self._listeners.close()
+
+    async def _serve(self, workforce: Workforce) -> int:
+        settings = self._settings
+        logger.info("Supervisor %d starts %d workers", os.getpid(), settings.workers)
+        watching: asyncio.Task[None] | None = None
+        if settings.reload:
+            watching = asyncio.create_task(reload.watch(workforce.renew))
+        try:
+            with self._handled_signals(workforce):
+                await workforce.run(wait_for_change=bool(settings.reload))
+        finally:
+            if watching is not None:
+                watching.cancel()
+                await asyncio.wait([watching])
+        return 1 if self._signals > 1 and workforce.ended_badly else 0
+
+    def _on_serving(self) -> None:
+        announce(self.listening_addresses)
+        if self._ready_callable is not None:
+            self._ready_callable()
+
+    @contextmanager
+    def _handled_signals(self, workforce: Workforce) -> Iterator[None]:
+        handlers: dict[signal.Signals, tuple[Callable[..., None], tuple[int, ...]]] = {
+            signal.SIGCHLD: (workforce.look, ()),
+            signal.SIGHUP: (workforce.renew, ()),
+            signal.SIGTTIN: (workforce.add, ()),
+            signal.SIGTTOU: (workforce.take_away, ()),
+        }
+        handlers |= {signal.Signals(number): (self._on_stop, (code,)) for number, code in CODES.items()}
+        loop = asyncio.get_running_loop()
+        before = {number: signal.getsignal(number) for number in handlers}
+        for number, (handler, arguments) in handlers.items():
+            loop.add_signal_handler(number, handler, *arguments)
+        try:
+            yield
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)
+                signal.signal(number, before[number] or signal.SIG_DFL)
+
+    def _on_stop(self, code: int) -> None:
+        assert self._workforce is not None and self._listeners is not None
+        self._signals += 1
+        if self._signals == 1:
+            self._listeners.close()  # new clients are refused as soon as the workers have closed theirs
+            logger.info("Stopping %d workers", len(self._workforce.workers))
+            self._workforce.stop(code)
+        else:
+            self._workforce.hurry(code, HURRY_TIME)
+
+
+async def _refresh(worker: WorkerProcess) -> None:
+    if stats := await worker.ask("stats"):
+        worker.stats = stats
