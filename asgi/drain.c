@@ -166,6 +166,11 @@ static void send_output(struct pyserver *server)
         pyserver_discard_output(server);
 }
 
+void pyserver_hand_over(struct pyserver *server)
+{
+    send_output(server);
+}
+
 PyObject *pyserver_flush(PyObject *self, PyObject *ignored)
 {
     (void)ignored;

@@ -4,6 +4,7 @@
 
 #include "asgi/connection.h"
 #include "asgi/numbers.h"
+#include "asgi/outlet.h"
 #include "asgi/task.h"
 
 enum { ERROR_SIZE = 512 };
@@ -101,6 +102,7 @@ static PyObject *start(PyObject *object, PyObject *loop)
         PyErr_SetString(PyExc_OSError, "the I/O thread cannot be started: the system has no thread left for it");
         return NULL;
     }
+    server_outlet_start(self->tags.outlet);
     self->phase = PHASE_RUNNING;
     Py_RETURN_NONE;
 }
@@ -201,6 +203,9 @@ static PyObject *stats(PyObject *object, PyObject *ignored)
         {"kills_total", stats.kills_total},
         {"kicks_total", stats.kicks_total},
         {"accept_errors_total", stats.accept_errors_total},
+        {"broadcasts_total", stats.broadcasts_total},
+        {"relayed_total", stats.relayed_total},
+        {"broadcasts_refused_total", stats.broadcasts_refused_total},
         {"applications", self->applications},
         {"applications_killed_total", self->applications_killed},
     };

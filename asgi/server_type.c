@@ -5,6 +5,7 @@
 
 #include "asgi/connection.h"
 #include "asgi/kick.h"
+#include "asgi/outlet.h"
 #include "asgi/scope.h"
 #include "asgi/server_methods.h"
 #include "asgi/settings_in.h"
@@ -80,6 +81,7 @@ static int create_native(struct pyserver *self, PyObject *mapping)
         return -1;
     }
     self->tags.server = self->native;
+    self->tags.outlet = server_outlet_create(self->native, &self->output);
     return 0;
 }
 
@@ -149,8 +151,11 @@ void pyserver_close_native(struct pyserver *self)
     self->native = NULL;
     self->phase = PHASE_CLOSED;
     tags_deinit(&self->tags);
+    server_outlet_detach(self->tags.outlet);
     /* With the GIL: this may be the garbage collector's call, which nothing may interrupt; the I/O thread never needs it. */
     server_destroy(native);
+    outlet_release(self->tags.outlet);
+    self->tags.outlet = NULL;
     pyserver_discard_events(self);
     Py_CLEAR(self->port);
 }

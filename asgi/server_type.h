@@ -84,6 +84,9 @@ void pyserver_remove(struct pyserver *server, struct pyconnection *connection);
 /* Sends command soon, with the others of this turn of the loop. Takes it. */
 void pyserver_command(struct pyserver *server, struct command *command);
 
+/* Sends now what pyserver_command() was given. */
+void pyserver_hand_over(struct pyserver *server);
+
 /* Acts on one event and frees it: 0, or -1 with an exception that must end the loop (drain.c). */
 int pyserver_event(struct pyserver *server, struct event *event);
 

@@ -33,6 +33,8 @@ static const struct setting table[] = {
     SETTING(receive_window, FIELD_SIZE, 1),
     SETTING(send_window, FIELD_SIZE, 1),
     SETTING(body_chunk, FIELD_SIZE, 1),
+    SETTING(websocket_write_limit, FIELD_SIZE, 0),
+    SETTING(broadcast_backlog, FIELD_SIZE, 1),
     SETTING(max_connections, FIELD_UNSIGNED, 0),
     SETTING(backlog, FIELD_INT, 0),
 };

@@ -22,14 +22,14 @@ static uint64_t *tag_of(struct tags *tags, uint64_t exchange)
     return &tags->tags[index];
 }
 
-uint64_t tags_begun(void *context, uint64_t exchange)
+uint64_t tags_begun(void *context, uint64_t exchange, bool websocket)
 {
     struct tags *tags = context;
     struct owners *owners = kick_owners(); /* first: the tags stand beside it */
     uint64_t *tag = tag_of(tags, exchange);
     if (tag != NULL)
         *tag = kick_add(tags->server, exchange);
-    return owner_open(owners, tag == NULL ? 0 : *tag);
+    return owner_open(owners, tag == NULL ? 0 : *tag, websocket ? tags->outlet : NULL, exchange);
 }
 
 void tags_ended(void *context, uint64_t exchange, uint64_t owner)

@@ -7,19 +7,22 @@
 #ifndef PENEUS_ASGI_TAGS_H
 #define PENEUS_ASGI_TAGS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+struct outlet;
 struct server;
 
 struct tags {
     struct server *server;
+    struct outlet *outlet; /* counted; NULL before the server is there */
     uint64_t *tags; /* kick.h, by slots_index(exchange) */
     size_t room;
 };
 
 /* server_hooks.exchange_begun and exchange_ended; context is the struct tags. */
-uint64_t tags_begun(void *context, uint64_t exchange);
+uint64_t tags_begun(void *context, uint64_t exchange, bool websocket);
 void tags_ended(void *context, uint64_t exchange, uint64_t owner);
 
 /* After the I/O thread's end, or before its start. */

@@ -4,7 +4,9 @@
 
 #include "asgi/access.h"
 #include "asgi/headers.h"
+#include "asgi/kick.h"
 #include "asgi/message.h"
+#include "channellayer/owner.h"
 
 enum { CLOSE_NORMAL = 1000, CLOSE_NONE = 1005, CLOSE_ABNORMAL = 1006, REASON_BYTES = 123 };
 
@@ -26,6 +28,9 @@ int websocket_send_accept(struct pyconnection *connection, PyObject *message)
     connection->status = 101;
     pyconnection_command(connection, accept, false);
     pyconnection_set_state(connection, WEBSOCKET_OPEN);
+    /* What was relayed before goes behind the answer to the handshake: it must be on its way first. */
+    pyserver_hand_over(connection->server);
+    owner_accept(kick_owners(), connection->owner);
     return access_connected(connection);
 }
 

@@ -25,9 +25,10 @@ static void on_signal(int number)
     stopping = 1;
 }
 
-static uint64_t exchange_begun(void *context, uint64_t exchange)
+static uint64_t exchange_begun(void *context, uint64_t exchange, bool websocket)
 {
     (void)context;
+    (void)websocket;
     return exchange;
 }
 
@@ -113,7 +114,7 @@ int main(int count, char **arguments)
         .max_header_size = 65536,
         .max_header_count = 128,
         .close_timeout_ms = 1000,
-        .receive_window = 65536,
+        .receive_window = 65536, .broadcast_backlog = 1 << 24,
         .send_window = 65536,
         .body_chunk = 65536,
         .backlog = 2048,

@@ -27,6 +27,7 @@ struct channel *channel_make(struct layer *layer, struct name name, uint64_t has
         return NULL;
     memset(channel, 0, sizeof *channel);
     mailbox_init(&channel->mailbox, capacity, layer->config.mailbox_bytes);
+    mailbox_init(&channel->held, capacity, layer->config.mailbox_bytes);
     list_init(&channel->waiters);
     list_init(&channel->rest_link);
     list_init(&channel->memberships);
@@ -56,10 +57,14 @@ void channel_receive(struct layer *layer, struct channel *channel)
     layer->bus->operations->made(layer->bus, channel->name);
 }
 
-void channel_give(struct channel *channel, struct holding *holding, uint64_t owner, bool closed)
+void channel_give(struct channel *channel, struct holding *holding, const struct owner_view *owner)
 {
-    channel->owner = owner;
-    channel->closed = closed;
+    channel->owner = owner->id;
+    channel->closed = owner->closed;
+    channel->relays = owner->relays;
+    channel->outlet = owner->outlet;
+    channel->socket = owner->socket;
+    channel->accepted = owner->accepted;
     list_append(&holding->channels, &channel->of_holding);
 }
 
@@ -84,6 +89,7 @@ void channel_free(struct layer *layer, struct channel *channel, struct aftermath
     if (channel->received)
         layer->bus->operations->gone(layer->bus, channel->name);
     mailbox_deinit(&channel->mailbox);
+    mailbox_deinit(&channel->held);
     list_remove(&channel->rest_link);
     list_remove(&channel->of_holding);
     table_remove(&layer->channel_names, &channel->by_name);
@@ -93,7 +99,7 @@ void channel_free(struct layer *layer, struct channel *channel, struct aftermath
 
 static enum channel_rest rest_of(const struct channel *channel)
 {
-    if (channel->mailbox.count > 0)
+    if (channel->mailbox.count > 0 || channel->held.count > 0)
         return CHANNEL_QUEUED;
     if (channel->owner == 0 && list_empty(&channel->memberships) && list_empty(&channel->waiters))
         return CHANNEL_IDLE;
@@ -118,6 +124,8 @@ void channel_settle(struct layer *layer, struct channel *channel, uint64_t now)
 void channel_expire(struct layer *layer, struct channel *channel, uint64_t now)
 {
     layer->counted.dropped_expired += mailbox_expire(&channel->mailbox, now);
+    if (channel->held.count > 0)
+        layer->counted.dropped_expired += mailbox_expire(&channel->held, now);
 }
 
 void channel_tell(struct layer *layer, struct channel *channel, struct aftermath *aftermath)

@@ -15,6 +15,8 @@
 #include "channellayer/mailbox.h"
 
 struct holding;
+struct outlet;
+struct owner_view;
 struct waiter;
 
 /* Which list of the layer a channel is in. channel_settle() is the only one to write it. */
@@ -40,6 +42,11 @@ struct channel {
     struct list_node memberships;
     uint64_t owner; /* 0: nobody */
     struct list_node of_holding;
+    bool relays;           /* its owner has an outlet: relay events do not go to the application */
+    struct outlet *outlet; /* that; NULL when its owner is CLOSED */
+    uint64_t socket;       /* in outlet */
+    bool accepted;         /* relay events go to the socket; before, they wait in held */
+    struct mailbox held;
     uint64_t dropped; /* group messages, by overflow */
     struct table_node by_name;
     struct name name;
@@ -56,7 +63,7 @@ struct channel *channel_make(struct layer *layer, struct name name, uint64_t has
 void channel_receive(struct layer *layer, struct channel *channel);
 
 /* Gives channel, which has no owner, to holding's owner. */
-void channel_give(struct channel *channel, struct holding *holding, uint64_t owner, bool closed);
+void channel_give(struct channel *channel, struct holding *holding, const struct owner_view *owner);
 
 /* Its owner is CLOSED: ends its memberships, counted and for the owner's report. The channel is the caller's to settle. */
 void channel_unsubscribe(struct layer *layer, struct channel *channel);

@@ -6,6 +6,7 @@
 #include "channellayer/bus.h"
 #include "channellayer/holding.h"
 #include "channellayer/name.h"
+#include "channellayer/relay.h"
 
 enum { FIRST_ROOM = 4 };
 
@@ -181,13 +182,30 @@ static int deliver_to(struct layer *layer, struct group *group, struct channel *
     return result;
 }
 
-int group_deliver(struct layer *layer, struct group *group, struct message *message, uint64_t now,
+static int relay_to(struct group *group, struct channel *channel, struct relay *relay, uint64_t now)
+{
+    uint64_t dropped = channel->dropped;
+    int result = relay_add(relay, channel, group->overflow, group->count, now);
+    group->dropped += channel->dropped - dropped;
+    return result;
+}
+
+int group_deliver(struct layer *layer, struct group *group, struct message *message, struct relay *relay, uint64_t now,
                   struct aftermath *aftermath)
 {
     int error = LAYER_OK;
     group->messages++;
     for (size_t i = 0; i < group->count; i++) {
-        if (deliver_to(layer, group, group->members[i].channel, message, now, aftermath) == LAYER_NO_MEMORY)
+        struct channel *channel = group->members[i].channel;
+        int result;
+        if (relay_takes(relay, channel)) {
+            result = relay_to(group, channel, relay, now);
+            if (!channel->accepted)
+                channel_settle(layer, channel, now);
+        } else {
+            result = deliver_to(layer, group, channel, message, now, aftermath);
+        }
+        if (result == LAYER_NO_MEMORY)
             error = LAYER_NO_MEMORY;
     }
     return error;

@@ -10,6 +10,7 @@
 #include "channellayer/channel.h"
 
 struct group;
+struct relay;
 
 struct membership {
     struct group *group;
@@ -58,8 +59,8 @@ void group_expire(struct layer *layer, uint64_t now);
 /* Ends them all. The channels are settled. */
 void group_clear(struct layer *layer, uint64_t now);
 
-/* Offers message to every member's mailbox. LAYER_OK, or LAYER_NO_MEMORY when some had no room for it. */
-int group_deliver(struct layer *layer, struct group *group, struct message *message, uint64_t now,
+/* Offers message to every member's mailbox, or adds the member to relay. LAYER_OK, or LAYER_NO_MEMORY when some had no room for it. */
+int group_deliver(struct layer *layer, struct group *group, struct message *message, struct relay *relay, uint64_t now,
                   struct aftermath *aftermath);
 
 #endif

@@ -31,7 +31,8 @@ static struct holding *make_holding(struct owner *owner, struct layer *layer)
     return holding;
 }
 
-int owners_hold(struct owners *owners, uint64_t id, struct layer *layer, struct holding **result, bool *closed)
+int owners_hold(struct owners *owners, uint64_t id, struct layer *layer, struct holding **result,
+                struct owner_view *view)
 {
     int error = LAYER_CLOSED;
     pthread_mutex_lock(&owners->lock);
@@ -41,7 +42,9 @@ int owners_hold(struct owners *owners, uint64_t id, struct layer *layer, struct 
         if (holding == NULL)
             holding = make_holding(owner, layer);
         *result = holding;
-        *closed = owner->state == OWNER_CLOSED;
+        *view = (struct owner_view){ id, owner->state == OWNER_CLOSED, owner->accepted, owner->outlet != NULL, owner->outlet, owner->socket };
+        if (view->closed)
+            view->outlet = NULL;
         error = holding != NULL ? LAYER_OK : LAYER_NO_MEMORY;
     }
     pthread_mutex_unlock(&owners->lock);

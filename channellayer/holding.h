@@ -23,9 +23,19 @@ struct holding {
     uint64_t sequence;         /* counts the holdings of one owner */
 };
 
-/* owner's holding in layer, made if need be; *closed: owner is CLOSED. The layer's lock is held.
+/* What a layer has to know of an owner. */
+struct owner_view {
+    uint64_t id;
+    bool closed;
+    bool accepted;         /* owner_accept() was called */
+    bool relays;
+    struct outlet *outlet; /* NULL: it has none, or is closed; lives until owner_close() has left the layer */
+    uint64_t socket;
+};
+
+/* owner's holding in layer, made if need be, and what it is like. The layer's lock is held.
  * LAYER_OK, LAYER_CLOSED (owner is gone), LAYER_NO_MEMORY. */
-int owners_hold(struct owners *owners, uint64_t owner, struct layer *layer, struct holding **holding, bool *closed);
+int owners_hold(struct owners *owners, uint64_t owner, struct layer *layer, struct holding **holding, struct owner_view *view);
 
 /* owner's holding in layer, or NULL. The layer's lock is held. */
 struct holding *owners_held(struct owners *owners, uint64_t owner, const struct layer *layer);
@@ -52,6 +62,9 @@ bool layer_try_retain(struct layer *layer);
 
 /* Ends all memberships of owner's channels, and lets none be made. */
 void layer_owner_closed(struct layer *layer, uint64_t owner);
+
+/* Relay events that waited for owner's client go to it, and so do all that follow. */
+void layer_owner_accepted(struct layer *layer, uint64_t owner);
 
 /* Frees owner's channels and its holding. */
 void layer_owner_ended(struct layer *layer, uint64_t owner);

@@ -6,6 +6,7 @@
 #include "channellayer/group.h"
 #include "channellayer/holding.h"
 #include "channellayer/name.h"
+#include "channellayer/relay.h"
 #include "channellayer/waiter.h"
 
 static void free_empty(struct layer *layer)
@@ -133,9 +134,9 @@ static int create_channel(struct layer *layer, struct name name, uint64_t hash, 
                           bool gaps, uint64_t now)
 {
     struct holding *holding = NULL;
-    bool closed = false;
+    struct owner_view view = { 0 };
     if (owner != 0) {
-        int error = owners_hold(layer->owners, owner, layer, &holding, &closed);
+        int error = owners_hold(layer->owners, owner, layer, &holding, &view);
         if (error != LAYER_OK)
             return error;
         if (list_empty(&holding->of_layer))
@@ -150,8 +151,8 @@ static int create_channel(struct layer *layer, struct name name, uint64_t hash, 
     channel->gaps = gaps;
     channel_receive(layer, channel);
     if (holding != NULL && channel->owner == 0) {
-        channel_give(channel, holding, owner, closed);
-        if (closed)
+        channel_give(channel, holding, &view);
+        if (view.closed)
             channel_unsubscribe(layer, channel); /* it may have joined while it was nobody's */
     }
     channel_settle(layer, channel, now);
@@ -168,10 +169,13 @@ int layer_channel_create(struct layer *layer, struct name name, size_t capacity,
     return result;
 }
 
-static int send_to(struct layer *layer, struct channel *channel, struct message *message, uint64_t now,
+/* Puts message into channel's mailbox, or adds it to relay. LAYER_OK, LAYER_FULL, LAYER_NO_MEMORY. */
+static int send_to(struct layer *layer, struct channel *channel, struct message *message, struct relay *relay, uint64_t now,
                    struct aftermath *aftermath)
 {
     channel_expire(layer, channel, now);
+    if (relay_takes(relay, channel))
+        return relay_add(relay, channel, OVERFLOW_DROP_OLDEST, 1, now);
     int result = mailbox_push(&channel->mailbox, message, time_after(now, layer->config.expiry_ms));
     if (result == LAYER_FULL)
         layer->counted.refused_full++;
@@ -189,35 +193,50 @@ static bool is_elsewhere(const struct layer *layer, struct name name, uint64_t h
     return channel == NULL || !channel->made;
 }
 
-int layer_send(struct layer *layer, struct name name, size_t capacity, struct message *message)
+/* What layer_send() and layer_put() have in common: finds or makes the channel, and gives it the message by way of put. */
+static int give(struct layer *layer, struct name name, size_t capacity, struct message *message, bool from_here,
+                int (*put)(struct layer *layer, struct channel *channel, struct message *message, struct relay *relay,
+                           uint64_t now, struct aftermath *aftermath))
 {
-    if (too_large(layer, message))
-        return LAYER_TOO_LARGE;
     struct aftermath aftermath = { 0 };
-    uint64_t hash = name_hash(name);
-    uint64_t now = enter(layer);
-    if (is_elsewhere(layer, name, hash)) {
-        leave(layer, &aftermath);
-        return layer->bus->operations->send(layer->bus, name, capacity, message);
-    }
+    struct relay relay;
     struct channel *channel;
     bool made;
-    int result = find_or_make(layer, name, hash, capacity, &channel, &made);
-    if (result == LAYER_OK) {
-        result = send_to(layer, channel, message, now, &aftermath);
-        keep_or_free(layer, channel, made, result, now, &aftermath);
-    } else if (result == LAYER_UNKNOWN) {
-        layer->counted.dropped_unknown++;
+    uint64_t hash = name_hash(name);
+    if (too_large(layer, message))
+        return LAYER_TOO_LARGE;
+    int result = relay_init(&relay, layer, (struct name){ "", 0 }, message);
+    if (result != LAYER_OK)
+        return result;
+    uint64_t now = enter(layer);
+    bool elsewhere = from_here && is_elsewhere(layer, name, hash);
+    if (!elsewhere) {
+        result = find_or_make(layer, name, hash, capacity, &channel, &made);
+        if (result == LAYER_OK) {
+            result = put(layer, channel, message, &relay, now, &aftermath);
+            keep_or_free(layer, channel, made, result, now, &aftermath);
+        } else if (result == LAYER_UNKNOWN) {
+            layer->counted.dropped_unknown++;
+        }
     }
     leave(layer, &aftermath);
-    return result;
+    relay_run(&relay, false);
+    return elsewhere ? layer->bus->operations->send(layer->bus, name, capacity, message) : result;
 }
 
-static int put_into(struct layer *layer, struct channel *channel, struct message *message, uint64_t now,
+int layer_send(struct layer *layer, struct name name, size_t capacity, struct message *message)
+{
+    return give(layer, name, capacity, message, true, send_to);
+}
+
+/* As send_to(), but the oldest message makes room: whoever sent it is elsewhere. */
+static int put_into(struct layer *layer, struct channel *channel, struct message *message, struct relay *relay, uint64_t now,
                     struct aftermath *aftermath)
 {
     size_t dropped;
     channel_expire(layer, channel, now);
+    if (relay_takes(relay, channel))
+        return relay_add(relay, channel, OVERFLOW_DROP_OLDEST, 1, now);
     int result = mailbox_offer(&channel->mailbox, OVERFLOW_DROP_OLDEST, message, time_after(now, layer->config.expiry_ms), &dropped);
     layer->counted.dropped[OVERFLOW_DROP_OLDEST] += dropped;
     channel->dropped += dropped;
@@ -228,34 +247,20 @@ static int put_into(struct layer *layer, struct channel *channel, struct message
 
 int layer_put(struct layer *layer, struct name name, size_t capacity, struct message *message)
 {
-    if (too_large(layer, message))
-        return LAYER_TOO_LARGE;
-    struct aftermath aftermath = { 0 };
-    uint64_t hash = name_hash(name);
-    uint64_t now = enter(layer);
-    struct channel *channel;
-    bool made;
-    int result = find_or_make(layer, name, hash, capacity, &channel, &made);
-    if (result == LAYER_OK) {
-        result = put_into(layer, channel, message, now, &aftermath);
-        keep_or_free(layer, channel, made, result, now, &aftermath);
-    } else if (result == LAYER_UNKNOWN) {
-        layer->counted.dropped_unknown++;
-    }
-    leave(layer, &aftermath);
-    return result;
+    return give(layer, name, capacity, message, false, put_into);
 }
 
 void layer_put_all(struct layer *layer, struct message *message)
 {
     struct aftermath aftermath = { 0 };
+    struct relay no_relay = { 0 };
     uint64_t now = enter(layer);
     struct channel *channel;
     uint32_t cursor = 0;
     while ((channel = slots_next(&layer->channels, &cursor)) != NULL) {
         if (channel->owner == 0 || channel->closed)
             continue;
-        (void)put_into(layer, channel, message, now, &aftermath);
+        (void)put_into(layer, channel, message, &no_relay, now, &aftermath);
         channel_settle(layer, channel, now);
     }
     leave(layer, &aftermath);
@@ -394,13 +399,17 @@ int layer_deliver(struct layer *layer, struct name name, struct message *message
     if (too_large(layer, message))
         return LAYER_TOO_LARGE;
     struct aftermath aftermath = { 0 };
+    struct relay relay;
     uint64_t hash = name_hash(name);
-    int result = LAYER_OK;
+    int result = relay_init(&relay, layer, name, message);
+    if (result != LAYER_OK)
+        return result;
     uint64_t now = enter(layer);
     group_expire(layer, now);
     struct group *group = group_find(layer, name, hash);
     if (group != NULL)
-        result = group_deliver(layer, group, message, now, &aftermath);
+        result = group_deliver(layer, group, message, &relay, now, &aftermath);
     leave(layer, &aftermath);
+    relay_run(&relay, false);
     return result;
 }

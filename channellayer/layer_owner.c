@@ -1,6 +1,7 @@
 /* What a layer does when one of its owners is closed, ends, or is described. */
 #include "channellayer/group.h"
 #include "channellayer/holding.h"
+#include "channellayer/relay.h"
 
 static struct channel *channel_at(struct list_node *node)
 {
@@ -17,9 +18,28 @@ void layer_owner_closed(struct layer *layer, uint64_t owner)
         for (struct list_node *node = holding->channels.next; node != &holding->channels; node = node->next) {
             struct channel *channel = channel_at(node);
             channel->closed = true;
+            channel->outlet = NULL;
+            mailbox_clear(&channel->held);
             channel_unsubscribe(layer, channel);
             channel_settle(layer, channel, now);
         }
+    }
+    pthread_mutex_unlock(&layer->lock);
+}
+
+void layer_owner_accepted(struct layer *layer, uint64_t owner)
+{
+    uint64_t now = layer->config.now_ms();
+    pthread_mutex_lock(&layer->lock);
+    struct holding *holding = owners_held(layer->owners, owner, layer);
+    for (struct list_node *node = holding != NULL ? holding->channels.next : NULL; node != NULL && node != &holding->channels;
+         node = node->next) {
+        struct channel *channel = channel_at(node);
+        channel_expire(layer, channel, now);
+        channel->accepted = true;
+        if (channel->outlet != NULL)
+            relay_release_held(layer, channel);
+        channel_settle(layer, channel, now);
     }
     pthread_mutex_unlock(&layer->lock);
 }
@@ -50,8 +70,8 @@ void layer_owner_report(struct layer *layer, uint64_t owner, struct owner_report
         channel_expire(layer, channel, now);
         channel_settle(layer, channel, now);
         report->channels++;
-        report->queued += channel->mailbox.count;
-        report->queued_bytes += channel->mailbox.bytes;
+        report->queued += channel->mailbox.count + channel->held.count;
+        report->queued_bytes += channel->mailbox.bytes + channel->held.bytes;
         report->dropped += channel->dropped;
         struct list_node *link = channel->memberships.next;
         for (; link != &channel->memberships; link = link->next)

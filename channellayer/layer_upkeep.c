@@ -48,6 +48,7 @@ void layer_flush(struct layer *layer)
     while (!list_empty(&layer->queued)) {
         struct channel *channel = list_entry(layer->queued.next, struct channel, rest_link);
         mailbox_clear(&channel->mailbox);
+        mailbox_clear(&channel->held);
         channel_settle(layer, channel, now);
     }
     forget(layer, &layer->idle, UINT64_MAX, &aftermath);
@@ -70,8 +71,8 @@ void layer_stats(struct layer *layer, struct layer_stats *stats)
     struct channel *channel;
     uint32_t cursor = 0;
     while ((channel = slots_next(&layer->channels, &cursor)) != NULL) {
-        stats->messages_queued += channel->mailbox.count;
-        stats->bytes_queued += channel->mailbox.bytes;
+        stats->messages_queued += channel->mailbox.count + channel->held.count;
+        stats->bytes_queued += channel->mailbox.bytes + channel->held.bytes;
         if (channel->owner != 0 && !owners_known(layer->owners, channel->owner))
             stats->orphaned_channels++;
     }

@@ -29,6 +29,7 @@ static void owner_free(struct owner *owner)
     if (owner->closed_report != NULL)
         free_names(owner->closed_report);
     mem_free(owner->closed_report);
+    outlet_release(owner->outlet);
     mem_free(owner);
 }
 
@@ -45,11 +46,13 @@ void owners_destroy(struct owners *owners)
     mem_free(owners);
 }
 
-uint64_t owner_open(struct owners *owners, uint64_t tag)
+uint64_t owner_open(struct owners *owners, uint64_t tag, struct outlet *outlet, uint64_t socket)
 {
     struct owner *owner = mem_zalloc(sizeof *owner);
     owner->tag = tag;
     owner->state = OWNER_OPEN;
+    owner->outlet = outlet != NULL ? outlet_retain(outlet) : NULL;
+    owner->socket = socket;
     list_init(&owner->overflow_link);
     list_init(&owner->holdings);
     pthread_mutex_lock(&owners->lock);
@@ -90,6 +93,22 @@ static bool enter(struct owners *owners, uint64_t id, enum owner_state state)
         owner->state = state;
     pthread_mutex_unlock(&owners->lock);
     return owner != NULL;
+}
+
+void owner_accept(struct owners *owners, uint64_t id)
+{
+    pthread_mutex_lock(&owners->lock);
+    struct owner *owner = slots_get(&owners->slots, id);
+    bool relays = owner != NULL && owner->outlet != NULL;
+    if (relays)
+        owner->accepted = true; /* before the walk: a channel that is made meanwhile has it from its owner */
+    pthread_mutex_unlock(&owners->lock);
+    uint64_t sequence = 0;
+    struct layer *layer;
+    while (relays && (layer = next_layer(owners, id, &sequence)) != NULL) {
+        layer_owner_accepted(layer, id);
+        layer_release(layer);
+    }
 }
 
 void owner_close(struct owners *owners, uint64_t id)

@@ -21,6 +21,8 @@
 
 struct owners;
 
+struct outlet;
+
 enum { OWNER_REPORT_GROUPS = 64 };
 
 /* What an owner holds, or held when it was closed. */
@@ -40,8 +42,12 @@ struct owners *owners_create(void (*overflow_close)(void *context, uint64_t tag)
 /* Every layer must have been released. */
 void owners_destroy(struct owners *owners);
 
-/* A new owner, OPEN. tag is the caller's: overflow_close gets it. Never 0; 0 is "no owner" everywhere. */
-uint64_t owner_open(struct owners *owners, uint64_t tag);
+/* A new owner, OPEN. tag is the caller's: overflow_close gets it. outlet (a reference is taken; NULL: none) and socket say
+ * where messages go that are meant for its client (outlet.h). Never 0; 0 is "no owner" everywhere. */
+uint64_t owner_open(struct owners *owners, uint64_t tag, struct outlet *outlet, uint64_t socket);
+
+/* Its client takes messages from now on: those that waited go first. Stale, or without outlet: nothing. */
+void owner_accept(struct owners *owners, uint64_t id);
 
 /* OPEN -> CLOSED: when it returns, no channel of id is in any group of any layer. Twice, or stale: nothing. */
 void owner_close(struct owners *owners, uint64_t id);

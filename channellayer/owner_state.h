@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/slots.h"
 #include "channellayer/holding.h"
+#include "channellayer/outlet.h"
 
 enum owner_state {
     OWNER_OPEN,
@@ -24,6 +25,9 @@ struct owner {
     uint64_t id;
     uint64_t tag;
     enum owner_state state;
+    struct outlet *outlet;          /* counted; or NULL */
+    uint64_t socket;                /* in outlet */
+    bool accepted;
     bool overflow_told;             /* overflow_close is called once */
     struct list_node overflow_link; /* in owners.overflowed until it is called */
     struct list_node holdings;

@@ -17,5 +17,16 @@ struct command *command_create(enum command_kind kind, uint64_t exchange, size_t
 
 void command_destroy(struct command *command)
 {
+    if (command != NULL && command->kind == COMMAND_BROADCAST) {
+        broadcast_release(command->broadcast.message);
+        mem_free(command->broadcast.targets);
+    }
     mem_free(command);
+}
+
+size_t command_broadcast_weight(const struct command *command)
+{
+    const struct broadcast *message = command->broadcast.message;
+    return sizeof *command + command->length + command->broadcast.count * sizeof(struct broadcast_target) +
+           (message != NULL ? broadcast_weight(message) : 0);
 }

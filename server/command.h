@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/queue.h"
+#include "server/broadcast.h"
 
 enum command_kind {
     COMMAND_RESPOND,  /* response head, and the first of its body: response; in a WebSocket handshake: denial */
@@ -25,6 +26,7 @@ enum command_kind {
     COMMAND_CONSUMED, /* the application has taken amount (event_cost) bytes out of its inbox; 0: it waits for the body */
     COMMAND_FINISHED, /* the application has ended; failed: by an exception, or it was killed */
     COMMAND_KICK,     /* from any thread: close the exchange with code, as DISCONNECT_OVERFLOW */
+    COMMAND_BROADCAST, /* from any thread, by server_broadcast(): a WebSocket message, or without message a close, for many exchanges */
     COMMAND_SHUTDOWN, /* server-wide: stop listening, close WebSockets with code, let requests end; then EVENT_DRAINED */
     COMMAND_STOP,     /* server-wide: close every connection now; then EVENT_STOPPED and the thread ends */
 };
@@ -50,6 +52,12 @@ struct command {
         uint16_t code;   /* CLOSE, KICK, SHUTDOWN */
         size_t amount;   /* CONSUMED */
         bool failed;     /* FINISHED */
+        struct {
+            struct broadcast *message; /* counted; NULL: close with code, and bytes as the reason */
+            struct broadcast_target *targets; /* mem_free */
+            size_t count;
+            uint16_t code;
+        } broadcast;
     };
     size_t length; /* of bytes */
     unsigned char bytes[];
@@ -57,7 +65,10 @@ struct command {
 
 /* A command with room for length bytes; NULL when there is no memory. */
 struct command *command_create(enum command_kind kind, uint64_t exchange, size_t length);
-void command_destroy(struct command *command);
+void command_destroy(struct command *command); /* NULL is allowed */
+
+/* What a COMMAND_BROADCAST takes of broadcast_backlog. */
+size_t command_broadcast_weight(const struct command *command);
 
 /* What a command with length bytes takes of the send window, and EVENT_WRITTEN gives back. Only RESPOND, BODY and MESSAGE cost. */
 static inline size_t command_cost(size_t length)

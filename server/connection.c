@@ -35,7 +35,7 @@ static void credit(struct connection *connection)
         return;
     count_unwritten(connection);
     if (connection->exchange != NULL)
-        exchange_written(connection->exchange, transport_unwritten(&connection->transport));
+        exchange_written(connection->exchange, transport_unwritten_own(&connection->transport));
 }
 
 void connection_flush(struct connection *connection)
@@ -279,6 +279,12 @@ void connection_command(struct connection *connection, struct command *command)
     case CONNECTION_CLOSED:
         break;
     }
+}
+
+void connection_broadcast(struct connection *connection, const struct command *command, uint64_t label)
+{
+    if (connection->state == CONNECTION_WEBSOCKET)
+        websocket_broadcast(connection, command, label);
 }
 
 void connection_finished(struct connection *connection, bool failed)

@@ -14,7 +14,7 @@ struct kill {
     uint64_t exchange;
 };
 
-struct exchange *exchange_begin(struct server *server, struct connection *connection)
+struct exchange *exchange_begin(struct server *server, struct connection *connection, bool websocket)
 {
     struct exchange *exchange = mem_zalloc(sizeof *exchange);
     exchange->server = server;
@@ -24,7 +24,7 @@ struct exchange *exchange_begin(struct server *server, struct connection *connec
         mem_free(exchange);
         return NULL;
     }
-    exchange->owner = server->hooks.exchange_begun(server->hooks.context, exchange->id);
+    exchange->owner = server->hooks.exchange_begun(server->hooks.context, exchange->id, websocket);
     count(&server->counters.exchanges, 1);
     return exchange;
 }

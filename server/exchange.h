@@ -51,7 +51,7 @@ struct ending {
 };
 
 /* A new exchange of connection, with an owner; NULL when there is no memory. */
-struct exchange *exchange_begin(struct server *server, struct connection *connection);
+struct exchange *exchange_begin(struct server *server, struct connection *connection, bool websocket);
 
 /* The exchange that id names, or NULL. */
 struct exchange *exchange_find(struct server *server, uint64_t id);

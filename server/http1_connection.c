@@ -79,7 +79,7 @@ static void on_head(void *context, const struct http1_head *head)
         refuse(connection, refused);
         return;
     }
-    connection->exchange = exchange_begin(server, connection);
+    connection->exchange = exchange_begin(server, connection, http1->websocket);
     struct request_event *request =
         connection->exchange != NULL ? request_event_create(connection->exchange->id, head) : NULL;
     if (request == NULL) {

@@ -11,6 +11,9 @@
 #include "server/listener.h"
 #include "server/server_state.h"
 
+/* What on_wake() may take before sockets are read again. */
+enum { TURN_NS = 5 * 1000 * 1000 };
+
 static void set_phase(struct server *server, enum server_phase phase)
 {
     assert(phase > server->phase);
@@ -90,8 +93,24 @@ static void stop(struct server *server)
     uv_close((uv_handle_t *)&server->after_wait, NULL);
 }
 
+/* Targets that have left meanwhile are passed over: their owner is closed already. */
+static void broadcast(struct server *server, const struct command *command)
+{
+    count(&server->counters.broadcasts_total, 1);
+    for (size_t i = 0; i < command->broadcast.count; i++) {
+        const struct broadcast_target *target = &command->broadcast.targets[i];
+        struct exchange *exchange = exchange_find(server, target->exchange);
+        if (exchange != NULL && exchange->connection != NULL)
+            connection_broadcast(exchange->connection, command, target->label);
+    }
+}
+
 static void obey(struct server *server, struct command *command)
 {
+    if (command->kind == COMMAND_BROADCAST) {
+        broadcast(server, command);
+        return;
+    }
     if (command->kind == COMMAND_SHUTDOWN) {
         shut_down(server, command->code);
         return;
@@ -117,18 +136,41 @@ static void obey(struct server *server, struct command *command)
     connection_command(connection, command);
 }
 
+static void end_command(struct server *server, struct command *command)
+{
+    if (command->kind == COMMAND_BROADCAST)
+        atomic_fetch_sub_explicit(&server->backlog, command_broadcast_weight(command), memory_order_relaxed);
+    command_destroy(command);
+}
+
+static struct command *take_command(struct server *server)
+{
+    if (server->taken == NULL)
+        server->taken = queue_take(&server->commands);
+    if (server->taken == NULL)
+        return NULL;
+    struct command *command = list_entry(server->taken, struct command, item);
+    server->taken = server->taken->next;
+    return command;
+}
+
+/* Obeys what has come, but not for ever: who floods us with broadcasts must not keep us from reading sockets. */
 static void on_wake(uv_async_t *wake)
 {
     struct server *server = wake->data;
-    struct queue_item *item;
-    while ((item = queue_take(&server->commands)) != NULL) {
-        while (item != NULL) {
-            struct command *command = list_entry(item, struct command, item);
-            item = item->next;
-            obey(server, command);
-            command_destroy(command);
+    uint64_t begun = uv_hrtime();
+    struct command *command;
+    while ((command = take_command(server)) != NULL) {
+        bool many = command->kind == COMMAND_BROADCAST;
+        obey(server, command);
+        end_command(server, command);
+        if (server->taken == NULL)
+            server_flush(server);
+        if (many && uv_hrtime() - begun > TURN_NS) {
+            server_flush(server);
+            uv_async_send(&server->wake); /* the queue's next wake-up comes only once it has been found empty */
+            return;
         }
-        server_flush(server);
     }
 }
 
@@ -229,6 +271,21 @@ int server_start(struct server *server)
     return error == 0 ? SERVER_OK : SERVER_THREAD;
 }
 
+int server_broadcast(struct server *server, struct queue_chain *before, struct command *command)
+{
+    size_t weight = command_broadcast_weight(command);
+    size_t waiting = atomic_fetch_add_explicit(&server->backlog, weight, memory_order_relaxed);
+    bool full = waiting > 0 && waiting + weight > server->settings.broadcast_backlog; /* alone it may be larger */
+    if (full) {
+        atomic_fetch_sub_explicit(&server->backlog, weight, memory_order_relaxed);
+        atomic_fetch_add_explicit(&server->counters.broadcasts_refused_total, 1, memory_order_relaxed);
+    } else {
+        queue_chain_add(before, &command->item);
+    }
+    queue_push(&server->commands, before);
+    return full ? SERVER_FULL : SERVER_OK;
+}
+
 void server_send(struct server *server, struct queue_chain *commands)
 {
     queue_push(&server->commands, commands);
@@ -255,19 +312,17 @@ void server_stats(const struct server *server, struct server_stats *stats)
     READ(kills_total);
     READ(kicks_total);
     READ(accept_errors_total);
+    READ(broadcasts_total);
+    READ(relayed_total);
+    READ(broadcasts_refused_total);
 #undef READ
 }
 
 static void drop_commands(struct server *server)
 {
-    struct queue_item *item;
-    while ((item = queue_take(&server->commands)) != NULL) {
-        while (item != NULL) {
-            struct command *command = list_entry(item, struct command, item);
-            item = item->next;
-            command_destroy(command);
-        }
-    }
+    struct command *command;
+    while ((command = take_command(server)) != NULL)
+        end_command(server, command);
 }
 
 void server_destroy(struct server *server)

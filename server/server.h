@@ -9,19 +9,21 @@
 #ifndef PENEUS_SERVER_SERVER_H
 #define PENEUS_SERVER_SERVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/queue.h"
 #include "server/settings.h"
 
+struct command;
 struct server;
 
 /* Called on the I/O thread, without a lock; they must not block. */
 struct server_hooks {
     void *context;
-    /* An exchange begins: returns the owner of what its application will subscribe to (request_event.owner). */
-    uint64_t (*exchange_begun)(void *context, uint64_t exchange);
+    /* An exchange begins, a WebSocket or a request: returns the owner of what its application will subscribe to (request_event.owner). */
+    uint64_t (*exchange_begun)(void *context, uint64_t exchange, bool websocket);
     /* The exchange has ended, whoever ended it. Called before EVENT_DISCONNECT is queued, and also after a complete response. */
     void (*exchange_ended)(void *context, uint64_t exchange, uint64_t owner);
 };
@@ -31,6 +33,7 @@ enum server_error {
     SERVER_NO_MEMORY = -1,
     SERVER_ADDRESS = -2, /* the address cannot be resolved or bound: see the message */
     SERVER_THREAD = -3,  /* the I/O thread cannot be started */
+    SERVER_FULL = -4,    /* broadcast_backlog bytes wait already */
 };
 
 enum listen_kind { LISTEN_TCP, LISTEN_UNIX, LISTEN_FD };
@@ -67,6 +70,9 @@ struct server_stats {
     uint64_t kills_total;        /* EVENT_KILL */
     uint64_t kicks_total;        /* COMMAND_KICK that found somebody */
     uint64_t accept_errors_total; /* EMFILE and the like */
+    uint64_t broadcasts_total;    /* messages relayed, each counted once for all its sockets */
+    uint64_t relayed_total;       /* the same, once for each socket that it was queued for */
+    uint64_t broadcasts_refused_total; /* because broadcast_backlog was full */
 };
 
 /* events is where events go; it outlives the server. SERVER_OK or SERVER_NO_MEMORY. */
@@ -84,6 +90,10 @@ int server_start(struct server *server);
 
 /* Sends a chain of struct command, in order. Any thread, until server_destroy. */
 void server_send(struct server *server, struct queue_chain *commands);
+
+/* Sends command, a COMMAND_BROADCAST, behind the commands of before. Any thread, until server_destroy. SERVER_OK; SERVER_FULL: before
+ * was sent, command is the caller's. */
+int server_broadcast(struct server *server, struct queue_chain *before, struct command *command);
 
 void server_stats(const struct server *server, struct server_stats *stats);
 

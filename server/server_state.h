@@ -26,7 +26,7 @@ struct server_counters {
     _Atomic uint64_t connections, exchanges, websockets, read_paused, bytes_unwritten;
     _Atomic uint64_t connections_total, requests_total, websockets_total, messages_in_total, messages_out_total;
     _Atomic uint64_t bytes_in_total, bytes_out_total, bad_requests_total, timeouts_total, kills_total, kicks_total;
-    _Atomic uint64_t accept_errors_total;
+    _Atomic uint64_t accept_errors_total, broadcasts_total, relayed_total, broadcasts_refused_total;
 };
 
 /*   CREATED ──server_start──▶ RUNNING ──SHUTDOWN──▶ DRAINING ──STOP──▶ STOPPING ──▶ STOPPED
@@ -45,6 +45,8 @@ struct server {
     struct server_hooks hooks;
     struct queue *events;
     struct queue commands;
+    struct queue_item *taken;   /* a batch of commands, not yet obeyed */
+    _Atomic size_t backlog;     /* command_broadcast_weight() of what is queued */
     struct queue_chain announced; /* events of this batch, pushed by server_flush() */
     uv_loop_t loop;
     uv_async_t wake;

@@ -35,6 +35,8 @@ struct server_settings {
     size_t receive_window;             /* bytes of body or messages announced and not yet consumed, for each exchange; never 0 */
     size_t send_window;                /* bytes sent and not yet written, for each exchange; never 0 */
     size_t body_chunk;                 /* the most of a body in one event; never 0 */
+    size_t websocket_write_limit;      /* bytes of broadcasts that wait for one socket; over: their policy */
+    size_t broadcast_backlog;          /* bytes of broadcasts that wait for the I/O thread; over: refused; never 0 */
     unsigned max_connections;          /* over: accepted later, when one has ended */
     int backlog;
 };

@@ -8,6 +8,9 @@
 /* From here on a copy costs more than a system call of its own. */
 enum { WORTH_A_CALL = 16 * 1024 };
 
+/* Pieces of the outbox in one system call. */
+enum { PIECES = 64 };
+
 static void end(struct transport *transport, bool clean)
 {
     if (transport->ended)
@@ -39,12 +42,15 @@ void transport_init(struct transport *transport, unsigned char *read_buffer, con
     transport->context = context;
     transport->read_buffer = read_buffer;
     transport->handle.data = transport;
+    outbox_init(&transport->out);
 }
 
 void transport_deinit(struct transport *transport)
 {
-    buffer_deinit(&transport->out);
+    outbox_deinit(&transport->out);
     buffer_deinit(&transport->writing);
+    broadcast_release(transport->broadcast);
+    transport->broadcast = NULL;
 }
 
 void transport_read(struct transport *transport, bool on)
@@ -66,7 +72,7 @@ static void on_shutdown(uv_shutdown_t *request, int status)
 
 static void shut_down(struct transport *transport)
 {
-    if (!transport->finishing || transport->write_pending || buffer_length(&transport->out) > 0)
+    if (!transport->finishing || transport->write_pending || outbox_length(&transport->out) > 0)
         return;
     transport->finishing = false;
     if (uv_is_closing(&transport->handle))
@@ -82,6 +88,8 @@ static void on_write(uv_write_t *request, int status)
     mem_free(request);
     transport->write_pending = false;
     buffer_deinit(&transport->writing);
+    broadcast_release(transport->broadcast);
+    transport->broadcast = NULL;
     if (status == UV_ECANCELED)
         return; /* the handle is being closed */
     if (status != 0) {
@@ -106,44 +114,64 @@ static ssize_t try_write(struct transport *transport, const uv_buf_t *pieces, un
     return written;
 }
 
-/* Gives what is corked to libuv, to write when the socket takes it. */
+/* Gives the first piece of what is corked to libuv, to write when the socket takes it. The rest follows then: until it is
+ * given away, what waits can still be dropped. */
 static void write_later(struct transport *transport)
 {
+    uv_buf_t piece;
     uv_write_t *request = mem_alloc(sizeof *request);
-    transport->writing = transport->out;
-    buffer_init(&transport->out);
-    uv_buf_t piece = { .base = (char *)buffer_bytes(&transport->writing), .len = buffer_length(&transport->writing) };
+    if (outbox_take(&transport->out, &transport->writing, &transport->broadcast, &piece) != 0)
+        goto fail;
+    if (transport->broadcast == NULL)
+        piece = (uv_buf_t){ .base = (char *)buffer_bytes(&transport->writing), .len = buffer_length(&transport->writing) };
     request->data = transport;
     transport->write_pending = true;
     if (uv_write(request, &transport->stream, &piece, 1, on_write) == 0)
         return;
-    mem_free(request);
     transport->write_pending = false;
+fail:
+    mem_free(request);
     buffer_deinit(&transport->writing);
+    broadcast_release(transport->broadcast);
+    transport->broadcast = NULL;
     end(transport, false);
+}
+
+/* Writes until all is written or the socket takes no more; how much that was. *blocked: it takes no more. */
+static size_t write_now(struct transport *transport, bool *blocked)
+{
+    uv_buf_t pieces[PIECES];
+    size_t total = 0;
+    *blocked = false;
+    while (outbox_length(&transport->out) > 0 && !*blocked) {
+        unsigned count = outbox_pieces(&transport->out, pieces, PIECES);
+        size_t offered = 0;
+        for (unsigned i = 0; i < count; i++)
+            offered += pieces[i].len;
+        ssize_t written = try_write(transport, pieces, count);
+        if (written < 0 || uv_is_closing(&transport->handle))
+            break;
+        outbox_consume(&transport->out, (size_t)written);
+        total += (size_t)written;
+        *blocked = (size_t)written < offered;
+    }
+    return total;
 }
 
 void transport_flush(struct transport *transport)
 {
-    size_t length = buffer_length(&transport->out);
+    bool blocked;
     if (transport->write_pending || transport->ended || uv_is_closing(&transport->handle))
         return;
-    if (length > 0) {
-        uv_buf_t piece = { .base = (char *)buffer_bytes(&transport->out), .len = length };
-        ssize_t written = try_write(transport, &piece, 1);
-        if (written < 0 || uv_is_closing(&transport->handle))
-            return;
-        buffer_consume(&transport->out, (size_t)written);
-        if ((size_t)written < length) {
-            write_later(transport);
-            if (uv_is_closing(&transport->handle))
-                return;
-        } else {
-            buffer_deinit(&transport->out);
-        }
-        if (written > 0)
-            transport->callbacks->on_written(transport->context);
-    }
+    size_t written = write_now(transport, &blocked);
+    if (transport->ended || uv_is_closing(&transport->handle))
+        return;
+    if (blocked)
+        write_later(transport);
+    if (uv_is_closing(&transport->handle))
+        return;
+    if (written > 0)
+        transport->callbacks->on_written(transport->context);
     shut_down(transport);
 }
 
@@ -155,7 +183,7 @@ int transport_write(struct transport *transport, const uv_buf_t *pieces, unsigne
         total += pieces[i].len;
     if (total >= WORTH_A_CALL) {
         transport_flush(transport);
-        if (!transport->write_pending && !transport->ended && buffer_length(&transport->out) == 0 &&
+        if (!transport->write_pending && !transport->ended && outbox_length(&transport->out) == 0 &&
             !uv_is_closing(&transport->handle)) {
             ssize_t taken = try_write(transport, pieces, count);
             written = taken > 0 ? (size_t)taken : 0;
@@ -163,19 +191,25 @@ int transport_write(struct transport *transport, const uv_buf_t *pieces, unsigne
         if (transport->ended)
             return 0;
     }
-    if (buffer_reserve(&transport->out, total - written) == NULL && total > written)
+    if (buffer_reserve(&transport->out.own, total - written) == NULL && total > written)
         return -1;
     for (unsigned i = 0; i < count; i++) {
         size_t skip = written < pieces[i].len ? written : pieces[i].len;
         written -= skip;
-        buffer_append(&transport->out, pieces[i].base + skip, pieces[i].len - skip);
+        buffer_append(&transport->out.own, pieces[i].base + skip, pieces[i].len - skip);
     }
     return 0;
 }
 
 size_t transport_unwritten(const struct transport *transport)
 {
-    return buffer_length(&transport->out) + uv_stream_get_write_queue_size(&transport->stream);
+    return outbox_length(&transport->out) + uv_stream_get_write_queue_size(&transport->stream);
+}
+
+size_t transport_unwritten_own(const struct transport *transport)
+{
+    size_t queued = transport->broadcast == NULL ? uv_stream_get_write_queue_size(&transport->stream) : 0;
+    return buffer_length(&transport->out.own) + queued;
 }
 
 enum transport_peer transport_peer(const struct transport *transport)

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <uv.h>
 
-#include "server/buffer.h"
+#include "server/outbox.h"
 
 struct transport_callbacks {
     void (*on_read)(void *context, const unsigned char *bytes, size_t length);
@@ -35,8 +35,9 @@ struct transport {
     const struct transport_callbacks *callbacks;
     void *context;
     unsigned char *read_buffer;
-    struct buffer out;      /* corked; freed whenever all is written: an idle connection holds none */
-    struct buffer writing;  /* given to libuv; its request is allocated only then */
+    struct outbox out;             /* corked; its bytes are freed whenever all is written: an idle connection holds none */
+    struct buffer writing;         /* given to libuv; its request is allocated only then */
+    struct broadcast *broadcast;   /* the same, where a frame was given: counted */
     bool write_pending;
     bool reading;
     bool ended;
@@ -55,17 +56,25 @@ void transport_read(struct transport *transport, bool on);
 /* Where to write; then transport_flush() before the loop waits. */
 static inline struct buffer *transport_out(struct transport *transport)
 {
-    return &transport->out;
+    return &transport->out.own;
 }
 
 /* Appends the pieces, or writes them without a copy when they are large. 0, or -1 when there is no memory. */
 int transport_write(struct transport *transport, const uv_buf_t *pieces, unsigned count);
 
+/* Puts a broadcast behind what is corked, by reference (outbox_offer). */
+static inline enum outbox_result transport_broadcast(struct transport *transport, struct broadcast *broadcast, uint64_t label,
+                                                     size_t limit)
+{
+    return outbox_offer(&transport->out, broadcast, label, limit);
+}
+
 /* Writes what the socket takes; the rest follows by itself. */
 void transport_flush(struct transport *transport);
 
-/* Bytes that have not reached the kernel. */
+/* Bytes that have not reached the kernel: all, and those that are no broadcast's. */
 size_t transport_unwritten(const struct transport *transport);
+size_t transport_unwritten_own(const struct transport *transport);
 
 /* How the peer has left, also while reading is off and its last bytes wait in the kernel. */
 enum transport_peer {

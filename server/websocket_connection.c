@@ -7,6 +7,9 @@
 #include "server/event_create.h"
 #include "server/server_state.h"
 
+/* RFC 6455's registry: the client comes back, and reads a snapshot. */
+enum { CLOSE_TRY_AGAIN_LATER = 1013 };
+
 static bool on_message(void *context, bool text, const unsigned char *bytes, size_t length)
 {
     struct connection *connection = context;
@@ -27,7 +30,7 @@ static void on_ping(void *context, const unsigned char *bytes, size_t length)
 {
     struct connection *connection = context;
     /* A peer that pings and does not read gets no answer: RFC 6455, 5.5.3 lets later pings stand for earlier ones. */
-    if (connection->websocket.closing || transport_unwritten(&connection->transport) > PONG_LIMIT)
+    if (connection->websocket.closing || transport_unwritten_own(&connection->transport) > PONG_LIMIT)
         return;
     if (websocket_write(transport_out(&connection->transport), WEBSOCKET_PONG, bytes, length) == 0)
         connection_cork(connection);
@@ -131,6 +134,34 @@ static void send_message(struct connection *connection, const struct command *co
     count(&connection->server->counters.messages_out_total, 1);
     count(&connection->server->counters.bytes_out_total, command->length);
     connection_cork(connection);
+}
+
+void websocket_broadcast(struct connection *connection, const struct command *command, uint64_t label)
+{
+    struct server *server = connection->server;
+    struct broadcast *message = command->broadcast.message;
+    size_t limit = server->settings.websocket_write_limit;
+    if (connection->websocket.closing)
+        return;
+    if (message == NULL) {
+        websocket_close(connection, command->broadcast.code, command->bytes, command->length, DISCONNECT_APPLICATION);
+        return;
+    }
+    switch (transport_broadcast(&connection->transport, message, label, limit != 0 ? limit : SIZE_MAX)) {
+    case OUTBOX_OK:
+        count(&server->counters.relayed_total, 1);
+        count(&server->counters.messages_out_total, 1);
+        count(&server->counters.bytes_out_total, message->payload_length);
+        connection_cork(connection);
+        break;
+    case OUTBOX_CLOSE:
+        count(&server->counters.kicks_total, 1);
+        websocket_close(connection, CLOSE_TRY_AGAIN_LATER, NULL, 0, DISCONNECT_OVERFLOW);
+        break;
+    case OUTBOX_DROPPED:
+    case OUTBOX_NO_MEMORY:
+        break;
+    }
 }
 
 void websocket_command(struct connection *connection, struct command *command)

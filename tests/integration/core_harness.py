@@ -29,6 +29,8 @@ SETTINGS: dict[str, Any] = {
     "websocket_max_frame_size": 1 << 20,
     "application_close_timeout_ms": 30_000,
     "receive_window": 65536,
+    "websocket_write_limit": 262144,
+    "broadcast_backlog": 16777216,
     "send_window": 65536,
     "body_chunk": 16384,
     "max_connections": 0,

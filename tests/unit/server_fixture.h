@@ -76,7 +76,7 @@ static inline void fixture_note(struct fixture *f, const struct note *note)
     pthread_mutex_unlock(&f->lock);
 }
 
-static inline uint64_t on_begun(void *context, uint64_t exchange)
+static inline uint64_t on_begun(void *context, uint64_t exchange, bool websocket)
 {
     fixture_note(context, &(struct note){ .kind = HOOK_BEGUN, .exchange = exchange });
     return exchange ^ 0xabcd;
@@ -264,6 +264,8 @@ static inline struct server_settings test_settings(void)
         .close_timeout_ms = 2000,
         .websocket_max_message_size = 1 << 20,
         .receive_window = 65536,
+        .websocket_write_limit = 262144,
+        .broadcast_backlog = 1 << 24,
         .send_window = 65536,
         .body_chunk = 65536,
         .backlog = 128,

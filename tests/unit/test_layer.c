@@ -251,7 +251,7 @@ static void test_local_channels_outlive_a_pause(void **state)
 static void test_flush(void **state)
 {
     struct fixture *f = *state;
-    uint64_t owner = owner_open(f->owners, 1);
+    uint64_t owner = owner_open(f->owners, 1, NULL, 0);
     create(f, "s!owned", owner);
     create(f, "s!free", 0);
     join(f, "g", "s!owned");
@@ -275,7 +275,7 @@ static void test_flush(void **state)
 static void test_created_twice(void **state)
 {
     struct fixture *f = *state;
-    uint64_t owner = owner_open(f->owners, 1), other = owner_open(f->owners, 2);
+    uint64_t owner = owner_open(f->owners, 1, NULL, 0), other = owner_open(f->owners, 2, NULL, 0);
     send_text(f, "plain", "x");
     assert_int_equal(create(f, "plain", owner), LAYER_OK); /* nobody's becomes owner's */
     assert_int_equal(create(f, "plain", other), LAYER_OK); /* owner's stays so */

@@ -106,7 +106,7 @@ static void test_each_allocation_of_a_scenario(void **state)
     do {
         struct fixture *fixture;
         fixture_begin((void **)&fixture);
-        uint64_t owner = owner_open(fixture->owners, 1);
+        uint64_t owner = owner_open(fixture->owners, 1, NULL, 0);
         mem_fail_at(++n);
         run_steps(fixture, owner);
         calls = mem_try_count();
@@ -126,7 +126,7 @@ static void test_close_and_describe_without_memory(void **state)
         struct fixture *fixture;
         struct owner_report report;
         fixture_begin((void **)&fixture);
-        uint64_t owner = owner_open(fixture->owners, 1);
+        uint64_t owner = owner_open(fixture->owners, 1, NULL, 0);
         run_steps(fixture, owner);
         mem_fail_at(++n);
         owner_close(fixture->owners, owner);

@@ -85,7 +85,7 @@ static void close_and_check(struct worker *worker, uint64_t owner)
 
 static void replace(struct worker *worker, struct connection *connection)
 {
-    uint64_t old, next = owner_open(worker->world->owners, dice(worker, 100));
+    uint64_t old, next = owner_open(worker->world->owners, dice(worker, 100), NULL, 0);
     pthread_mutex_lock(&connection->lock);
     old = connection->owner;
     connection->owner = next;
@@ -217,7 +217,7 @@ static void world_begin(struct world *world)
         assert_int_equal(layer_create(&world->layers[i], &config, world->owners), LAYER_OK);
     for (int i = 0; i < CONNECTIONS; i++) {
         pthread_mutex_init(&world->connections[i].lock, NULL);
-        world->connections[i].owner = owner_open(world->owners, 1);
+        world->connections[i].owner = owner_open(world->owners, 1, NULL, 0);
         world->connections[i].serial = atomic_fetch_add(&world->next_serial, 1);
     }
     atomic_store(&world->running, 1);
@@ -310,7 +310,7 @@ static void test_join_races_with_close(void **state)
     struct race race = { .fixture = fixture, .act = join_group };
     pthread_create(&race.thread, NULL, act_when_told, &race);
     for (int round = 1; round <= RACES; round++) {
-        uint64_t owner = owner_open(fixture->owners, 1);
+        uint64_t owner = owner_open(fixture->owners, 1, NULL, 0);
         layer_channel_create(fixture->layer, name_of("s!1"), CAPACITY, owner, false);
         race_start(&race, round);
         owner_close(fixture->owners, owner);
@@ -337,7 +337,7 @@ static void test_create_races_with_close_and_end(void **state)
     struct race race = { .fixture = fixture, .act = create_and_join };
     pthread_create(&race.thread, NULL, act_when_told, &race);
     for (int round = 1; round <= RACES; round++) {
-        uint64_t owner = owner_open(fixture->owners, 1);
+        uint64_t owner = owner_open(fixture->owners, 1, NULL, 0);
         atomic_store(&race.owner, owner);
         race_start(&race, round);
         if (round % 3 == 0) {

@@ -15,7 +15,7 @@ static void free_report(struct owner_report *report)
 static void test_close_ends_memberships(void **state)
 {
     struct fixture *f = *state;
-    uint64_t owner = owner_open(f->owners, 1), other = owner_open(f->owners, 2);
+    uint64_t owner = owner_open(f->owners, 1, NULL, 0), other = owner_open(f->owners, 2, NULL, 0);
     create(f, "s!1", owner);
     create(f, "s!2", owner);
     create(f, "s!3", other);
@@ -43,7 +43,7 @@ static void test_close_ends_memberships(void **state)
 static void test_late_calls_after_close(void **state)
 {
     struct fixture *f = *state;
-    uint64_t owner = owner_open(f->owners, 1);
+    uint64_t owner = owner_open(f->owners, 1, NULL, 0);
     create(f, "s!1", owner);
     wait_for(f, "s!1", 7);
     owner_close(f->owners, owner);
@@ -66,7 +66,7 @@ static void test_late_calls_after_close(void **state)
 static void test_end_frees_everything(void **state)
 {
     struct fixture *f = *state;
-    uint64_t owner = owner_open(f->owners, 1);
+    uint64_t owner = owner_open(f->owners, 1, NULL, 0);
     create(f, "s!1", owner);
     create(f, "plain", owner);
     join(f, "g", "s!1");
@@ -93,10 +93,10 @@ static void test_stale_and_made_up_owners(void **state)
 {
     struct fixture *f = *state;
     struct owner_report report;
-    uint64_t owner = owner_open(f->owners, 1);
+    uint64_t owner = owner_open(f->owners, 1, NULL, 0);
     assert_int_not_equal(owner, 0);
     owner_end(f->owners, owner);
-    uint64_t next = owner_open(f->owners, 2); /* the same slot */
+    uint64_t next = owner_open(f->owners, 2, NULL, 0); /* the same slot */
     create(f, "s!1", next);
     join(f, "g", "s!1");
     owner_close(f->owners, owner);
@@ -114,7 +114,7 @@ static void test_closing_reaches_all_layers(void **state)
     struct fixture *f = *state;
     struct layer_config config = fixture_config();
     struct layer *layers[3] = { f->layer };
-    uint64_t owner = owner_open(f->owners, 1);
+    uint64_t owner = owner_open(f->owners, 1, NULL, 0);
     for (int i = 1; i < 3; i++)
         assert_int_equal(layer_create(&layers[i], &config, f->owners), LAYER_OK);
     for (int i = 0; i < 3; i++) {
@@ -147,7 +147,7 @@ static void test_describe(void **state)
 {
     struct fixture *f = *state;
     struct owner_report report;
-    uint64_t owner = owner_open(f->owners, 1);
+    uint64_t owner = owner_open(f->owners, 1, NULL, 0);
     create(f, "s!1", owner);
     create(f, "s!2", owner);
     join(f, "prices", "s!1");
@@ -177,7 +177,7 @@ static void test_describe_names_a_part_of_many(void **state)
     struct fixture *f = *state;
     struct owner_report report;
     char name[32];
-    uint64_t owner = owner_open(f->owners, 1);
+    uint64_t owner = owner_open(f->owners, 1, NULL, 0);
     create(f, "s!1", owner);
     for (int i = 0; i < OWNER_REPORT_GROUPS + 10; i++) {
         snprintf(name, sizeof name, "g%d", i);
@@ -196,7 +196,7 @@ static void test_describe_names_a_part_of_many(void **state)
 static void test_overflow_close_once(void **state)
 {
     struct fixture *f = *state;
-    uint64_t owner = owner_open(f->owners, 4711);
+    uint64_t owner = owner_open(f->owners, 4711, NULL, 0);
     create(f, "s!1", owner);
     create(f, "s!2", owner);
     join_as(f, "g", "s!1", OVERFLOW_CLOSE);
@@ -238,7 +238,7 @@ static void test_overflow_close_ends_another(void **state)
     f.owners = two.owners = owners_create(end_the_other, &two);
     assert_int_equal(layer_create(&f.layer, &config, f.owners), LAYER_OK);
     for (uint64_t i = 0; i < 2; i++) {
-        two.ids[i] = owner_open(f.owners, i);
+        two.ids[i] = owner_open(f.owners, i, NULL, 0);
         snprintf(name, sizeof name, "s!%d", (int)i);
         create(&f, name, two.ids[i]);
         join_as(&f, "g", name, OVERFLOW_CLOSE);
@@ -256,7 +256,7 @@ static void test_overflow_close_ends_another(void **state)
 static void test_closed_owner_takes_over_a_channel(void **state)
 {
     struct fixture *f = *state;
-    uint64_t owner = owner_open(f->owners, 1);
+    uint64_t owner = owner_open(f->owners, 1, NULL, 0);
     join(f, "g", "plain");
     owner_close(f->owners, owner);
     assert_int_equal(create(f, "plain", owner), LAYER_OK);

@@ -53,7 +53,7 @@ static void test_cancelled_after_it_was_told(void **state)
 static void test_pass_for_a_channel_that_is_gone(void **state)
 {
     struct fixture *f = *state;
-    uint64_t channel = 0, owner = owner_open(f->owners, 1);
+    uint64_t channel = 0, owner = owner_open(f->owners, 1, NULL, 0);
     layer_channel_create(f->layer, name_of("s!1"), CAPACITY, owner, false);
     wait_for(f, "s!1", 1);
     send_text(f, "s!1", "x");

@@ -1,0 +1,62 @@
+#include "server/broadcast.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "server/websocket.h"
+
+/* FNV-1a: a hint for broadcast_same_key(), which compares. */
+static uint32_t hash(const unsigned char *key, size_t length)
+{
+    uint32_t value = 2166136261u;
+    for (size_t i = 0; i < length; i++)
+        value = (value ^ key[i]) * 16777619u;
+    return value;
+}
+
+struct broadcast *broadcast_create(bool text, const unsigned char *bytes, size_t length, const void *key, size_t key_length,
+                                   enum broadcast_policy policy, const struct broadcast_callbacks *callbacks, void *context)
+{
+    unsigned char header[WEBSOCKET_HEADER_SIZE];
+    size_t header_length = websocket_header(header, text ? WEBSOCKET_TEXT : WEBSOCKET_BINARY, length);
+    struct broadcast *broadcast = mem_try_alloc(sizeof *broadcast + header_length + length + key_length);
+    if (broadcast == NULL)
+        return NULL;
+    *broadcast = (struct broadcast){
+        .policy = policy,
+        .callbacks = callbacks,
+        .context = context,
+        .key_length = key_length,
+        .payload_length = length,
+        .length = header_length + length,
+    };
+    atomic_init(&broadcast->references, 1);
+    memcpy(broadcast->bytes, header, header_length);
+    if (length > 0)
+        memcpy(broadcast->bytes + header_length, bytes, length);
+    if (key_length > 0) {
+        memcpy(broadcast->bytes + broadcast->length, key, key_length);
+        broadcast->key_hash = hash(key, key_length);
+    }
+    return broadcast;
+}
+
+struct broadcast *broadcast_retain(struct broadcast *broadcast)
+{
+    atomic_fetch_add_explicit(&broadcast->references, 1, memory_order_relaxed);
+    return broadcast;
+}
+
+void broadcast_release(struct broadcast *broadcast)
+{
+    if (broadcast == NULL || atomic_fetch_sub_explicit(&broadcast->references, 1, memory_order_acq_rel) != 1)
+        return;
+    broadcast->callbacks->destroyed(broadcast->context);
+    mem_free(broadcast);
+}
+
+bool broadcast_same_key(const struct broadcast *a, const struct broadcast *b)
+{
+    return a->key_length > 0 && a->key_hash == b->key_hash && a->key_length == b->key_length &&
+           memcmp(a->bytes + a->length, b->bytes + b->length, a->key_length) == 0;
+}

@@ -1,0 +1,69 @@
+/* outbox.h: what waits to be written to one socket, in order: bytes of its own, and between them broadcasts by reference.
+ *
+ * Owner:   the transport embeds it.
+ * Thread:  the I/O thread.
+ * Limits:  own bytes: the exchange's send window. Broadcasts: the limit given to outbox_offer(); over it their policy decides.
+ *
+ * Own bytes lie in one buffer. Each waiting broadcast knows how many of them go before it, so that dropping it moves nothing.
+ */
+#ifndef PENEUS_SERVER_OUTBOX_H
+#define PENEUS_SERVER_OUTBOX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "server/broadcast.h"
+#include "server/buffer.h"
+
+struct outbox_entry {
+    struct broadcast *broadcast; /* counted */
+    uint64_t label;
+    size_t before;               /* own bytes that go between the entry before and this one */
+};
+
+struct outbox {
+    struct buffer own;
+    struct outbox_entry *ring; /* NULL until the first broadcast has to wait */
+    uint32_t size;             /* of the ring: 0, or a power of two */
+    uint32_t head;
+    uint32_t count;
+    size_t marked;             /* own bytes before some entry: the sum of before */
+    size_t written;            /* bytes of the first entry's frame that have left already: it cannot be dropped */
+    size_t waiting;            /* bytes of the frames in the ring that have not left */
+    size_t weight;             /* broadcast_weight() of the ring */
+};
+
+enum outbox_result {
+    OUTBOX_OK = 0,
+    OUTBOX_DROPPED = -1,   /* the broadcast was dropped, and counted */
+    OUTBOX_CLOSE = -2,     /* the same, and its policy wants the connection closed */
+    OUTBOX_NO_MEMORY = -3, /* it was dropped, and counted */
+};
+
+void outbox_init(struct outbox *outbox);
+
+/* Drops what is left, without counting it: the socket is gone. */
+void outbox_deinit(struct outbox *outbox);
+
+/* Bytes that wait. */
+static inline size_t outbox_length(const struct outbox *outbox)
+{
+    return buffer_length(&outbox->own) + outbox->waiting;
+}
+
+/* Puts broadcast behind everything else; a reference is taken. limit: of weight. */
+enum outbox_result outbox_offer(struct outbox *outbox, struct broadcast *broadcast, uint64_t label, size_t limit);
+
+/* The first bytes that wait, as at most max pieces; how many there are. Valid until the outbox is changed. */
+unsigned outbox_pieces(const struct outbox *outbox, uv_buf_t *pieces, unsigned max);
+
+/* length bytes of outbox_pieces() have left. */
+void outbox_consume(struct outbox *outbox, size_t length);
+
+/* Moves the first piece into a buffer of its own, or a reference with what is left of its frame: for a write that takes longer.
+ * Own bytes: *bytes has them. A frame: *broadcast, and its bytes in *rest. 0, or -1 when there is no memory: nothing was moved. */
+int outbox_take(struct outbox *outbox, struct buffer *bytes, struct broadcast **broadcast, uv_buf_t *rest);
+
+#endif
