@@ -54,7 +54,7 @@ class Registry:
         return result
 
     def forget(self) -> None:
-        """In the child of a fork: what was counted is the parent's. No source is asked: threads that are not here may hold locks."""
+        """In the child of a fork: what was counted is the parent's. No source is asked: its lock may be held for ever."""
         self._lock = threading.Lock()
         for end in self._ends.values():
             end.detach()
