@@ -2,7 +2,7 @@
  *
  * Owner:   nobody.
  * Thread:  any.
- * Limits:  milliseconds in 64 bits.
+ * Limits:  milliseconds or nanoseconds in 64 bits.
  */
 #ifndef PENEUS_BASE_CLOCK_H
 #define PENEUS_BASE_CLOCK_H
@@ -11,5 +11,8 @@
 
 /* Milliseconds since some point in the past (CLOCK_MONOTONIC). */
 uint64_t clock_ms(void);
+
+/* Nanoseconds since the same point: to tell what came first. */
+uint64_t clock_ns(void);
 
 #endif

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
 struct message *message_create(const void *bytes, size_t length, const void *key, size_t key_length)
 {
@@ -12,6 +13,7 @@ struct message *message_create(const void *bytes, size_t length, const void *key
     if (message == NULL)
         return NULL;
     atomic_init(&message->references, 1);
+    message->made_at = clock_ns();
     message->length = length;
     message->key_length = key_length;
     if (length > 0)

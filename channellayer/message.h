@@ -13,6 +13,7 @@
 
 struct message {
     atomic_uint references;
+    uint64_t made_at;  /* clock_ns(): when it was sent here, or came here from a bus */
     size_t length;     /* of the encoded message */
     size_t key_length; /* of the key of overflow "latest"; 0: none. The key's bytes follow the message's */
     unsigned char bytes[];

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 
 struct event *event_create(enum event_kind kind, uint64_t exchange, const void *bytes, size_t length)
 {
@@ -12,7 +13,7 @@ struct event *event_create(enum event_kind kind, uint64_t exchange, const void *
     struct event *event = length > 0 ? mem_try_alloc(sizeof *event + length) : mem_alloc(sizeof *event);
     if (event == NULL)
         return NULL;
-    *event = (struct event){ .kind = kind, .exchange = exchange, .length = length };
+    *event = (struct event){ .kind = kind, .exchange = exchange, .made_at = clock_ns(), .length = length };
     event->bytes = (unsigned char *)(event + 1);
     if (bytes != NULL && length > 0)
         memcpy(event->bytes, bytes, length);

@@ -53,6 +53,7 @@ struct event {
     struct queue_item item;
     enum event_kind kind;
     uint64_t exchange;
+    uint64_t made_at; /* clock_ns(); of BODY, MESSAGE and DISCONNECT */
     union {
         bool more;     /* EVENT_BODY */
         bool text;     /* EVENT_MESSAGE */
