@@ -217,13 +217,30 @@ void pyconnection_finish(struct pyconnection *connection, enum pyconnection_life
 
 /* receive() */
 
+uint64_t pyconnection_next_at(const struct pyconnection *connection)
+{
+    if (connection->inbound == INBOUND_CONNECT || connection->inbound == INBOUND_BODILESS ||
+        connection->state == HTTP_COMPLETE || !pyconnection_running(connection))
+        return 0;
+    if (connection->inbox.first != NULL)
+        return list_entry(connection->inbox.first, struct event, item)->made_at;
+    if (connection->disconnect != NULL)
+        return connection->disconnect->made_at;
+    return connection->state == WEBSOCKET_REJECTED ? 0 : PYCONNECTION_NOTHING;
+}
+
+int pyconnection_take_event(struct pyconnection *connection, PyObject **result)
+{
+    return (connection->websocket ? websocket_take : http_take)(connection, result);
+}
+
 static int attempt_receive(struct awaitable *awaitable, PyObject **result)
 {
     struct pyconnection *connection = (struct pyconnection *)awaitable->source;
     /* An application that asks on and on after the disconnect must not keep the loop from everyone else, or from its own kill. */
     if (connection->told && !awaitable->turned)
         return AWAITABLE_TURN;
-    int got = (connection->websocket ? websocket_take : http_take)(connection, result);
+    int got = pyconnection_take_event(connection, result);
     if (got == 0)
         list_append(&connection->receivers, &awaitable->link);
     return got;

@@ -51,6 +51,8 @@ enum pyconnection_inbound {
     INBOUND_END,      /* the disconnect, when there is one */
 };
 
+#define PYCONNECTION_NOTHING UINT64_MAX
+
 enum pyconnection_life {
     LIFE_NEW,       /* its application is about to be called */
     LIFE_RUNNING,
@@ -142,6 +144,12 @@ void pyconnection_raise_gone(const struct pyconnection *connection);
 /* receive() for each protocol: 1 with *result, 0 when there is nothing yet, -1 with an exception. */
 int http_take(struct pyconnection *connection, PyObject **result);
 int websocket_take(struct pyconnection *connection, PyObject **result);
+
+/* clock_ns() at which what receive() would give now was made; 0: at once; PYCONNECTION_NOTHING: it would wait. */
+uint64_t pyconnection_next_at(const struct pyconnection *connection);
+
+/* http_take() or websocket_take(). */
+int pyconnection_take_event(struct pyconnection *connection, PyObject **result);
 
 /* Takes the first event out of the inbox, or NULL; the caller destroys it. Returns its window in time. */
 struct event *pyconnection_take(struct pyconnection *connection);

@@ -279,6 +279,12 @@ static PyObject *groups(PyObject *self, PyObject *ignored)
     return layer_groups_dict(((struct layer_object *)self)->layer);
 }
 
+static PyObject *channels(PyObject *self, PyObject *ignored)
+{
+    (void)ignored;
+    return layer_channels_dict(((struct layer_object *)self)->layer);
+}
+
 static PyMethodDef methods[] = {
     {"new_channel", new_channel, METH_VARARGS,
      "Makes channel for current_connection, or for nobody; gaps: told of lost messages. False where its owner has ended."},
@@ -293,7 +299,8 @@ static PyMethodDef methods[] = {
     {"flush", flush, METH_NOARGS, "Empties every mailbox and every group."},
     {"sweep", sweep, METH_NOARGS, "Drops what has expired."},
     {"stats", stats, METH_NOARGS, "Gauges and counters, by name."},
-    {"groups", groups, METH_NOARGS, "For each group: members, messages, dropped."},
+    {"groups", groups, METH_NOARGS, "For each group: members, messages, dropped, queued, queued_bytes."},
+    {"channels", channels, METH_NOARGS, "For each channel: owner, groups, queued, queued_bytes, dropped."},
     {NULL, NULL, 0, NULL},
 };
 

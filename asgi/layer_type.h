@@ -28,9 +28,10 @@ PyObject *layer_receive_new(struct layer_object *layer, PyObject *channel, size_
 /* Layer.settled(): an awaitable of whether the bus has confirmed what was asked of it before. */
 PyObject *layer_settle_new(struct layer_object *layer);
 
-/* Layer.stats() and Layer.groups(). */
+/* Layer.stats(), Layer.groups() and Layer.channels(). */
 PyObject *layer_stats_dict(struct layer *layer);
 PyObject *layer_groups_dict(struct layer *layer);
+PyObject *layer_channels_dict(struct layer *layer);
 
 extern PyType_Spec layer_spec;
 extern PyType_Spec layer_receive_spec;

@@ -22,6 +22,7 @@ struct state {
     PyTypeObject *awaitable_type;
     PyTypeObject *connection_type;
     PyTypeObject *delegate_type;
+    PyTypeObject *inbox_type;
     PyTypeObject *layer_receive_type;
     PyTypeObject *layer_settle_type;
     PyTypeObject *layer_type;

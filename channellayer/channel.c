@@ -33,7 +33,7 @@ struct channel *channel_make(struct layer *layer, struct name name, uint64_t has
     list_init(&channel->memberships);
     list_init(&channel->of_holding);
     channel->rest = CHANNEL_BUSY;
-    channel->local = name_is_local(name);
+    channel->local = name_is_local(name, layer->config.local_prefix);
     memcpy(channel->text, name.bytes, name.length);
     channel->name = (struct name){ channel->text, name.length };
     channel->id = slots_add(&layer->channels, channel);

@@ -1,5 +1,7 @@
 #include "channellayer/layer.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "channellayer/bus.h"
@@ -25,6 +27,10 @@ int layer_create(struct layer **result, const struct layer_config *config, struc
     if (layer == NULL)
         return LAYER_NO_MEMORY;
     *layer = (struct layer){ .config = *config, .owners = owners };
+    size_t prefix = config->local_prefix.length < sizeof layer->local_prefix ? config->local_prefix.length : 0;
+    if (prefix > 0)
+        memcpy(layer->local_prefix, config->local_prefix.bytes, prefix);
+    layer->config.local_prefix = (struct name){ layer->local_prefix, prefix };
     if (layer->config.now_ms == NULL)
         layer->config.now_ms = clock_ms;
     if (layer->config.message_limit == 0 || layer->config.message_limit > layer->config.mailbox_bytes)
@@ -113,7 +119,7 @@ static int find_or_make(struct layer *layer, struct name name, uint64_t hash, si
     *channel = channel_find(layer, name, hash);
     if (*channel != NULL)
         return LAYER_OK;
-    if (name_is_local(name))
+    if (name_is_local(name, layer->config.local_prefix))
         return LAYER_UNKNOWN;
     *channel = channel_make(layer, name, hash, capacity);
     *made = *channel != NULL;

@@ -31,6 +31,12 @@ enum layer_result {
     LAYER_UNSENT = -7,    /* the bus cannot send it: it is not connected, and its buffer is full or has waited too long */
 };
 
+/* A name: not NUL-terminated, at most 99 bytes long by the specification. */
+struct name {
+    const char *bytes;
+    size_t length;
+};
+
 struct layer_config {
     uint64_t expiry_ms;        /* of a message in a mailbox */
     uint64_t group_expiry_ms;  /* of a membership */
@@ -38,15 +44,11 @@ struct layer_config {
     size_t mailbox_bytes;      /* bytes that one mailbox holds; a message's and its key's count */
     uint64_t (*now_ms)(void);  /* NULL: clock_ms */
     bool json;                 /* messages are JSON; otherwise MessagePack */
+    struct name local_prefix;  /* a channel `{local_prefix}….{32 hex}` belongs to this process, as one with "!" does; empty: none. Used
+                                * during layer_create() alone */
     /* Makes the layer's bus (bus.h) from bus_settings; NULL when there is no memory. NULL: the local bus. */
     struct bus *(*bus_create)(struct layer *layer, const void *bus_settings);
     const void *bus_settings;  /* used during layer_create() alone */
-};
-
-/* A name: not NUL-terminated, at most 99 bytes long by the specification. */
-struct name {
-    const char *bytes;
-    size_t length;
 };
 
 /* How a bus is doing; all zero where there are no other processes. */
@@ -131,8 +133,30 @@ void layer_sweep(struct layer *layer);
 /* Gauges and counters, consistent with each other. */
 void layer_stats(struct layer *layer, struct layer_stats *stats);
 
-/* Calls each(context, ...) for every group, under the layer's lock: it must copy what it keeps and not call the layer. */
-void layer_each_group(struct layer *layer, void (*each)(void *context, struct name group, size_t members, uint64_t messages,
-                                                        uint64_t dropped), void *context);
+struct layer_group_info {
+    struct name name;
+    size_t members;
+    uint64_t messages;     /* sent to it while it had members here */
+    uint64_t dropped;      /* of its messages, or for them */
+    uint64_t queued;       /* in its members' mailboxes, whoever sent it */
+    uint64_t queued_bytes;
+};
+
+enum { CHANNEL_INFO_GROUPS = 64 };
+
+struct layer_channel_info {
+    struct name name;
+    uint64_t owner;        /* 0: nobody */
+    uint64_t queued;
+    uint64_t queued_bytes;
+    uint64_t dropped;      /* group messages, by overflow */
+    size_t group_count;    /* of groups */
+    struct name groups[CHANNEL_INFO_GROUPS]; /* that it is in, the first of them */
+};
+
+/* Call each(context, info) for every group or channel, under the layer's lock: it must copy what it keeps and not call the
+ * layer. */
+void layer_each_group(struct layer *layer, void (*each)(void *context, const struct layer_group_info *info), void *context);
+void layer_each_channel(struct layer *layer, void (*each)(void *context, const struct layer_channel_info *info), void *context);
 
 #endif

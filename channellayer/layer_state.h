@@ -22,6 +22,7 @@ struct layer {
     pthread_mutex_t lock;
     struct layer_config config; /* constant */
     struct owners *owners;      /* constant */
+    char local_prefix[100];     /* constant; config.local_prefix points here */
     struct bus *bus;            /* constant */
     struct slots channels;
     struct table channel_names;

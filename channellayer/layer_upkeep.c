@@ -81,15 +81,51 @@ void layer_stats(struct layer *layer, struct layer_stats *stats)
         layer->bus->operations->stats(layer->bus, &stats->bus);
 }
 
-void layer_each_group(struct layer *layer, void (*each)(void *context, struct name group, size_t members, uint64_t messages,
-                                                        uint64_t dropped), void *context)
+static void describe_group(const struct group *group, struct layer_group_info *info)
+{
+    *info = (struct layer_group_info){ group->name, group->count, group->messages, group->dropped, 0, 0 };
+    for (size_t i = 0; i < group->count; i++) {
+        const struct channel *channel = group->members[i].channel;
+        info->queued += channel->mailbox.count + channel->held.count;
+        info->queued_bytes += channel->mailbox.bytes + channel->held.bytes;
+    }
+}
+
+void layer_each_group(struct layer *layer, void (*each)(void *context, const struct layer_group_info *info), void *context)
 {
     pthread_mutex_lock(&layer->lock);
     struct table_node *node = NULL;
     size_t bucket = 0;
     while ((node = table_walk(&layer->groups, &bucket, node)) != NULL) {
-        struct group *group = list_entry(node, struct group, by_name);
-        each(context, group->name, group->count, group->messages, group->dropped);
+        struct layer_group_info info;
+        describe_group(list_entry(node, struct group, by_name), &info);
+        each(context, &info);
+    }
+    pthread_mutex_unlock(&layer->lock);
+}
+
+static void describe_channel(const struct channel *channel, struct layer_channel_info *info)
+{
+    info->name = channel->name;
+    info->owner = channel->owner;
+    info->queued = channel->mailbox.count + channel->held.count;
+    info->queued_bytes = channel->mailbox.bytes + channel->held.bytes;
+    info->dropped = channel->dropped;
+    info->group_count = 0;
+    const struct list_node *node = channel->memberships.next;
+    for (; node != &channel->memberships && info->group_count < CHANNEL_INFO_GROUPS; node = node->next)
+        info->groups[info->group_count++] = list_entry(node, struct membership, of_channel)->group->name;
+}
+
+void layer_each_channel(struct layer *layer, void (*each)(void *context, const struct layer_channel_info *info), void *context)
+{
+    pthread_mutex_lock(&layer->lock);
+    struct channel *channel;
+    uint32_t cursor = 0;
+    while ((channel = slots_next(&layer->channels, &cursor)) != NULL) {
+        struct layer_channel_info info;
+        describe_channel(channel, &info);
+        each(context, &info);
     }
     pthread_mutex_unlock(&layer->lock);
 }

@@ -125,6 +125,11 @@ int mailbox_offer(struct mailbox *mailbox, enum overflow overflow, struct messag
     return result;
 }
 
+const struct message *mailbox_oldest(const struct mailbox *mailbox)
+{
+    return mailbox->count == 0 ? NULL : entry(mailbox, 0)->message;
+}
+
 struct message *mailbox_take(struct mailbox *mailbox)
 {
     if (mailbox->count == 0)

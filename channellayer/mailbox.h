@@ -50,6 +50,9 @@ int mailbox_push(struct mailbox *mailbox, struct message *message, uint64_t expi
 int mailbox_offer(struct mailbox *mailbox, enum overflow overflow, struct message *message, uint64_t expires_at,
                   size_t *dropped);
 
+/* The oldest message, without a reference; NULL when there is none. */
+const struct message *mailbox_oldest(const struct mailbox *mailbox);
+
 /* Takes the oldest message, the caller's to release; NULL when there is none. */
 struct message *mailbox_take(struct mailbox *mailbox);
 

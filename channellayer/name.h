@@ -21,10 +21,7 @@ static inline bool name_equal(struct name a, struct name b)
     return a.length == b.length && memcmp(a.bytes, b.bytes, a.length) == 0;
 }
 
-/* A name with a "!" belongs to the process that made it: where it is not known, it is not made. */
-static inline bool name_is_local(struct name name)
-{
-    return memchr(name.bytes, '!', name.length) != NULL;
-}
+/* A name with a "!", or one that begins with prefix (not empty) and ends in a point and 32 hexadecimal digits. */
+bool name_is_local(struct name name, struct name prefix);
 
 #endif

@@ -5,7 +5,7 @@ Times are in seconds (float) unless a name says otherwise; sizes are in bytes.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol, TypedDict, final
 
@@ -114,6 +114,15 @@ class Server:
         """Every field of `struct server_stats`, by name; and `applications` and `applications_killed_total`."""
 
 @final
+class Inbox:
+    """`await inbox`, again and again: the next event of connection or message of channel, whichever came first (asgi/inbox.h)."""
+
+    def __init__(
+        self, layer: Layer, connection: Connection, channel: str, capacity: int, decode: Callable[[memoryview], Any]
+    ) -> None: ...
+    def __await__(self) -> Generator[Any, Any, Any]: ...
+
+@final
 class Layer:
     """One native channel layer (channellayer/layer.h). Any thread, any event loop.
 
@@ -153,6 +162,8 @@ class Layer:
         """Every field of `struct layer_stats`; `dropped` as `dropped_oldest`, `dropped_newest`, `dropped_latest` and
         `dropped_close`."""
     def groups(self) -> dict[str, dict[str, int]]:
-        """For each group: `members`, `messages`, `dropped`."""
+        """For each group: `members`, `messages`, `dropped`, and what its members have `queued` and `queued_bytes`."""
+    def channels(self) -> dict[str, dict[str, Any]]:
+        """For each channel: `owner` (int, or None), `groups` (at most 64 names), `queued`, `queued_bytes`, `dropped`."""
     def channels(self) -> dict[str, dict[str, Any]]:
         """For each channel: `owner` (an id, or None), `groups` (names), `queued`, `queued_bytes`, `dropped`."""

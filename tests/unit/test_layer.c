@@ -126,12 +126,12 @@ struct seen_group {
     uint64_t messages, dropped;
 };
 
-static void see_group(void *context, struct name group, size_t members, uint64_t messages, uint64_t dropped)
+static void see_group(void *context, const struct layer_group_info *info)
 {
     struct seen_group *seen = context;
-    assert_int_equal(group.length, 1);
-    assert_memory_equal(group.bytes, "g", 1);
-    *seen = (struct seen_group){ seen->count + 1, members, messages, dropped };
+    assert_int_equal(info->name.length, 1);
+    assert_memory_equal(info->name.bytes, "g", 1);
+    *seen = (struct seen_group){ seen->count + 1, info->members, info->messages, info->dropped };
 }
 
 static void test_overflow_is_the_first_members(void **state)

@@ -173,6 +173,26 @@ static void test_shutdown_drains(void **state)
     fixture_stop(f);
 }
 
+/* Who has been taken, but has not asked yet, is still answered. */
+static void test_shutdown_lets_new_connections_ask(void **state)
+{
+    struct server_settings settings = test_settings();
+    struct fixture *f = fixture_start(&settings);
+    char text[1024];
+    int silent = dial(f), asks = dial(f);
+    AWAIT_STAT(f, connections, 2);
+    give_code(f, COMMAND_SHUTDOWN, 0, 1012, "");
+    while (try_connect(f->port) != -1)
+        usleep(1000);
+    hello(asks);
+    assert_int_equal(hear_all(asks, text, sizeof text), 0);
+    assert_int_equal(hear_all(silent, text, sizeof text), 0);
+    close(silent);
+    close(asks);
+    await(f, EVENT_DRAINED, 0);
+    fixture_stop(f);
+}
+
 /* A response that the application has given is not lost when shutting down follows at once, in the same batch. */
 static void test_shutdown_behind_a_response(void **state)
 {
@@ -322,6 +342,7 @@ int main(void)
         cmocka_unit_test(test_addresses_that_fail),
         cmocka_unit_test(test_shutdown_when_idle),
         cmocka_unit_test(test_shutdown_drains),
+        cmocka_unit_test(test_shutdown_lets_new_connections_ask),
         cmocka_unit_test(test_shutdown_behind_a_response),
         cmocka_unit_test(test_stop_with_live_connections),
         cmocka_unit_test(test_max_connections),

@@ -115,9 +115,16 @@ static void test_hash_tells_names_apart(void **state)
 static void test_local_names(void **state)
 {
     (void)state;
-    assert_true(name_is_local(text_name("specific.ab!cd")));
-    assert_true(name_is_local(text_name("x!")));
-    assert_false(name_is_local(text_name("chat.room-1_2")));
+    const struct name none = { "", 0 }, prefix = text_name("asgi");
+    assert_true(name_is_local(text_name("specific.ab!cd"), none));
+    assert_true(name_is_local(text_name("x!"), prefix));
+    assert_false(name_is_local(text_name("chat.room-1_2"), none));
+    assert_true(name_is_local(text_name("asgispecific.0123456789abcdef0123456789abcdef"), prefix));
+    assert_false(name_is_local(text_name("asgispecific.0123456789abcdef0123456789abcdef"), none));
+    assert_false(name_is_local(text_name("specific.0123456789abcdef0123456789abcdef"), prefix));
+    assert_false(name_is_local(text_name("asgispecific.0123456789abcdef0123456789abcdeg"), prefix));
+    assert_false(name_is_local(text_name("asgispecificx0123456789abcdef0123456789abcdef"), prefix));
+    assert_false(name_is_local(text_name("asgi"), prefix));
     assert_true(name_equal(text_name("abc"), (struct name){ "abcd", 3 }));
     assert_false(name_equal(text_name("abc"), text_name("abd")));
     assert_false(name_equal(text_name("abc"), text_name("abcd")));

@@ -1,0 +1,283 @@
+/* outbox.[ch]: order of own bytes and broadcasts, the limit, and each policy. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "server/outbox.h"
+
+enum { HEADER = 2, WEIGHT = HEADER + 1 + 64 }; /* of a broadcast of one byte */
+
+static uint64_t dropped_labels[256];
+static size_t dropped;
+static size_t destroyed;
+
+static void on_dropped(void *context, uint64_t label, uint64_t count)
+{
+    (void)context;
+    assert_int_equal(count, 1);
+    dropped_labels[dropped++] = label;
+}
+
+static void on_destroyed(void *context)
+{
+    (void)context;
+    destroyed++;
+}
+
+static const struct broadcast_callbacks callbacks = { on_dropped, on_destroyed };
+
+static struct broadcast *of_text(const char *text, const char *key, enum broadcast_policy policy)
+{
+    return broadcast_create(true, (const unsigned char *)text, strlen(text), key, strlen(key), policy, &callbacks, NULL);
+}
+
+static enum outbox_result offer(struct outbox *outbox, const char *text, const char *key, enum broadcast_policy policy,
+                                uint64_t label, size_t limit)
+{
+    struct broadcast *broadcast = of_text(text, key, policy);
+    enum outbox_result result = outbox_offer(outbox, broadcast, label, limit);
+    broadcast_release(broadcast);
+    return result;
+}
+
+static int setup(void **state)
+{
+    static struct outbox outbox;
+    outbox_init(&outbox);
+    dropped = destroyed = 0;
+    *state = &outbox;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    outbox_deinit(*state);
+    return 0;
+}
+
+/* Takes everything out, step bytes at a time, as text: a frame's header is two bytes, shown as "<". */
+static const char *drain(struct outbox *outbox, size_t step)
+{
+    static char text[4096];
+    size_t length = 0;
+    while (outbox_length(outbox) > 0) {
+        uv_buf_t pieces[3];
+        unsigned count = outbox_pieces(outbox, pieces, 3);
+        size_t left = step;
+        assert_true(count > 0);
+        for (unsigned i = 0; i < count && left > 0; i++) {
+            size_t part = pieces[i].len < left ? pieces[i].len : left;
+            assert_true(pieces[i].len > 0);
+            memcpy(text + length, pieces[i].base, part);
+            length += part;
+            left -= part;
+        }
+        outbox_consume(outbox, step - left);
+    }
+    text[length] = '\0';
+    size_t shown = 0;
+    for (size_t i = 0; i < length; i++) {
+        if ((unsigned char)text[i] == 0x81)
+            text[shown++] = '<', i++;
+        else
+            text[shown++] = text[i];
+    }
+    text[shown] = '\0';
+    assert_int_equal(outbox->count, 0);
+    assert_int_equal(outbox->weight, 0);
+    assert_int_equal(outbox->marked, 0);
+    assert_null(outbox->own.bytes);
+    return text;
+}
+
+static void fill(struct outbox *outbox)
+{
+    buffer_append_string(&outbox->own, "one");
+    offer(outbox, "a", "", BROADCAST_DROP_OLDEST, 1, SIZE_MAX);
+    offer(outbox, "b", "", BROADCAST_DROP_OLDEST, 2, SIZE_MAX);
+    buffer_append_string(&outbox->own, "two");
+    buffer_append_string(&outbox->own, "three");
+    offer(outbox, "c", "", BROADCAST_DROP_OLDEST, 3, SIZE_MAX);
+    buffer_append_string(&outbox->own, "four");
+}
+
+static void test_order(void **state)
+{
+    struct outbox *outbox = *state;
+    for (size_t step = 1; step < 40; step++) {
+        fill(outbox);
+        assert_int_equal(outbox_length(outbox), 3 + 3 + 3 + 8 + 3 + 4);
+        assert_string_equal(drain(outbox, step), "one<a<btwothree<cfour");
+    }
+    assert_int_equal(dropped, 0);
+    assert_int_equal(destroyed, 39 * 3);
+}
+
+static void test_drop_oldest(void **state)
+{
+    struct outbox *outbox = *state;
+    fill(outbox);
+    assert_int_equal(offer(outbox, "d", "", BROADCAST_DROP_OLDEST, 4, 3 * WEIGHT), OUTBOX_OK);
+    assert_int_equal(offer(outbox, "e", "", BROADCAST_DROP_OLDEST, 5, 2 * WEIGHT), OUTBOX_OK);
+    assert_int_equal(dropped, 3);
+    assert_int_equal(dropped_labels[0], 1);
+    assert_int_equal(dropped_labels[1], 2);
+    assert_int_equal(dropped_labels[2], 3);
+    assert_string_equal(drain(outbox, 5), "onetwothreefour<d<e");
+}
+
+/* A frame of which a part has left must go on. */
+static void test_what_is_begun_stays(void **state)
+{
+    struct outbox *outbox = *state;
+    fill(outbox);
+    outbox_consume(outbox, 3 + 1);
+    assert_int_equal(offer(outbox, "d", "", BROADCAST_DROP_OLDEST, 4, 2 * WEIGHT), OUTBOX_OK);
+    assert_int_equal(dropped, 2);
+    assert_int_equal(dropped_labels[0], 2);
+    assert_int_equal(dropped_labels[1], 3);
+    assert_int_equal(offer(outbox, "e", "", BROADCAST_DROP_OLDEST, 5, WEIGHT), OUTBOX_DROPPED); /* d goes, the begun one stays */
+    assert_int_equal(dropped_labels[2], 4);
+    assert_int_equal(dropped_labels[3], 5);
+    uv_buf_t piece;
+    assert_int_equal(outbox_pieces(outbox, &piece, 1), 1);
+    assert_int_equal(piece.len, 2);
+    assert_memory_equal(piece.base, "\x01" "a", 2);
+    outbox_consume(outbox, 2);
+    assert_string_equal(drain(outbox, 100), "twothreefour");
+}
+
+static void test_drop_newest_and_close(void **state)
+{
+    struct outbox *outbox = *state;
+    fill(outbox);
+    assert_int_equal(offer(outbox, "d", "", BROADCAST_DROP_NEWEST, 4, 3 * WEIGHT), OUTBOX_DROPPED);
+    assert_int_equal(offer(outbox, "d", "", BROADCAST_CLOSE, 5, 3 * WEIGHT), OUTBOX_CLOSE);
+    assert_int_equal(dropped, 2);
+    assert_int_equal(dropped_labels[0], 4);
+    assert_int_equal(dropped_labels[1], 5);
+    assert_int_equal(offer(outbox, "d", "", BROADCAST_DROP_NEWEST, 4, 4 * WEIGHT), OUTBOX_OK);
+    assert_string_equal(drain(outbox, 100), "one<a<btwothree<cfour<d");
+}
+
+static void test_latest(void **state)
+{
+    struct outbox *outbox = *state;
+    size_t limit = 3 * (WEIGHT + 1); /* the key is not weighed: it is the broadcast's, not the socket's */
+    offer(outbox, "a1", "A", BROADCAST_LATEST, 1, limit);
+    buffer_append_string(&outbox->own, "own");
+    offer(outbox, "b1", "B", BROADCAST_LATEST, 2, limit);
+    offer(outbox, "c1", "C", BROADCAST_LATEST, 3, limit);
+    assert_int_equal(offer(outbox, "b2", "B", BROADCAST_LATEST, 4, limit), OUTBOX_OK);
+    assert_int_equal(dropped, 1);
+    assert_int_equal(dropped_labels[0], 2);
+    assert_int_equal(offer(outbox, "d1", "D", BROADCAST_LATEST, 5, limit), OUTBOX_OK); /* no other of its key: the oldest goes */
+    assert_int_equal(dropped_labels[1], 1);
+    assert_int_equal(offer(outbox, "x1", "", BROADCAST_LATEST, 6, limit), OUTBOX_OK); /* without key: the oldest goes */
+    assert_int_equal(dropped_labels[2], 3);
+    assert_string_equal(drain(outbox, 4), "own<b2<d1<x1");
+}
+
+static void test_larger_than_the_limit(void **state)
+{
+    struct outbox *outbox = *state;
+    assert_int_equal(offer(outbox, "a", "", BROADCAST_DROP_NEWEST, 1, 1), OUTBOX_OK); /* alone it goes */
+    assert_int_equal(offer(outbox, "b", "", BROADCAST_DROP_NEWEST, 2, 1), OUTBOX_DROPPED);
+    assert_int_equal(offer(outbox, "c", "", BROADCAST_DROP_OLDEST, 3, 1), OUTBOX_OK);
+    assert_string_equal(drain(outbox, 100), "<c");
+}
+
+static void test_take(void **state)
+{
+    struct outbox *outbox = *state;
+    struct buffer bytes;
+    struct broadcast *broadcast;
+    uv_buf_t rest;
+    buffer_init(&bytes);
+    fill(outbox);
+    assert_int_equal(outbox_take(outbox, &bytes, &broadcast, &rest), 0);
+    assert_null(broadcast);
+    assert_int_equal(buffer_length(&bytes), 3);
+    outbox_consume(outbox, 1);
+    assert_int_equal(outbox_take(outbox, &bytes, &broadcast, &rest), 0);
+    assert_int_equal(rest.len, 2);
+    assert_memory_equal(rest.base, "\x01" "a", 2);
+    broadcast_release(broadcast);
+    assert_string_equal(drain(outbox, 100), "<btwothree<cfour");
+    buffer_append_string(&outbox->own, "five");
+    buffer_deinit(&bytes);
+    assert_int_equal(outbox_take(outbox, &bytes, &broadcast, &rest), 0);
+    assert_null(broadcast);
+    assert_int_equal(buffer_length(&bytes), 4);
+    assert_int_equal(outbox_length(outbox), 0);
+    buffer_deinit(&bytes);
+}
+
+/* Random operations against a plain list of what must come out. */
+static void test_against_a_model(void **state)
+{
+    struct outbox *outbox = *state;
+    unsigned seed = 7;
+    for (int round = 0; round < 300; round++) {
+        char expected[4096] = "";
+        for (int i = 0; i < 40; i++) {
+            char text[16];
+            snprintf(text, sizeof text, "%d,", rand_r(&seed) % 100);
+            if (rand_r(&seed) % 2) {
+                buffer_append_string(&outbox->own, text);
+                strcat(expected, text);
+            } else {
+                assert_int_equal(offer(outbox, text, "", BROADCAST_DROP_NEWEST, 0, SIZE_MAX), OUTBOX_OK);
+                strcat(strcat(expected, "<"), text);
+            }
+        }
+        assert_string_equal(drain(outbox, 1 + (size_t)rand_r(&seed) % 30), expected);
+    }
+}
+
+static void test_failing_memory(void **state)
+{
+    struct outbox *outbox = *state;
+    for (unsigned long n = 1;; n++) {
+        struct broadcast *broadcast = of_text("a", "", BROADCAST_DROP_OLDEST);
+        dropped = 0;
+        mem_fail_at(n);
+        int failed = 0;
+        for (int i = 0; i < 6; i++)
+            failed += outbox_offer(outbox, broadcast, 9, SIZE_MAX) == OUTBOX_NO_MEMORY;
+        mem_fail_at(0);
+        broadcast_release(broadcast);
+        assert_int_equal(dropped, failed);
+        drain(outbox, 1000);
+        outbox_deinit(outbox);
+        if (failed == 0)
+            break;
+        assert_true(n < 10);
+    }
+    mem_fail_at(1);
+    assert_null(of_text("a", "", BROADCAST_CLOSE));
+    mem_fail_at(0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drop_oldest, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_begun_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drop_newest_and_close, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_latest, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_larger_than_the_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_take, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_against_a_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failing_memory, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
