@@ -8,6 +8,9 @@
 #include "server/event_create.h"
 #include "server/server_state.h"
 
+/* How long a client that has been taken may still take for its first request after shutting down has begun. */
+enum { FIRST_REQUEST_MS = 500 };
+
 static void set_state(struct http1_connection *http1, enum http1_state state)
 {
     assert(state == http1->state + 1 || state == HTTP1_IDLE || (http1->state == HTTP1_HEAD && state == HTTP1_RESPONDING));
@@ -161,6 +164,7 @@ void http1_connection_begin(struct connection *connection)
     struct server *server = connection->server;
     memset(&connection->http1, 0, sizeof connection->http1);
     http1_parser_init(&connection->http1.parser, &server->settings, &callbacks, connection);
+    connection->http1.fresh = true;
     deadline_set(&connection->deadlines, DEADLINE_IDLE, server->settings.keep_alive_timeout_ms);
 }
 
@@ -215,6 +219,7 @@ size_t http1_input(struct connection *connection, const unsigned char *bytes, si
         if (http1->state == HTTP1_IDLE) {
             deadline_clear(&connection->deadlines, DEADLINE_IDLE);
             set_state(http1, HTTP1_HEAD);
+            http1->fresh = false;
         }
         http1->input_left = length - taken;
         enum http1_result result = http1_parser_feed(&http1->parser, bytes + taken, length - taken, &used);
@@ -373,6 +378,9 @@ void http1_drain(struct connection *connection)
         end_with(connection, DISCONNECT_SHUTDOWN, 503, 1006);
     else if (connection->exchange != NULL || http1->state == HTTP1_HEAD)
         return; /* its response will say Connection: close */
+    else if (http1->fresh)
+        /* The client has just been taken, perhaps from another worker of the same socket, and is not to be refused. */
+        deadline_set(&connection->deadlines, DEADLINE_IDLE, FIRST_REQUEST_MS);
     else if (transport_unwritten(&connection->transport) > 0)
         connection_linger(connection);
     else

@@ -33,6 +33,7 @@ enum http1_state {
 
 struct http1_connection {
     enum http1_state state;
+    bool fresh;            /* nothing has come in yet */
     bool responded;        /* the head of the response is out */
     bool has_body;         /* the request has: EVENT_BODY until its end */
     bool continue_pending; /* the client waits for 100 Continue */
