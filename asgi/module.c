@@ -42,7 +42,8 @@ static int execute(PyObject *module)
         return -1;
     state->ready = state->ready_type->tp_alloc(state->ready_type, 0);
     if (state->ready == NULL || PyModule_AddType(module, state->server_type) < 0 ||
-        PyModule_AddType(module, state->inbox_type) < 0 || PyModule_AddType(module, state->layer_type) < 0 || PyModule_AddType(module, state->connection_type) < 0 ||
+        PyModule_AddType(module, state->inbox_type) < 0 || PyModule_AddType(module, state->layer_type) < 0 ||
+        PyModule_AddType(module, state->connection_type) < 0 ||
         PyModule_AddObjectRef(module, "current_connection", state->current_connection) < 0 ||
         PyModule_AddObjectRef(module, "ClientGone", state->client_gone) < 0)
         return -1;
