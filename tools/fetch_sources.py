@@ -37,6 +37,13 @@ SOURCES = [
         sha256="d484ebb7e3a3f3597b0f645fbd1b85633674ca808c1f5ba11c2caf7c66f5c8b6",
         folder="vendor/llhttp",
     ),
+    Source(
+        name="hiredis",
+        package="hiredis",
+        version="3.5.0",
+        sha256="c227592cc56b7df247abe4755c26723965be68972be2149fa441ac33d82131ba",
+        folder="vendor/hiredis",
+    ),
 ]
 
 

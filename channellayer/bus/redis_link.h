@@ -18,7 +18,7 @@
 struct redisReply; /* hiredis.h */
 struct redis_link;
 
-/* Called on the loop, never from within a call of the functions below. Each may call all of these. Any may be NULL. */
+/* Called on the loop; from within the functions below only where these say so. Each may call all of them. Any may be NULL. */
 struct redis_link_events {
     void (*on_up)(void *context);   /* commands may be sent from now on */
     /* It was up and is lost; every command has had its answer, or NULL. It is being made again. */
@@ -42,7 +42,7 @@ struct redis_reader {
 struct redis_link *redis_link_create(uv_loop_t *loop, const struct redis_host *host, uint64_t silence_ms,
                                      const struct redis_link_events *events, void *context);
 
-/* Answers every command with NULL, closes, and then calls on_closed and frees. Once. */
+/* Answers every command with NULL before it returns; closes, and then calls on_closed and frees. Once. */
 void redis_link_destroy(struct redis_link *link);
 
 bool redis_link_is_up(const struct redis_link *link);
@@ -50,7 +50,7 @@ bool redis_link_is_up(const struct redis_link *link);
 /* RESP 2 or 3, while it is up. */
 int redis_link_protocol(const struct redis_link *link);
 
-/* Gives the connection up and makes another at once: on_down, unless it was not up. */
+/* Gives the connection up and makes another soon. Calls on_down, or on_failed where it was not up, before it returns. */
 void redis_link_renew(struct redis_link *link, const char *reason);
 
 enum {
