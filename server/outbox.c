@@ -130,6 +130,12 @@ enum outbox_result outbox_offer(struct outbox *outbox, struct broadcast *broadca
     return OUTBOX_OK;
 }
 
+void outbox_clear(struct outbox *outbox)
+{
+    while (outbox->count > first_droppable(outbox))
+        drop(outbox, first_droppable(outbox));
+}
+
 unsigned outbox_pieces(const struct outbox *outbox, uv_buf_t *pieces, unsigned max)
 {
     unsigned count = 0;

@@ -56,6 +56,9 @@ static inline size_t outbox_length(const struct outbox *outbox)
 /* Puts broadcast behind everything else; a reference is taken. limit: of weight. */
 enum outbox_result outbox_offer(struct outbox *outbox, struct broadcast *broadcast, uint64_t label, size_t limit);
 
+/* Drops every broadcast that has not been begun, and counts it: the connection is being closed, and shall say so soon. */
+void outbox_clear(struct outbox *outbox);
+
 /* The first bytes that wait, as at most max pieces; how many there are. Valid until the outbox is changed. */
 unsigned outbox_pieces(const struct outbox *outbox, uv_buf_t *pieces, unsigned max);
 

@@ -69,6 +69,12 @@ static inline enum outbox_result transport_broadcast(struct transport *transport
     return outbox_offer(&transport->out, broadcast, label, limit);
 }
 
+/* outbox_clear() */
+static inline void transport_drop_broadcasts(struct transport *transport)
+{
+    outbox_clear(&transport->out);
+}
+
 /* Writes what the socket takes; the rest follows by itself. */
 void transport_flush(struct transport *transport);
 

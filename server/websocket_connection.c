@@ -156,6 +156,7 @@ void websocket_broadcast(struct connection *connection, const struct command *co
         break;
     case OUTBOX_CLOSE:
         count(&server->counters.kicks_total, 1);
+        transport_drop_broadcasts(&connection->transport);
         websocket_close(connection, CLOSE_TRY_AGAIN_LATER, NULL, 0, DISCONNECT_OVERFLOW);
         break;
     case OUTBOX_DROPPED:

@@ -167,6 +167,18 @@ static void test_drop_newest_and_close(void **state)
     assert_string_equal(drain(outbox, 100), "one<a<btwothree<cfour<d");
 }
 
+static void test_clear(void **state)
+{
+    struct outbox *outbox = *state;
+    fill(outbox);
+    outbox_consume(outbox, 3 + 1);
+    outbox_clear(outbox);
+    assert_int_equal(dropped, 2);
+    assert_int_equal(outbox->count, 1);
+    outbox_consume(outbox, 2);
+    assert_string_equal(drain(outbox, 100), "twothreefour");
+}
+
 static void test_latest(void **state)
 {
     struct outbox *outbox = *state;
@@ -273,6 +285,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_drop_oldest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_begun_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drop_newest_and_close, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_clear, setup, teardown),
         cmocka_unit_test_setup_teardown(test_latest, setup, teardown),
         cmocka_unit_test_setup_teardown(test_larger_than_the_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_take, setup, teardown),
