@@ -1,35 +1,114 @@
-"""Channels consumers whose client leaves while a handler runs.
+"""Channels consumers under Peneus: what they wait on, and what they are told at the end.
+
+Channels gives a consumer its events by two tasks and a wait for each message. Where nothing stands between a consumer and its
+connection, and its layer is a `peneus.ChannelLayer` (or it has none), it awaits one native inbox instead (`_core.Inbox`): the
+events of its client and the messages of its channel in the order in which they came.
 
 After the client has left, `send()` raises an OSError, as the ASGI specification asks. Channels lets it end the consumer, and then
-`disconnect()` never runs: under Daphne, which drops what is sent to nobody, it always does. So where Channels is there, a
-consumer that ends by that error is given its `websocket.disconnect` first.
+`disconnect()` never runs: under Daphne, which drops what is sent to nobody, it always does. So a consumer that ends by that error
+is given its `websocket.disconnect` first.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Awaitable, Callable
-from functools import wraps
+from types import BuiltinMethodType, ModuleType
 from typing import Any
 
-from ._core import ClientGone
+from . import database
+from ._core import ClientGone, Connection, current_connection
 
 logger = logging.getLogger("peneus")
 
 Call = Callable[..., Awaitable[None]]
 
+KNOWN_MAJORS = ("3", "4")  # versions of Channels whose AsyncConsumer.__call__ does what _Consuming does
 
-def install() -> None:
-    """Wraps `AsyncConsumer.__call__`, once, if the application has imported Channels."""
+_inbox_wanted = True
+
+
+def install(inbox: bool = True, database_shortcut: bool = True) -> None:
+    """Wraps `AsyncConsumer.__call__`, once, if the application has imported Channels. inbox: consumers await a native one;
+    database_shortcut: see database.py. They count for the process: the last call decides."""
+    global _inbox_wanted
+    _inbox_wanted = inbox
     module = sys.modules.get("channels.consumer")
-    if module is None or hasattr(module.AsyncConsumer.__call__, "__wrapped__"):
+    if module is None:
         return
-    module.AsyncConsumer.__call__ = _with_disconnect(module.AsyncConsumer.__call__, module.StopConsumer)
+    database.install(module, database_shortcut)
+    call = module.AsyncConsumer.__call__
+    if not hasattr(call, "peneus_wrapped"):
+        wrapped = _with_inbox(call, module) if _is_known(call, module) else _with_disconnect(call, module.StopConsumer)
+        wrapped.peneus_wrapped = call  # type: ignore[attr-defined]
+        module.AsyncConsumer.__call__ = wrapped
+
+
+def _is_known(call: Call, module: ModuleType) -> bool:
+    """Whether call is Channels' own, of a version that _with_inbox() knows; somebody else's wrapper goes on being called."""
+    import channels  # type: ignore[import-untyped]
+
+    own = getattr(call, "__module__", "") == module.__name__ and not hasattr(call, "__wrapped__")
+    return own and channels.__version__.split(".")[0] in KNOWN_MAJORS
+
+
+def _with_inbox(call: Call, module: ModuleType) -> Call:
+    from .layer import ChannelLayer
+
+    async_to_sync = module.async_to_sync
+    stop_consumer = module.StopConsumer
+    by_channels = _with_disconnect(call, stop_consumer)
+
+    @functools.wraps(call)
+    async def with_inbox(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        connection = current_connection.get(None)
+        layer = module.get_channel_layer(self.channel_layer_alias)
+        direct = _inbox_wanted and connection is not None and _is_receive_of(connection, receive)
+        if not direct or (layer is not None and not _is_plain(layer)):
+            await by_channels(self, scope, receive, send)
+            return
+        assert connection is not None
+        self.scope = scope
+        self.channel_layer = layer
+        inbox = None
+        if layer is not None:
+            self.channel_name = await layer.new_channel()
+            self.channel_receive = functools.partial(layer.receive, self.channel_name)
+            inbox = layer.inbox(self.channel_name, connection)
+        self.base_send = async_to_sync(send) if self._sync else send
+        try:
+            try:
+                if inbox is None:
+                    while True:
+                        await self.dispatch(await receive())
+                while True:
+                    await self.dispatch(await inbox)
+            except ClientGone:
+                if scope["type"] != "websocket" or connection.told:
+                    raise
+            logger.debug("%r was sending when its client left: it gets its websocket.disconnect", self)
+            while not connection.told:
+                event = await receive()
+            await self.dispatch(event)
+        except stop_consumer:
+            pass
+
+    def _is_plain(layer: object) -> bool:
+        """Whether layer receives as ChannelLayer does, and no subclass or attribute has it otherwise."""
+        return isinstance(layer, ChannelLayer) and type(layer).receive is ChannelLayer.receive and "receive" not in vars(layer)
+
+    return with_inbox
+
+
+def _is_receive_of(connection: Connection, receive: object) -> bool:
+    """Whether receive is what the server gave to connection's application, and no middleware's."""
+    return isinstance(receive, BuiltinMethodType) and receive.__self__ is connection and receive.__name__ == "receive"
 
 
 def _with_disconnect(call: Call, stop_consumer: type[Exception]) -> Call:
-    @wraps(call)
+    @functools.wraps(call)
     async def with_disconnect(self: Any, scope: Any, receive: Any, send: Any) -> None:
         disconnect: dict[str, Any] | None = None
         dispatched = False

@@ -10,7 +10,7 @@ from channels.exceptions import ChannelFull, MessageTooLarge  # type: ignore[imp
 from channels.layers import BaseChannelLayer  # type: ignore[import-untyped]
 
 from . import bus_config, counters, layer_config, layer_life, layer_names
-from ._core import Layer, current_connection
+from ._core import Connection, Inbox, Layer, current_connection
 from .errors import BusUnavailable
 from .layer_config import MIB
 from .origin import Origin, origin
@@ -142,6 +142,10 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         self._check_channel(self, channel)
         self._sweep()
         return await self._core.receive(channel, self._capacities.of(channel), self._serializer.decode)
+
+    def inbox(self, channel: str, connection: Connection) -> Inbox:
+        """What a consumer awaits for each event of connection and message of channel; as receive() takes them."""
+        return Inbox(self._core, connection, channel, self._capacities.of(channel), self._serializer.decode)
 
     async def new_channel(self, prefix: str = "specific") -> str:
         """A new channel of this process. It belongs to the connection whose application runs here, if one does."""

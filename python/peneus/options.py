@@ -233,6 +233,31 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             "The event loop; auto is uvloop where it is installed.",
         ),
     ),
+    "Channels consumers": (
+        Option(
+            "thread_per_connection",
+            ("--thread-per-connection",),
+            kinds.switch(),
+            False,
+            "The synchronous code of each connection runs in a thread of its own, so that one that blocks stalls nobody else; "
+            "otherwise, as under Daphne, in one thread for all.",
+        ),
+        Option(
+            "no_consumer_inbox",
+            ("--no-consumer-inbox",),
+            kinds.switch(),
+            False,
+            "Consumers wait as Channels has it, with two tasks and a wait for each message, instead of on one native inbox.",
+        ),
+        Option(
+            "no_database_shortcut",
+            ("--no-database-shortcut",),
+            kinds.switch(),
+            False,
+            "Before each message of an asynchronous consumer Channels looks for old database connections in the thread of "
+            "synchronous code, even where none is open.",
+        ),
+    ),
     "Workers": (
         Option(
             "workers",

@@ -136,7 +136,7 @@ class Server:
 
     async def _serve(self, core: Core) -> None:
         # What is imported by now lives as long as the process: the garbage collector need not look at it again.
-        consumers.install()
+        consumers.install(not self.settings.no_consumer_inbox, not self.settings.no_database_shortcut)
         gc.collect()
         gc.freeze()
         self._stopped = False
@@ -198,7 +198,7 @@ class Server:
             stream = access.open_stream(settings.access_log, 0)
             action_logger = access.AccessLog(stream, settings.log_format) if stream is not None else None
         return Core(
-            self.application,
+            self._called(),
             settings=settings.native(),
             root_path=settings.root_path or "",
             state=state,
@@ -212,6 +212,14 @@ class Server:
                 settings.proxy_address_header, settings.proxy_port_header, settings.proxy_proto_header
             ),
         )
+
+    def _called(self) -> Any:
+        """The application, as connections call it."""
+        if not self.settings.thread_per_connection:
+            return self.application
+        from .own_thread import in_own_thread
+
+        return in_own_thread(self.application)
 
     def _listen(self, core: Core) -> None:
         for string in self.endpoints:
