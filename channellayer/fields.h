@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "channellayer/span.h"
+
 enum field_kind {
     FIELD_NULL,
     FIELD_FALSE,
@@ -19,11 +21,6 @@ enum field_kind {
     FIELD_TEXT,    /* text: not checked to be UTF-8; JSON: between the quotes, see escaped */
     FIELD_BYTES,   /* text */
     FIELD_OTHER,   /* a float, a list, a map */
-};
-
-struct span {
-    const unsigned char *bytes;
-    size_t length;
 };
 
 struct field {

@@ -400,6 +400,26 @@ int layer_group_send(struct layer *layer, struct name group, struct message *mes
     return layer->bus->operations->publish(layer->bus, group, message);
 }
 
+/* A message that came over a bus has no key yet: for a group that needs one, a copy with it. NULL when there is no memory. */
+static struct message *with_key(struct message *message, const struct group *group, const struct relay *relay)
+{
+    if (group->overflow != OVERFLOW_LATEST || message->key_length > 0 || relay->key.length == 0)
+        return message_retain(message);
+    return message_create(message->bytes, message->length, relay->key.bytes, relay->key.length);
+}
+
+/* The lock is held. */
+static int deliver(struct layer *layer, struct group *group, struct message *message, struct relay *relay, uint64_t now,
+                   struct aftermath *aftermath)
+{
+    struct message *keyed = with_key(message, group, relay);
+    if (keyed == NULL)
+        return LAYER_NO_MEMORY;
+    relay->keyed = keyed;
+    relay->request.message = keyed;
+    return group_deliver(layer, group, keyed, relay, now, aftermath);
+}
+
 int layer_deliver(struct layer *layer, struct name name, struct message *message)
 {
     if (too_large(layer, message))
@@ -414,7 +434,7 @@ int layer_deliver(struct layer *layer, struct name name, struct message *message
     group_expire(layer, now);
     struct group *group = group_find(layer, name, hash);
     if (group != NULL)
-        result = group_deliver(layer, group, message, &relay, now, &aftermath);
+        result = deliver(layer, group, message, &relay, now, &aftermath);
     leave(layer, &aftermath);
     relay_run(&relay, false);
     return result;

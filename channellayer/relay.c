@@ -15,7 +15,7 @@ struct relay_part {
 int relay_init(struct relay *relay, struct layer *layer, struct name group, const struct message *message)
 {
     *relay = (struct relay){ .request = { .layer = layer, .group = group, .message = message } };
-    int read = relay_event_read(&relay->event, message, layer->config.json);
+    int read = relay_event_read(&relay->event, message, layer->config.json, &relay->key);
     relay->wanted = read == 1;
     relay->request.event = &relay->event;
     return read < 0 ? LAYER_NO_MEMORY : LAYER_OK;
@@ -114,6 +114,7 @@ void relay_run(struct relay *relay, bool locked)
         part = next;
     }
     relay->parts = NULL;
+    message_release(relay->keyed);
     if (relay->wanted)
         relay_event_deinit(&relay->event);
 }

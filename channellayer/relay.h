@@ -17,7 +17,9 @@ struct relay_part;
 struct relay {
     bool wanted;               /* the message is a relay event */
     struct relay_event event;
+    struct span key;           /* relay_event_read() */
     struct relay_request request;
+    struct message *keyed;     /* counted; or NULL */
     struct relay_part *parts;  /* one for each outlet */
 };
 

@@ -10,7 +10,7 @@ enum { NORMAL_CLOSURE = 1000 };
 
 /* The fields that matter; kind FIELD_NULL where one is not there. */
 struct parts {
-    struct field type, text, bytes, code, reason;
+    struct field type, text, bytes, code, reason, key;
 };
 
 /* Of a key that stands twice the last counts, as in Python. */
@@ -32,6 +32,8 @@ static int collect(struct parts *parts, const struct message *message, bool json
             parts->code = field;
         else if (field_is(&field, "reason"))
             parts->reason = field;
+        else if (field_is(&field, "key"))
+            parts->key = field;
     }
     return more;
 }
@@ -91,12 +93,15 @@ static int read_close(struct relay_event *event, const struct parts *parts)
     return parts->reason.kind == FIELD_TEXT ? take_text(event, &parts->reason) : 0;
 }
 
-int relay_event_read(struct relay_event *event, const struct message *message, bool json)
+int relay_event_read(struct relay_event *event, const struct message *message, bool json, struct span *key)
 {
     struct parts parts = { 0 };
     *event = (struct relay_event){ 0 };
+    *key = (struct span){ NULL, 0 };
     if (collect(&parts, message, json) != 0)
         return 0;
+    if (parts.key.kind != FIELD_NULL)
+        *key = parts.key.whole_value;
     if (type_is(&parts.type, "websocket.send"))
         return read_send(event, &parts);
     return type_is(&parts.type, "websocket.close") ? read_close(event, &parts) : 0;

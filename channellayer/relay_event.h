@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "channellayer/span.h"
+
 struct message;
 
 enum relay_kind { RELAY_TEXT, RELAY_BYTES, RELAY_CLOSE };
@@ -24,8 +26,9 @@ struct relay_event {
     unsigned char *owned;       /* of JSON with escapes; or NULL */
 };
 
-/* 1: message is such an event, to be ended with relay_event_deinit(); 0: it is none; -1: it is one, and there is no memory. */
-int relay_event_read(struct relay_event *event, const struct message *message, bool json);
+/* 1: message is such an event, to be ended with relay_event_deinit(); 0: it is none; -1: it is one, and there is no memory.
+ * *key: the value of the message's field "key", as it stands there; length 0: it has none. */
+int relay_event_read(struct relay_event *event, const struct message *message, bool json, struct span *key);
 void relay_event_deinit(struct relay_event *event);
 
 #endif

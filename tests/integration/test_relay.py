@@ -93,7 +93,7 @@ def test_a_blocked_event_loop_stops_nobody(server: LiveServer) -> None:
 def never_read(server: LiveServer, path: str) -> WebSocket:
     """A client whose receive buffer is small, and which reads nothing after it has joined."""
     client = WebSocket(server.port, path).open()
-    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
     assert client.receive() == (TEXT, b"joined")
     return client
 

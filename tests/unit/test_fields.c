@@ -153,12 +153,16 @@ static void test_truncation(void **state)
     assert_walk(true, BYTES(json), 0, 3);
 }
 
+static bool has_key;
+
 static int read_event(struct relay_event *event, bool json, const char *bytes, size_t length)
 {
     static struct message *message;
     message_release(message);
     message = message_create(bytes, length, NULL, 0);
-    int result = relay_event_read(event, message, json);
+    struct span key;
+    int result = relay_event_read(event, message, json, &key);
+    has_key = key.length > 0;
     if (length == 0) { /* the last call frees */
         message_release(message);
         message = NULL;
@@ -184,6 +188,7 @@ static void test_relay_events(void **state)
     assert_event(false, BYTES("\x82\xa4type\xaewebsocket.send\xa4text\xa2hi"), RELAY_TEXT, "hi", 0);
     assert_event(false, BYTES("\x83\xa4type\xaewebsocket.send\xa4text\xc0\xa5" "bytes\xc4\x02hi"), RELAY_BYTES, "hi", 0);
     assert_event(true, BYTES("{\"type\": \"websocket.send\", \"text\": \"h\\u0069\", \"key\": \"x\"}"), RELAY_TEXT, "hi", 0);
+    assert_true(has_key);
     assert_event(false, BYTES("\x81\xa4type\xafwebsocket.close"), RELAY_CLOSE, "", 1000);
     assert_event(true, BYTES("{\"type\":\"websocket.close\",\"code\":4001,\"reason\":\"bye\"}"), RELAY_CLOSE, "bye", 4001);
     /* For the application: other types, and what is no ASGI event. */
