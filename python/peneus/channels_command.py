@@ -28,7 +28,8 @@ def main(arguments: Sequence[str]) -> int:
         try:
             while True:
                 text = render(client.ask(do="channels", rows=parsed.rows), parsed.rows, _width())
-                print(CLEAR + text if parsed.watch and sys.stdout.isatty() else text, flush=True)
+                if not _print(CLEAR + text if parsed.watch and sys.stdout.isatty() else text):
+                    return 0
                 if not parsed.watch:
                     return 0
                 time.sleep(parsed.watch)
@@ -37,14 +38,21 @@ def main(arguments: Sequence[str]) -> int:
     except NotFound as error:
         print(f"peneus channels: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # whoever read this has seen enough
-        sys.stdout = None
-        return 0
     except OSError as error:
         print(f"peneus channels: the server does not answer any more: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0
+
+
+def _print(text: str) -> bool:
+    """Whether somebody still reads it."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its exit
+        return False
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,7 +112,7 @@ def _sockets(uid: int, refused: list[str]) -> list[Path]:
     found = []
     for directory in dict.fromkeys(control.directories(uid)):
         try:
-            control.check_directory(directory)
+            control.check_directory(directory, uid)
             found += [path for path in sorted(directory.glob("*.sock")) if path.stem.isdigit()]
         except control.Refused as error:
             refused.append(str(error))

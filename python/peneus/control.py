@@ -45,7 +45,6 @@ def directories(uid: int) -> Iterator[Path]:
         yield Path(runtime) / "peneus"
     yield Path(f"/run/user/{uid}/peneus")
     yield Path(tempfile.gettempdir()) / f"peneus-{uid}"
-    yield Path(f"/tmp/peneus-{uid}")
 
 
 def private_directory() -> Path:
@@ -57,16 +56,16 @@ def private_directory() -> Path:
         path = Path(tempfile.gettempdir()) / f"peneus-{os.getuid()}"
     with suppress(FileExistsError):
         path.mkdir(0o700)
-    check_directory(path)
+    check_directory(path, os.getuid())
     return path
 
 
-def check_directory(path: Path) -> None:
-    """Refused unless path is a directory (no link) of this user or of root that nobody else can enter."""
+def check_directory(path: Path, uid: int) -> None:
+    """Refused unless path is a directory (no link) of user uid that nobody else can enter."""
     status = os.lstat(path)
     if not stat.S_ISDIR(status.st_mode):
         raise Refused(f"{path} is not a directory")
-    if status.st_uid not in (os.getuid(), 0) and os.getuid() != 0:
+    if status.st_uid != uid:
         raise Refused(f"{path} belongs to user {status.st_uid}")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise Refused(f"{path} is open to others (mode {stat.S_IMODE(status.st_mode):o}); it must have mode 700")

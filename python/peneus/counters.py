@@ -94,8 +94,8 @@ def details(rows: int) -> dict[str, Any]:
     """The groups and channels of this process: at most rows of each, those with the most queued bytes first.
 
     `groups` by name: `members`, `messages`, `dropped`, `queued`, `queued_bytes`. `channels` by name: `consumer` (its class),
-    `made_at` (file:line), `owner` (its connection), `groups`, `queued`, `queued_bytes`, `dropped`. `groups_total` and
-    `channels_total` say how many there are.
+    `made_at` (file:line), `owner` (its connection: protocol, path and client), `groups`, `queued`, `queued_bytes`, `dropped`.
+    `groups_total` and `channels_total` say how many there are.
     """
     groups: dict[str, dict[str, Any]] = {}
     channels: dict[str, dict[str, Any]] = {}
@@ -104,13 +104,12 @@ def details(rows: int) -> dict[str, Any]:
             sums = groups.setdefault(name, {})
             for key, value in group.items():
                 sums[key] = sums.get(key, 0) + value
-        if hasattr(layer, "channels"):
-            channels |= layer.channels()
+        channels |= layer.channels()  # type: ignore[attr-defined]
     return {
         "groups_total": len(groups),
         "channels_total": len(channels),
         "groups": _first(groups, rows, "members"),
-        "channels": _first(channels, rows, "dropped"),
+        "channels": _with_owners(_first(channels, rows, "dropped")),
     }
 
 
@@ -119,6 +118,18 @@ def _first(found: dict[str, dict[str, Any]], rows: int, second: str) -> dict[str
         return found[name].get("queued_bytes") or 0, found[name].get(second) or 0
 
     return {name: found[name] for name in heapq.nlargest(rows, found, key=size)}
+
+
+def _with_owners(channels: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """channels, whose owners are ids, with what people call these."""
+    connections = {each.owner: each for core in servers.sources() for each in core.connections()}  # type: ignore[attr-defined]
+    for channel in channels.values():
+        connection = connections.get(channel["owner"])
+        if connection is not None:
+            client = connection.scope.get("client")
+            peer = f" {client[0]}:{client[1]}" if client else ""
+            channel["owner"] = f"{connection.protocol} {connection.scope.get('path')}{peer}"
+    return channels
 
 
 def sweep() -> None:

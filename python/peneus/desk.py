@@ -2,15 +2,18 @@
 
 import asyncio
 import importlib
+import logging
 import os
 import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
-from . import control, counters, sockets
+from . import control, counters
 
 if TYPE_CHECKING:
     from .metrics import Endpoint
+
+logger = logging.getLogger(__name__)
 
 
 class Desk:
@@ -20,13 +23,13 @@ class Desk:
     """
 
     def __init__(self, source: control.Source, metrics: str | None, answers: bool) -> None:
-        self.metrics_addresses: list[Any] = []
+        self._metrics_addresses: list[tuple[str, int]] = []
         self._metrics: Endpoint | None = None
         self._answers: control.Answers | None = None
         if metrics is not None:
             module = importlib.import_module(".metrics", __package__)  # with prometheus_client, which only this needs
             listeners = module.listen(metrics)
-            self.metrics_addresses = [sockets.address(each) for each in listeners]
+            self._metrics_addresses = [each.getsockname()[:2] for each in listeners]
             self._metrics = module.Endpoint(listeners, source)
         listener: socket.socket | None = control.listen() if answers else None
         if listener is not None:
@@ -36,6 +39,8 @@ class Desk:
         for part in (self._metrics, self._answers):
             if part is not None:
                 await part.start()
+        for host, port in self._metrics_addresses:
+            logger.info("Metrics are at http://%s:%d/metrics", f"[{host}]" if ":" in host else host, port)
 
     def close(self) -> None:
         for part in (self._metrics, self._answers):
@@ -60,10 +65,6 @@ class DeskThread:
         self._desk = Desk(Here(), metrics, answers)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="peneus-desk", daemon=True)
-
-    @property
-    def metrics_addresses(self) -> list[Any]:
-        return self._desk.metrics_addresses
 
     def start(self) -> None:
         self._thread.start()
