@@ -32,6 +32,8 @@ PyObject *layer_stats_dict(struct layer *layer)
         {"bus_published", stats.bus.published},
         {"bus_received", stats.bus.received},
         {"bus_unsent", stats.bus.unsent},
+        {"bus_refused", stats.bus.refused},
+        {"bus_unreadable", stats.bus.unreadable},
         {"bus_reconnects", stats.bus.reconnects},
         {"bus_gaps", stats.bus.gaps},
     };

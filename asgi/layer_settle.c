@@ -3,6 +3,8 @@
 
 static PyObject *answer(int status)
 {
+    if (status == LAYER_FULL)
+        Py_RETURN_NONE;
     return PyBool_FromLong(status == LAYER_OK);
 }
 

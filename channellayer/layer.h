@@ -59,6 +59,8 @@ struct bus_stats {
     uint64_t published;     /* counters: messages sent and confirmed */
     uint64_t received;      /* that came from elsewhere */
     uint64_t unsent;        /* that could not be sent */
+    uint64_t refused;       /* that found a channel full elsewhere */
+    uint64_t unreadable;    /* that came and could not be decrypted or read */
     uint64_t reconnects;
     uint64_t gaps;          /* times that messages to this process may have been lost */
 };
@@ -119,7 +121,8 @@ void layer_group_discard(struct layer *layer, struct name group, struct name cha
 int layer_group_send(struct layer *layer, struct name group, struct message *message);
 
 /* Whether what was asked of the bus before has been confirmed: LAYER_OK. LAYER_EMPTY: sink will be told token, once, with
- * the status LAYER_OK or LAYER_UNSENT. LAYER_NO_MEMORY. */
+ * the status LAYER_OK, LAYER_UNSENT, or LAYER_FULL: the layer_send() just before found the channel full elsewhere.
+ * LAYER_NO_MEMORY. */
 int layer_settle(struct layer *layer, struct sink *sink, uint64_t token);
 
 /* Empties every mailbox and every group, and forgets channels that nobody owns and nobody waits on. */

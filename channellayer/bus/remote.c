@@ -131,6 +131,8 @@ static void stats(struct bus *bus, struct bus_stats *stats)
     stats->published = atomic_load(&remote->published);
     stats->received = atomic_load(&remote->received);
     stats->unsent = atomic_load(&remote->unsent);
+    stats->refused = atomic_load(&remote->refused);
+    stats->unreadable = atomic_load(&remote->unreadable);
     stats->reconnects = atomic_load(&remote->reconnects);
     stats->gaps = atomic_load(&remote->gaps);
 }
@@ -220,10 +222,10 @@ void remote_done(struct remote_item *item, bool sent)
         message_release(item->message);
     }
     struct waiter *waiter = item->waiter;
-    bool failed = item->failed;
+    int status = item->full ? LAYER_FULL : sent && !item->failed ? LAYER_OK : LAYER_UNSENT;
     mem_free(item);
     if (waiter != NULL)
-        waiter_settled(waiter, sent && !failed ? LAYER_OK : LAYER_UNSENT);
+        waiter_settled(waiter, status);
 }
 
 void remote_stopped(struct remote *remote)

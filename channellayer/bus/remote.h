@@ -44,6 +44,7 @@ struct remote_item {
     enum remote_kind kind;
     bool edge;
     bool failed;            /* SETTLE: something asked for before it has failed */
+    bool full;              /* SETTLE: the SEND just before it met a full channel elsewhere */
     uint64_t asked_at;      /* clock_ms() */
     size_t capacity;
     struct name group;      /* this and the next point behind the item; empty where the kind has none */
@@ -76,7 +77,7 @@ struct remote {
     _Atomic size_t pending; /* bytes of messages in items that are not done */
     size_t buffer_limit;
     /* struct bus_stats; written on the bus thread, but unsent and published from any */
-    _Atomic uint64_t published, received, unsent, reconnects, gaps, links, links_up;
+    _Atomic uint64_t published, received, unsent, refused, unreadable, reconnects, gaps, links, links_up;
 };
 
 /* Fills remote, which is zeroed, and starts it. LAYER_OK, or LAYER_NO_MEMORY where there is no thread: remote is the caller's. */
@@ -86,7 +87,7 @@ int remote_init(struct remote *remote, const struct remote_operations *operation
 struct layer *remote_enter(struct remote *remote);
 
 /* Ends an item and frees it. PUBLISH and SEND: sent says whether it went out (else counted as unsent). SETTLE: tells the
- * waiter LAYER_OK, or LAYER_UNSENT where !sent or item->failed. */
+ * waiter LAYER_OK, or LAYER_FULL where item->full, or LAYER_UNSENT where !sent or item->failed. */
 void remote_done(struct remote_item *item, bool sent);
 
 /* The last handle has been closed: frees remote. Last call of a bus. */

@@ -61,6 +61,8 @@ LAYER = {
     "bus_published_total": "bus_published",
     "bus_received_total": "bus_received",
     "bus_unsent_total": "bus_unsent",
+    "bus_refused_total": "bus_refused",
+    "bus_unreadable_total": "bus_unreadable",
     "bus_reconnects_total": "bus_reconnects",
     "bus_gaps_total": "bus_gaps",
 }
