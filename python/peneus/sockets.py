@@ -91,7 +91,7 @@ def bind_tcp(host: str, port: int, backlog: int) -> list[socket.socket]:
     if cause is not None and (not result or cause.errno in (errno.EADDRINUSE, errno.EACCES)):
         for listener in result:
             listener.close()
-        raise OSError(f"cannot listen on {shown}: {(cause.strerror or str(cause)).lower()}")
+        raise OSError(f"cannot listen on {shown}: {cause.strerror or cause}")
     return result
 
 
@@ -119,7 +119,7 @@ def bind_unix(path: str, mode: int, backlog: int) -> socket.socket:
         listener.listen(backlog)
     except OSError as error:
         listener.close()
-        raise OSError(f"cannot listen on {path}: {(error.strerror or str(error)).lower()}") from error
+        raise OSError(f"cannot listen on {path}: {error.strerror or error}") from error
     return listener
 
 
@@ -137,7 +137,7 @@ def remove_stale(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
             return
-    raise OSError(f"cannot listen on {path}: address already in use")
+    raise OSError(f"cannot listen on {path}: Address already in use")
 
 
 def _reason(error: OSError) -> str:

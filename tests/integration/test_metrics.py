@@ -158,7 +158,7 @@ def test_an_address_in_use_is_said(options):
         port = metrics_port(first)
         with peneus("-p", "0", "--metrics", f"127.0.0.1:{port}", *options, f"{HERE}:application") as second:
             assert second.wait() == 1
-            assert f"--metrics 127.0.0.1:{port}: cannot listen on 127.0.0.1 port {port}: address already in use" in second.output
+            assert f"--metrics 127.0.0.1:{port}: cannot listen on 127.0.0.1 port {port}: Address already in use" in second.output
             assert "Traceback" not in second.output
 
 

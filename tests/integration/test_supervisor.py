@@ -334,7 +334,7 @@ def test_an_address_in_use_is_said_before_anything_starts():
         port = first.port()
         with peneus("-p", str(port), "--workers", "2", f"{HERE}:application") as second:
             assert second.wait() == 1
-            assert f"cannot listen on 127.0.0.1 port {port}: address already in use" in second.output
+            assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in second.output
             assert "Traceback" not in second.output
 
 

@@ -74,7 +74,9 @@ class Command(runserver.Command):  # type: ignore[misc]
         self.check_migrations()
         self.stdout.write(self._greeting())
         try:
-            self._server(options).run()
+            server = self._server(options)
+            server.answers = True  # to `peneus channels`
+            server.run()
         except ConfigurationError as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
