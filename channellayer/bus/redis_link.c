@@ -543,6 +543,11 @@ int redis_link_protocol(const struct redis_link *link)
     return link->greeting.protocol;
 }
 
+const char *redis_link_host(const struct redis_link *link)
+{
+    return link->address != NULL ? link->address->host : NULL;
+}
+
 void redis_link_renew(struct redis_link *link, const char *reason)
 {
     link->failures = 0;

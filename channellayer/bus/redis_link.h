@@ -50,6 +50,9 @@ bool redis_link_is_up(const struct redis_link *link);
 /* RESP 2 or 3, while it is up. */
 int redis_link_protocol(const struct redis_link *link);
 
+/* The host, name or number, that it is connected to or was last; NULL: none yet, or a Unix socket. */
+const char *redis_link_host(const struct redis_link *link);
+
 /* Gives the connection up and makes another soon. Calls on_down, or on_failed where it was not up, before it returns. */
 void redis_link_renew(struct redis_link *link, const char *reason);
 

@@ -1,0 +1,272 @@
+#include "channellayer/bus/redis_cluster.h"
+
+#include <hiredis/hiredis.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "channellayer/bus/redis_pubsub_state.h"
+
+enum {
+    SLOTS = 16384,
+    REFRESH_AFTER_MS = 200, /* what asks for a map comes in crowds */
+    REFRESH_EVERY_MS = 30000,
+};
+
+struct redis_cluster {
+    struct redis_pubsub *bus;
+    struct redis_host seeds; /* the cluster's host, as one of several addresses */
+    struct redis_link *asker;
+    uv_timer_t timer;
+    bool soon;               /* the timer runs for a refresh that somebody wants */
+    struct redis_node *nodes[SLOTS]; /* by slot; NULL: nobody has it */
+};
+
+unsigned redis_cluster_slot(struct name topic)
+{
+    const char *begin = memchr(topic.bytes, '{', topic.length);
+    const char *end = begin == NULL ? NULL : memchr(begin, '}', (size_t)(topic.bytes + topic.length - begin));
+    if (end != NULL && end > begin + 1)
+        topic = (struct name){ begin + 1, (size_t)(end - begin - 1) };
+    unsigned crc = 0; /* CRC-16/XMODEM */
+    for (size_t i = 0; i < topic.length; i++) {
+        crc ^= (unsigned)(unsigned char)topic.bytes[i] << 8;
+        for (int bit = 0; bit < 8; bit++)
+            crc = crc << 1 ^ (crc & 0x8000 ? 0x1021u : 0);
+    }
+    return crc % SLOTS;
+}
+
+bool redis_cluster_will_pass(const struct redisReply *reply)
+{
+    static const char *const errors[] = { "MOVED ", "ASK ", "TRYAGAIN", "CLUSTERDOWN" };
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        if (strncmp(reply->str, errors[i], strlen(errors[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+struct redis_node *redis_cluster_node(const struct redis_cluster *cluster, struct name topic)
+{
+    return cluster->nodes[redis_cluster_slot(topic)];
+}
+
+/* --- nodes --- */
+
+static struct redis_node *node_at(struct redis_cluster *cluster, const char *host, int port)
+{
+    struct redis_pubsub *bus = cluster->bus;
+    for (struct list_node *at = bus->nodes.next; at != &bus->nodes; at = at->next) {
+        struct redis_node *node = list_entry(at, struct redis_node, link);
+        const struct redis_address *address = node->own_host == NULL ? NULL : &node->own_host->addresses[0];
+        if (address != NULL && !node->leaving && address->port == port && strcmp(address->host, host) == 0)
+            return node;
+    }
+    return NULL;
+}
+
+/* A host of its own for a node, in one block; NULL when there is no memory. */
+static struct redis_host *host_at(const struct redis_host *seeds, const char *name, int port)
+{
+    struct block {
+        struct redis_host host; /* first */
+        struct redis_address address;
+        char name[];
+    } *block = mem_try_alloc(sizeof *block + strlen(name) + 1);
+    if (block == NULL)
+        return NULL;
+    block->host = *seeds;
+    block->host.addresses = &block->address;
+    block->host.address_count = 1;
+    block->address = (struct redis_address){ .host = strcpy(block->name, name), .port = port };
+    return &block->host;
+}
+
+static struct redis_node *make_node(struct redis_cluster *cluster, const char *host, int port)
+{
+    struct redis_host *own = host_at(&cluster->seeds, host, port);
+    struct redis_node *node = own == NULL ? NULL : redis_node_create(cluster->bus, own);
+    if (node == NULL) {
+        mem_free(own);
+        return NULL;
+    }
+    node->own_host = own;
+    if (redis_node_connect(node) != 0) {
+        redis_node_close(node);
+        return NULL;
+    }
+    return node;
+}
+
+/* --- the map --- */
+
+static bool is_text(const struct redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_STRING && reply->len > 0;
+}
+
+static bool is_number(const struct redisReply *reply, long long most)
+{
+    return reply->type == REDIS_REPLY_INTEGER && reply->integer >= 0 && reply->integer <= most;
+}
+
+/* One line of CLUSTER SLOTS: first slot, last slot, [host, port, …] of the master, … */
+static bool read_range(struct redis_cluster *cluster, const struct redisReply *range)
+{
+    if (range->type != REDIS_REPLY_ARRAY || range->elements < 3 || !is_number(range->element[0], SLOTS - 1) ||
+        !is_number(range->element[1], SLOTS - 1))
+        return false;
+    const struct redisReply *master = range->element[2];
+    if (master->type != REDIS_REPLY_ARRAY || master->elements < 2 || !is_number(master->element[1], 65535))
+        return false;
+    /* A node that does not know its own address gives none: it is the one that was asked. */
+    const char *host = is_text(master->element[0]) ? master->element[0]->str : redis_link_host(cluster->asker);
+    int port = (int)master->element[1]->integer;
+    if (host == NULL)
+        return false;
+    struct redis_node *node = node_at(cluster, host, port);
+    if (node == NULL)
+        node = make_node(cluster, host, port);
+    if (node == NULL)
+        return false;
+    node->mapped = true;
+    for (long long slot = range->element[0]->integer; slot <= range->element[1]->integer; slot++)
+        cluster->nodes[slot] = node;
+    return true;
+}
+
+static void move_topic(struct redis_pubsub *bus, struct topic *topic)
+{
+    struct redis_node *old = topic->node, *node = pubsub_node_of(bus, topic->name);
+    if (node != old) {
+        bool heard = topic->state != TOPIC_IDLE;
+        redis_node_remove(old, topic);
+        redis_node_add(node, topic);
+        if (heard && topic_wanted(topic))
+            redis_node_miss(node);
+    }
+    redis_node_update(node, topic);
+}
+
+static void move_all_of(struct redis_pubsub *bus, struct redis_node *node)
+{
+    for (struct list_node *at = node->topics.next, *next; at != &node->topics; at = next) {
+        next = at->next;
+        move_topic(bus, list_entry(at, struct topic, of_node));
+    }
+    struct list_node waiting;
+    list_init(&waiting);
+    while (!list_empty(&node->waiting)) {
+        struct list_node *first = node->waiting.next;
+        list_remove(first);
+        list_append(&waiting, first);
+    }
+    while (!list_empty(&waiting)) {
+        struct publish *publish = list_entry(waiting.next, struct publish, link);
+        list_remove(&publish->link);
+        redis_node_publish(pubsub_node_of(bus, publish->topic), publish);
+    }
+}
+
+static void apply(struct redis_cluster *cluster)
+{
+    struct redis_pubsub *bus = cluster->bus;
+    for (struct list_node *at = bus->nodes.next; at != &bus->nodes; at = at->next)
+        move_all_of(bus, list_entry(at, struct redis_node, link));
+    for (struct list_node *at = bus->nodes.next, *next; at != &bus->nodes; at = next) {
+        struct redis_node *node = list_entry(at, struct redis_node, link);
+        next = at->next;
+        if (node->own_host != NULL && !node->mapped && !node->leaving)
+            redis_node_close(node);
+    }
+}
+
+static void on_map(void *context, void *argument, const struct redisReply *reply)
+{
+    struct redis_cluster *cluster = context;
+    (void)argument;
+    if (reply == NULL || cluster->bus->stopping)
+        return;
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0 || reply->elements > SLOTS) {
+        redis_link_renew(cluster->asker, "it has no map of the cluster");
+        return;
+    }
+    memset(cluster->nodes, 0, sizeof cluster->nodes);
+    for (struct list_node *at = cluster->bus->nodes.next; at != &cluster->bus->nodes; at = at->next)
+        list_entry(at, struct redis_node, link)->mapped = false;
+    bool whole = true;
+    for (size_t i = 0; i < reply->elements; i++)
+        whole = read_range(cluster, reply->element[i]) && whole;
+    apply(cluster);
+    if (!whole)
+        redis_cluster_refresh(cluster);
+}
+
+static void ask(struct redis_cluster *cluster)
+{
+    struct name words[] = { { "CLUSTER", 7 }, { "SLOTS", 5 } };
+    redis_link_send(cluster->asker, 2, words, (struct redis_reader){ on_map, NULL }); /* where it cannot, on_up asks */
+}
+
+static void on_time(uv_timer_t *timer)
+{
+    struct redis_cluster *cluster = timer->data;
+    cluster->soon = false;
+    uv_timer_start(timer, on_time, REFRESH_EVERY_MS, 0);
+    ask(cluster);
+}
+
+void redis_cluster_refresh(struct redis_cluster *cluster)
+{
+    if (cluster->soon || cluster->bus->stopping)
+        return;
+    cluster->soon = true;
+    uv_timer_start(&cluster->timer, on_time, REFRESH_AFTER_MS, 0);
+}
+
+/* --- life --- */
+
+static void on_up(void *context)
+{
+    ask(context);
+}
+
+static void on_asker_closed(void *context)
+{
+    struct redis_cluster *cluster = context;
+    struct redis_pubsub *bus = cluster->bus;
+    mem_free(cluster);
+    pubsub_closed(bus);
+}
+
+static void on_timer_closed(uv_handle_t *timer)
+{
+    struct redis_cluster *cluster = timer->data;
+    redis_link_destroy(cluster->asker);
+}
+
+static const struct redis_link_events asker_events = { .on_up = on_up, .on_closed = on_asker_closed };
+
+struct redis_cluster *redis_cluster_create(struct redis_pubsub *bus, const struct redis_host *host)
+{
+    struct redis_cluster *cluster = mem_try_alloc(sizeof *cluster);
+    if (cluster == NULL)
+        return NULL;
+    memset(cluster, 0, sizeof *cluster);
+    cluster->bus = bus;
+    cluster->seeds = *host;
+    cluster->seeds.kind = REDIS_SINGLE;
+    cluster->asker = redis_link_create(pubsub_loop(bus), &cluster->seeds, 0, &asker_events, cluster);
+    if (cluster->asker == NULL) {
+        mem_free(cluster);
+        return NULL;
+    }
+    uv_timer_init(pubsub_loop(bus), &cluster->timer);
+    cluster->timer.data = cluster;
+    return cluster;
+}
+
+void redis_cluster_destroy(struct redis_cluster *cluster)
+{
+    uv_close((uv_handle_t *)&cluster->timer, on_timer_closed);
+}

@@ -1,0 +1,257 @@
+#include "channellayer/bus/redis_core.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "channellayer/bus/core_state.h"
+
+static void wall(struct timespec *now)
+{
+    clock_gettime(CLOCK_REALTIME, now);
+}
+
+uint64_t core_wall_seconds(void)
+{
+    struct timespec now;
+    wall(&now);
+    return (uint64_t)now.tv_sec;
+}
+
+void core_score(struct core *core, char text[CORE_SCORE_SIZE])
+{
+    struct timespec now;
+    wall(&now);
+    double score = (double)now.tv_sec + (double)(now.tv_nsec / 1000) / 1e6;
+    if (score < core->last_score + 1e-6)
+        score = core->last_score + 1e-6;
+    core->last_score = score;
+    snprintf(text, CORE_SCORE_SIZE, "%.6f", score);
+}
+
+struct core_job *core_job_create(struct core *core, struct remote_item *item)
+{
+    struct core_job *job = mem_zalloc(sizeof *job);
+    list_init(&job->link);
+    job->core = core;
+    job->item = item;
+    job->batch = ledger_note(&core->ledger);
+    core->job_count++;
+    core_begin_ticking(core);
+    return job;
+}
+
+void core_job_done(struct core_job *job, bool done)
+{
+    struct core *core = job->core;
+    struct remote_item *item = job->item;
+    uint64_t asked_at = item->asked_at;
+    struct batch *batch = job->batch;
+    if (core->last_send == job)
+        core->last_send = NULL;
+    bool full = job->settle != NULL && job->settle->full;
+    list_remove(&job->link);
+    core->job_count--;
+    mem_free(job);
+    remote_done(item, done && !full);
+    ledger_confirm(&core->ledger, batch, done, asked_at);
+}
+
+/* A settle that is told now must not be written to when the answer comes. */
+static void forget_settles(struct list_node *jobs, uint64_t then)
+{
+    for (struct list_node *node = jobs->next; node != jobs; node = node->next) {
+        struct core_job *job = list_entry(node, struct core_job, link);
+        if (job->settle != NULL && job->settle->asked_at < then)
+            job->settle = NULL;
+    }
+}
+
+static void expire_settles(struct core *core, uint64_t then)
+{
+    struct list_node *lists[] = { &core->queued, &core->waiting, &core->flow, &core->sent };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        forget_settles(lists[i], then);
+    ledger_expire(&core->ledger, then);
+}
+
+static uint64_t before(uint64_t now, uint64_t duration)
+{
+    return now > duration ? now - duration : 0;
+}
+
+static void close_everything(struct core *core);
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct core *core = timer->data;
+    uint64_t now = clock_ms();
+    bool waits = false;
+    core_publish_expire(core, before(now, core->settings->buffer_time_ms));
+    core_members_expire(core, before(now, CORE_SETTLE_MS));
+    expire_settles(core, before(now, CORE_SETTLE_MS));
+    core_listen_tick(core, now, &waits);
+    if (core->stop_at != 0 && (core->job_count == 0 || now >= core->stop_at))
+        close_everything(core);
+    else if (core->job_count == 0 && !waits)
+        uv_timer_stop(timer);
+}
+
+void core_begin_ticking(struct core *core)
+{
+    if (!uv_is_active((uv_handle_t *)&core->timer) && !uv_is_closing((uv_handle_t *)&core->timer))
+        uv_timer_start(&core->timer, on_tick, CORE_TICK_MS, CORE_TICK_MS);
+}
+
+static void start(struct remote *remote)
+{
+    struct core *core = core_of(remote);
+    uv_timer_init(remote_loop(remote), &core->timer);
+    core->timer.data = core;
+    core->closing = 1;
+    core_shards_begin(core);
+}
+
+static void settle(struct core *core, struct remote_item *item)
+{
+    if (core->last_send != NULL)
+        core->last_send->settle = item;
+    core->last_send = NULL;
+    ledger_settle(&core->ledger, item);
+}
+
+static void take(struct remote *remote, struct remote_item *item)
+{
+    struct core *core = core_of(remote);
+    if (item->kind == REMOTE_SETTLE) {
+        settle(core, item);
+        return;
+    }
+    core->last_send = NULL;
+    switch (item->kind) {
+    case REMOTE_MADE:
+        core_made(core, item->channel);
+        remote_done(item, true);
+        break;
+    case REMOTE_WANTED:
+        core_wanted(core, item->channel);
+        remote_done(item, true);
+        break;
+    case REMOTE_GONE:
+        core_gone(core, item->channel);
+        remote_done(item, true);
+        break;
+    case REMOTE_JOIN:
+        core_join(core, core_job_create(core, item));
+        break;
+    case REMOTE_LEAVE:
+        core_leave(core, core_job_create(core, item));
+        break;
+    case REMOTE_FLUSH:
+        core_flush(core, core_job_create(core, item));
+        break;
+    default:
+        core_publish(core, core_job_create(core, item));
+        break;
+    }
+}
+
+static void free_core(struct core *core)
+{
+    core_members_free(core);
+    core_keys_free(core);
+    fernet_destroy(core->fernet);
+    redis_settings_release(core->settings);
+    mem_free(core->shards);
+}
+
+static void fail_all(struct list_node *jobs)
+{
+    while (!list_empty(jobs))
+        core_job_done(list_entry(jobs->next, struct core_job, link), false);
+}
+
+void core_closed(struct core *core)
+{
+    if (--core->closing > 0)
+        return;
+    fail_all(&core->queued);
+    fail_all(&core->waiting);
+    fail_all(&core->unwritten);
+    fail_all(&core->flow);
+    fail_all(&core->sent);
+    ledger_deinit(&core->ledger);
+    free_core(core);
+    remote_stopped(&core->remote);
+}
+
+static void on_timer_closed(uv_handle_t *timer)
+{
+    core_closed(timer->data);
+}
+
+static void close_everything(struct core *core)
+{
+    uv_close((uv_handle_t *)&core->timer, on_timer_closed);
+    for (size_t i = 0; i < core->shard_count; i++) {
+        redis_link_destroy(core->shards[i].commands);
+        redis_link_destroy(core->shards[i].listener);
+    }
+}
+
+/* What was asked for last, such as the ends of memberships, still goes out. */
+static void stop(struct remote *remote)
+{
+    struct core *core = core_of(remote);
+    core->stop_at = clock_ms() + CORE_STOP_MS;
+    if (core->job_count == 0)
+        close_everything(core);
+    else
+        core_begin_ticking(core);
+}
+
+static const struct remote_operations operations = {
+    .name = "redis-core", .pairs = true, .delivers_here = false, .start = start, .take = take, .stop = stop,
+};
+
+static void begin_empty(struct core *core)
+{
+    ledger_init(&core->ledger);
+    table_init(&core->members);
+    table_init(&core->keys);
+    list_init(&core->unwritten);
+    list_init(&core->queued);
+    list_init(&core->waiting);
+    list_init(&core->flow);
+    list_init(&core->sent);
+}
+
+struct bus *bus_redis_core_create(struct layer *layer, const void *given)
+{
+    struct redis_settings *settings = redis_settings_retain((struct redis_settings *)given);
+    struct core *core = mem_try_alloc(sizeof *core);
+    if (core == NULL) {
+        redis_settings_release(settings);
+        return NULL;
+    }
+    *core = (struct core){ .settings = settings, .shard_count = settings->host_count };
+    begin_empty(core);
+    core->shards = settings->host_count <= CORE_SHARDS ? mem_zalloc(settings->host_count * sizeof *core->shards) : NULL;
+    if (core->shards == NULL)
+        goto fail;
+    if (settings->key_count > 0) {
+        core->fernet = fernet_create(settings->keys[0], settings->key_count);
+        if (core->fernet == NULL)
+            goto fail;
+    }
+    if (remote_init(&core->remote, &operations, layer, settings->buffer_limit) != LAYER_OK)
+        goto fail;
+    return &core->remote.bus;
+fail:
+    ledger_deinit(&core->ledger);
+    free_core(core);
+    mem_free(core);
+    return NULL;
+}
