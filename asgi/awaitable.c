@@ -93,6 +93,10 @@ PySendResult awaitable_send(PyObject *self, PyObject *value, PyObject **result)
     (void)value;
     struct awaitable *awaitable = (struct awaitable *)self;
     *result = NULL;
+    if (awaitable->phase == AWAITABLE_DONE && awaitable->operations->repeatable) {
+        awaitable->phase = AWAITABLE_FRESH;
+        awaitable->turned = 0;
+    }
     if (awaitable->phase == AWAITABLE_DONE) {
         PyErr_SetString(PyExc_RuntimeError, "this receive() or send() was awaited already: call it again for each await");
         return PYGEN_ERROR;

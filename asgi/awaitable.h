@@ -7,6 +7,8 @@
  *
  *     FRESH ──send──▶ WAITING ──send, and the source has the result──▶ DONE
  *       └── the source has the result, throw, close ──────────────────────┘
+ *
+ * A repeatable one is FRESH again when it is awaited again.
  */
 #ifndef PENEUS_ASGI_AWAITABLE_H
 #define PENEUS_ASGI_AWAITABLE_H
@@ -27,6 +29,8 @@ struct awaitable_operations {
     /* It no longer waits: attempt() returned 0 before, and will be called again or never. woken: awaitable_wake() was
      * called since. again: attempt() follows. */
     void (*left)(struct awaitable *awaitable, int woken, int again);
+    /* When it is DONE, it may be awaited again. */
+    int repeatable;
 };
 
 enum { AWAITABLE_TURN = 2 };

@@ -259,7 +259,7 @@ static void left(struct awaitable *awaitable, int woken, int again)
     (void)again;
 }
 
-static const struct awaitable_operations receive_operations = { attempt_receive, loop_of, left };
+static const struct awaitable_operations receive_operations = { attempt_receive, loop_of, left, .repeatable = 0 };
 
 PyObject *pyconnection_receive(PyObject *self, PyObject *ignored)
 {
@@ -284,7 +284,7 @@ static int attempt_send(struct awaitable *awaitable, PyObject **result)
     return 1;
 }
 
-static const struct awaitable_operations send_operations = { attempt_send, loop_of, left };
+static const struct awaitable_operations send_operations = { attempt_send, loop_of, left, .repeatable = 0 };
 
 PyObject *pyconnection_sent(struct pyconnection *connection)
 {

@@ -104,18 +104,7 @@ static void left(struct awaitable *awaitable, int woken, int again)
     layer_wait_disarm(wait);
 }
 
-static const struct awaitable_operations operations = { attempt, layer_wait_loop, left };
-
-/* await: where the last one is done, the next begins. */
-static PyObject *begin(PyObject *self)
-{
-    struct awaitable *awaitable = (struct awaitable *)self;
-    if (awaitable->phase == AWAITABLE_DONE) {
-        awaitable->phase = AWAITABLE_FRESH;
-        awaitable->turned = 0;
-    }
-    return Py_NewRef(self);
-}
+static const struct awaitable_operations operations = { attempt, layer_wait_loop, left, .repeatable = 1 };
 
 static PyObject *inbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
@@ -174,11 +163,7 @@ static void dealloc(PyObject *self)
 static PyType_Slot inbox_slots[] = {
     {Py_tp_doc, "await inbox: the next event of connection or message of channel, whichever came first."},
     {Py_tp_new, inbox_new},
-    {Py_am_await, begin},
-    {Py_am_send, awaitable_send},
-    {Py_tp_iter, begin},
-    {Py_tp_iternext, awaitable_next},
-    {Py_tp_methods, awaitable_methods},
+    AWAITABLE_SLOTS,
     {Py_tp_traverse, traverse},
     {Py_tp_clear, clear},
     {Py_tp_dealloc, dealloc},

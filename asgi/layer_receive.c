@@ -48,7 +48,7 @@ static void left(struct awaitable *awaitable, int woken, int again)
     layer_wait_disarm(wait);
 }
 
-static const struct awaitable_operations operations = { attempt, layer_wait_loop, left };
+static const struct awaitable_operations operations = { attempt, layer_wait_loop, left, .repeatable = 0 };
 
 PyObject *layer_receive_new(struct layer_object *layer, PyObject *channel, size_t capacity, PyObject *decode)
 {

@@ -36,7 +36,7 @@ static void left(struct awaitable *awaitable, int woken, int again)
         layer_wait_disarm((struct layer_wait *)awaitable); /* what the bus tells later finds nobody */
 }
 
-static const struct awaitable_operations operations = { attempt, layer_wait_loop, left };
+static const struct awaitable_operations operations = { attempt, layer_wait_loop, left, .repeatable = 0 };
 
 PyObject *layer_settle_new(struct layer_object *layer)
 {
