@@ -33,9 +33,15 @@ class Stack:
     bind: tuple[str, str]  # the names of the options for address and port
     needs_redis: bool
     kills: bool  # knows --application-close-timeout
+    bus: str = ""  # of Peneus's layer
 
 
-PENEUS = Stack("peneus", "peneus", "peneus.ChannelLayer", ("-b", "-p"), needs_redis=False, kills=True)
+_PENEUS = ("peneus", "peneus.ChannelLayer", ("-b", "-p"))
+PENEUS = Stack("peneus", *_PENEUS, needs_redis=False, kills=True)
+PENEUS_HUB = Stack("peneus + hub", *_PENEUS, needs_redis=False, kills=True, bus="hub")
+PENEUS_PUBSUB = Stack("peneus + redis", *_PENEUS, needs_redis=True, kills=True, bus="redis")
+PENEUS_CORE = Stack("peneus + redis-core", *_PENEUS, needs_redis=True, kills=True, bus="redis-core")
+PENEUS_BUSES = (PENEUS_HUB, PENEUS_PUBSUB, PENEUS_CORE)
 DAPHNE = Stack(
     "daphne + pubsub", "daphne", "channels_redis.pubsub.RedisPubSubChannelLayer", ("-b", "-p"), needs_redis=True, kills=True
 )
@@ -87,6 +93,7 @@ class Running:
         result = self.control("/measure")
         if self.redis is not None:
             result["redis_subscriptions"] = self.redis.subscribed_channels()
+            result["redis_members"] = self.redis.group_members()
         return result
 
     def counts(self) -> dict[str, int]:
@@ -110,8 +117,12 @@ class Running:
         self.wait_until(lambda: self.running() == 0, "every application has ended", timeout)
 
 
-def environment_of(stack: Stack, redis: Redis | None) -> dict[str, str]:
-    config = {"hosts": [redis.url]} if redis is not None else {}
+def environment_of(stack: Stack, redis: Redis | None, directory: str = "") -> dict[str, str]:
+    config: dict[str, object] = {"hosts": [redis.url]} if redis is not None else {}
+    if stack.bus:
+        config["bus"] = stack.bus
+    if stack.bus == "hub":
+        config["hub"] = f"{directory}/hub"
     return os.environ | {"PYTHONPATH": str(ROOT), "LEAKS_LAYER": stack.layer, "LEAKS_CONFIG": json.dumps(config)}
 
 
@@ -134,7 +145,7 @@ def running(stack: Stack, program: str, *options: str, environment: dict[str, st
         port = free_port()
         command = [sys.executable, "-m", stack.module, f"{program}:application"]
         command += [stack.bind[0], "127.0.0.1", stack.bind[1], str(port), *options]
-        variables = environment_of(stack, redis) | (environment or {})
+        variables = environment_of(stack, redis, str(directory)) | (environment or {})
         log = directory / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT, env=variables)

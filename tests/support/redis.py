@@ -34,6 +34,12 @@ class Redis:
         return int(self.command("PUBSUB", "CHANNELS")[0][1:])
 
 
+    def group_members(self) -> int:
+        """Members of all groups, as channels_redis.core keeps them."""
+        keys = [line.decode() for line in self.command("KEYS", "asgi:group:*") if line.startswith(b"asgi:")]
+        return sum(int(self.command("ZCARD", key)[0][1:]) for key in keys)
+
+
 @contextmanager
 def redis_server() -> Iterator[Redis]:
     """Starts redis-server on a free port of the loopback, without persistence, and ends it afterwards."""
