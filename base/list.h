@@ -38,6 +38,14 @@ static inline void list_append(struct list_node *list, struct list_node *node)
     list->prev = node;
 }
 
+static inline size_t list_length(const struct list_node *list)
+{
+    size_t length = 0;
+    for (const struct list_node *node = list->next; node != list; node = node->next)
+        length++;
+    return length;
+}
+
 /* Takes node out of its list; a node in no list stays so. */
 static inline void list_remove(struct list_node *node)
 {

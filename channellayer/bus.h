@@ -2,7 +2,7 @@
  * one machine; redis: the wire of channels_redis.pubsub; core: that of channels_redis.core.
  *
  * Owner:   the layer creates (layer_config.bus_create) and destroys its bus.
- * Thread:  the layer calls joined, left, made and gone with its lock held: they must neither block nor call the layer.
+ * Thread:  the layer calls joined, left, made, gone and wanted with its lock held: they must neither block nor call the layer.
  *          The others it calls without, from any thread: they must not block either.
  * Limits:  each bus bounds what waits to be sent; publish and send say when it is full.
  *
@@ -31,6 +31,8 @@ struct bus_operations {
     /* This process receives from channel, or no more. */
     void (*made)(struct bus *bus, struct name channel);
     void (*gone)(struct bus *bus, struct name channel);
+    /* receivers wait on channel, which anybody may receive from, for a message that this process has not. NULL: not wanted. */
+    void (*wanted)(struct bus *bus, struct name channel, size_t receivers);
     /* Sends message to the group's members everywhere, this process included. LAYER_OK, LAYER_UNSENT, LAYER_NO_MEMORY,
      * or what layer_deliver() returns where the bus delivers here at once. */
     int (*publish)(struct bus *bus, struct name group, struct message *message);

@@ -284,6 +284,8 @@ static int take_or_wait(struct layer *layer, struct channel *channel, struct sin
         return LAYER_NO_MEMORY;
     list_append(&channel->waiters, &waiter->of_channel);
     layer->counted.waiters++;
+    if (!channel->made && layer->bus->operations->wanted != NULL)
+        layer->bus->operations->wanted(layer->bus, channel->name, list_length(&channel->waiters));
     return LAYER_EMPTY;
 }
 

@@ -51,11 +51,11 @@ void core_job_done(struct core_job *job, bool done)
     struct batch *batch = job->batch;
     if (core->last_send == job)
         core->last_send = NULL;
-    bool full = job->settle != NULL && job->settle->full;
+    core_letters_free(job);
     list_remove(&job->link);
     core->job_count--;
     mem_free(job);
-    remote_done(item, done && !full);
+    remote_done(item, done);
     ledger_confirm(&core->ledger, batch, done, asked_at);
 }
 
@@ -136,7 +136,7 @@ static void take(struct remote *remote, struct remote_item *item)
         remote_done(item, true);
         break;
     case REMOTE_WANTED:
-        core_wanted(core, item->channel);
+        core_wanted(core, item->channel, item->capacity);
         remote_done(item, true);
         break;
     case REMOTE_GONE:
@@ -194,6 +194,7 @@ static void on_timer_closed(uv_handle_t *timer)
 
 static void close_everything(struct core *core)
 {
+    core->closed = true;
     uv_close((uv_handle_t *)&core->timer, on_timer_closed);
     for (size_t i = 0; i < core->shard_count; i++) {
         redis_link_destroy(core->shards[i].commands);
@@ -213,7 +214,7 @@ static void stop(struct remote *remote)
 }
 
 static const struct remote_operations operations = {
-    .name = "redis-core", .pairs = true, .delivers_here = false, .start = start, .take = take, .stop = stop,
+    .name = "redis-core", .pairs = true, .wants = true, .delivers_here = false, .start = start, .take = take, .stop = stop,
 };
 
 static void begin_empty(struct core *core)

@@ -44,12 +44,14 @@ static void push(struct remote_item *item)
 }
 
 /* What must not be lost: the other processes would go on sending, or never begin. */
-static void push_change(struct bus *bus, enum remote_kind kind, struct name group, struct name channel, bool edge)
+static void push_change(struct bus *bus, enum remote_kind kind, struct name group, struct name channel, bool edge,
+                        size_t receivers)
 {
     struct remote_item *item = create(remote_of(bus), kind, group, channel);
     if (item == NULL)
         abort(); /* names are at most 99 bytes long: this is a fixed size */
     item->edge = edge;
+    item->capacity = receivers;
     push(item);
 }
 
@@ -57,27 +59,33 @@ static const struct name no_name = { "", 0 };
 
 static void joined(struct bus *bus, struct name group, struct name channel, bool first)
 {
-    push_change(bus, REMOTE_JOIN, group, channel, first);
+    push_change(bus, REMOTE_JOIN, group, channel, first, 0);
 }
 
 static void left(struct bus *bus, struct name group, struct name channel, bool last)
 {
-    push_change(bus, REMOTE_LEAVE, group, channel, last);
+    push_change(bus, REMOTE_LEAVE, group, channel, last, 0);
 }
 
 static void made(struct bus *bus, struct name channel)
 {
-    push_change(bus, REMOTE_MADE, no_name, channel, false);
+    push_change(bus, REMOTE_MADE, no_name, channel, false, 0);
 }
 
 static void gone(struct bus *bus, struct name channel)
 {
-    push_change(bus, REMOTE_GONE, no_name, channel, false);
+    push_change(bus, REMOTE_GONE, no_name, channel, false, 0);
+}
+
+static void wanted(struct bus *bus, struct name channel, size_t receivers)
+{
+    if (remote_of(bus)->operations->wants)
+        push_change(bus, REMOTE_WANTED, no_name, channel, false, receivers);
 }
 
 static void flush(struct bus *bus)
 {
-    push_change(bus, REMOTE_FLUSH, no_name, no_name, false);
+    push_change(bus, REMOTE_FLUSH, no_name, no_name, false, 0);
 }
 
 static int push_message(struct remote *remote, enum remote_kind kind, struct name group, struct name channel, size_t capacity,
@@ -179,11 +187,11 @@ static void wake(void *argument)
 
 /* For a bus that delivers here at once, as the hub's; and one that does not, as Redis's. What differs is asked of remote->operations. */
 static const struct bus_operations every_member = {
-    .name = "remote", .pairs = true, .joined = joined, .left = left, .made = made, .gone = gone, .publish = publish,
+    .name = "remote", .pairs = true, .joined = joined, .left = left, .made = made, .gone = gone, .wanted = wanted, .publish = publish,
     .send = send_direct, .settle = settle, .flush = flush, .stats = stats, .destroy = destroy,
 };
 static const struct bus_operations first_and_last = {
-    .name = "remote", .pairs = false, .joined = joined, .left = left, .made = made, .gone = gone, .publish = publish,
+    .name = "remote", .pairs = false, .joined = joined, .left = left, .made = made, .gone = gone, .wanted = wanted, .publish = publish,
     .send = send_direct, .settle = settle, .flush = flush, .stats = stats, .destroy = destroy,
 };
 

@@ -31,6 +31,7 @@ enum remote_kind {
     REMOTE_LEAVE,   /* group, channel, edge: its last */
     REMOTE_MADE,    /* channel */
     REMOTE_GONE,    /* channel */
+    REMOTE_WANTED,  /* channel; capacity: receivers that wait on it. Only where operations.wants */
     REMOTE_PUBLISH, /* group, message */
     REMOTE_SEND,    /* channel, capacity, message */
     REMOTE_FLUSH,
@@ -56,6 +57,7 @@ struct remote_item {
 struct remote_operations {
     const char *name;
     bool pairs;         /* as in bus.h */
+    bool wants;         /* REMOTE_WANTED is wanted (bus.h) */
     bool delivers_here; /* publish also calls layer_deliver() at once, on the caller's thread */
     void (*start)(struct remote *remote);
     /* The item is now the bus's: it ends each with remote_done(). */

@@ -1,0 +1,179 @@
+/* Memberships: each is a member of its group's sorted set, with the time at which it was last renewed. */
+#include "channellayer/bus/core_state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <hiredis/hiredis.h>
+
+#include "base/alloc.h"
+#include "channellayer/name.h"
+
+struct member {
+    struct table_node by_pair;
+    size_t shard;
+    bool written; /* Redis may have it */
+    struct name group;
+    struct name channel;
+    struct name key; /* of the group */
+    char text[];
+};
+
+#define WORD(literal) ((struct name){ (literal), sizeof(literal) - 1 })
+
+static uint64_t pair_hash(struct name group, struct name channel)
+{
+    uint64_t hash = name_hash(group) * 0x9e3779b97f4a7c15u + name_hash(channel);
+    return hash ^ hash >> 29;
+}
+
+static struct member *find(const struct core *core, struct name group, struct name channel)
+{
+    struct table_node *node = table_first(&core->members, pair_hash(group, channel));
+    for (; node != NULL; node = table_next_same(node)) {
+        struct member *member = list_entry(node, struct member, by_pair);
+        if (name_equal(member->group, group) && name_equal(member->channel, channel))
+            return member;
+    }
+    return NULL;
+}
+
+static struct member *make(struct core *core, struct name group, struct name channel)
+{
+    struct name key;
+    char *text = core_group_key(core, group, &key);
+    struct member *member = mem_alloc(sizeof *member + key.length + channel.length);
+    memcpy(member->text, key.bytes, key.length);
+    memcpy(member->text + key.length, channel.bytes, channel.length);
+    mem_free(text);
+    member->key = (struct name){ member->text, key.length };
+    member->group = (struct name){ member->text + key.length - group.length, group.length };
+    member->channel = (struct name){ member->text + key.length, channel.length };
+    member->shard = redis_shard(group, core->shard_count);
+    member->written = false;
+    if (table_insert(&core->members, &member->by_pair, pair_hash(group, channel)) != 0)
+        abort(); /* a fixed size */
+    return member;
+}
+
+/* The answer to the last command of a JOIN or LEAVE. */
+static void on_written(void *context, void *argument, const struct redisReply *reply)
+{
+    struct core_shard *shard = context;
+    struct core_job *job = argument;
+    if (reply != NULL || shard->core->stop_at != 0) {
+        core_job_done(job, reply != NULL && reply->type != REDIS_REPLY_ERROR);
+        return;
+    }
+    list_remove(&job->link);
+    list_append(&shard->core->unwritten, &job->link); /* again when the connection is back */
+}
+
+/* Adds member to its set; job, which may be NULL, is told. */
+static int write_member(struct core *core, struct member *member, struct core_job *job)
+{
+    struct core_shard *shard = &core->shards[member->shard];
+    char score[CORE_SCORE_SIZE], expiry[24];
+    core_score(core, score);
+    snprintf(expiry, sizeof expiry, "%llu", (unsigned long long)(core->settings->group_expiry_ms + 999) / 1000);
+    const struct name add[] = { WORD("ZADD"), member->key, { score, strlen(score) }, member->channel };
+    const struct name expire[] = { WORD("EXPIRE"), member->key, { expiry, strlen(expiry) } };
+    int result = core_send(shard, 4, add, NULL, NULL);
+    if (result != REDIS_LINK_OK)
+        return result;
+    member->written = true;
+    return core_send(shard, 3, expire, job != NULL ? on_written : NULL, job);
+}
+
+/* Sends what job asks for, or keeps it until the connection is there. */
+static void write_job(struct core_job *job)
+{
+    struct core *core = job->core;
+    const struct remote_item *item = job->item;
+    struct member *member = find(core, item->group, item->channel);
+    int result;
+    list_remove(&job->link);
+    if (item->kind == REMOTE_JOIN) {
+        if (member == NULL) {
+            core_job_done(job, true); /* it has left meanwhile */
+            return;
+        }
+        result = write_member(core, member, job);
+    } else {
+        struct name key;
+        char *text = core_group_key(core, item->group, &key);
+        const struct name remove[] = { WORD("ZREM"), key, item->channel };
+        result = core_send(&core->shards[redis_shard(item->group, core->shard_count)], 3, remove, on_written, job);
+        mem_free(text);
+    }
+    if (result == REDIS_LINK_NO_MEMORY)
+        core_job_done(job, false);
+    else
+        list_append(result == REDIS_LINK_OK ? &core->sent : &core->unwritten, &job->link);
+}
+
+void core_join(struct core *core, struct core_job *job)
+{
+    if (find(core, job->item->group, job->item->channel) == NULL)
+        make(core, job->item->group, job->item->channel);
+    write_job(job);
+}
+
+void core_leave(struct core *core, struct core_job *job)
+{
+    struct member *member = find(core, job->item->group, job->item->channel);
+    bool written = member != NULL && member->written;
+    if (member != NULL) {
+        table_remove(&core->members, &member->by_pair);
+        mem_free(member);
+    }
+    if (written)
+        write_job(job);
+    else
+        core_job_done(job, true); /* Redis never heard of it */
+}
+
+void core_members_restore(struct core_shard *shard)
+{
+    struct core *core = shard->core;
+    size_t bucket = 0, index = (size_t)(shard - core->shards);
+    struct table_node *node = NULL;
+    while ((node = table_walk(&core->members, &bucket, node)) != NULL) {
+        struct member *member = list_entry(node, struct member, by_pair);
+        if (member->shard == index)
+            (void)write_member(core, member, NULL);
+    }
+    struct list_node waiting;
+    list_init(&waiting);
+    while (!list_empty(&core->unwritten)) {
+        struct list_node *first = core->unwritten.next;
+        list_remove(first);
+        list_append(&waiting, first);
+    }
+    while (!list_empty(&waiting))
+        write_job(list_entry(waiting.next, struct core_job, link));
+}
+
+void core_members_expire(struct core *core, uint64_t then)
+{
+    struct list_node *node = core->unwritten.next;
+    while (node != &core->unwritten) {
+        struct core_job *job = list_entry(node, struct core_job, link);
+        node = node->next;
+        if (job->item->kind == REMOTE_JOIN && job->item->asked_at < then)
+            core_job_done(job, false); /* the membership itself is written when the connection is back */
+    }
+}
+
+void core_members_free(struct core *core)
+{
+    size_t bucket = 0;
+    struct table_node *node = table_walk(&core->members, &bucket, NULL);
+    while (node != NULL) {
+        struct member *member = list_entry(node, struct member, by_pair);
+        node = table_walk(&core->members, &bucket, node);
+        mem_free(member);
+    }
+    table_deinit(&core->members);
+}

@@ -1,0 +1,333 @@
+/* Messages on their way out. A group message needs two journeys (who is in the group; then the message for each of them), a
+ * direct one one. They are made side by side, and yet each receiver gets what this process sent in the order of the sending:
+ * what is known goes out only behind everything asked for before that is not waiting for a lost Redis.
+ *
+ *            core_publish()      begin()              advance()             the last answer
+ *   ───────▶ QUEUED (queued) ──▶ LOOKING, READY ────▶ SENT (sent) ────────▶ done
+ *                ▲    its Redis is away │ (flow)         │ one was away
+ *                └──── QUEUED (waiting) ◀────────────────┘
+ *              core_resume(); or after buffer_time it has failed
+ */
+#include "channellayer/bus/core_state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <hiredis/hiredis.h>
+
+#include "base/alloc.h"
+
+#define WORD(literal) ((struct name){ (literal), sizeof(literal) - 1 })
+#define TEXT(array) ((struct name){ (array), strlen(array) })
+
+static void move(struct core_job *job, struct list_node *list, enum core_stage stage)
+{
+    list_remove(&job->link);
+    list_append(list, &job->link);
+    job->stage = stage;
+}
+
+static bool is_group(const struct core_job *job)
+{
+    return job->item->kind == REMOTE_PUBLISH;
+}
+
+static void leave_active(struct core_job *job)
+{
+    if (is_group(job) && (job->stage == CORE_LOOKING || job->stage == CORE_READY || job->stage == CORE_SENT))
+        job->core->active--;
+}
+
+static void wait_for_redis(struct core_job *job)
+{
+    leave_active(job);
+    if (is_group(job))
+        core_letters_free(job); /* who is in the group is asked again */
+    move(job, &job->core->waiting, CORE_QUEUED);
+}
+
+static void finish(struct core_job *job, bool done)
+{
+    leave_active(job);
+    core_job_done(job, done);
+}
+
+static unsigned long long expiry_seconds(uint64_t milliseconds)
+{
+    return (unsigned long long)((milliseconds + 999) / 1000);
+}
+
+/* Behind this script's keys: for each its capacity and its message; then the oldest score that is kept, the new one, the expiry. */
+static const char script[] =
+    "local full = 0\n"
+    "local oldest, now, expiry = ARGV[#ARGV - 2], ARGV[#ARGV - 1], ARGV[#ARGV]\n"
+    "for i, key in ipairs(KEYS) do\n"
+    "  redis.call('ZREMRANGEBYSCORE', key, 0, oldest)\n"
+    "  if redis.call('ZCARD', key) < tonumber(ARGV[2 * i - 1]) then\n"
+    "    redis.call('ZADD', key, now, ARGV[2 * i])\n"
+    "    redis.call('EXPIRE', key, expiry)\n"
+    "  else\n"
+    "    full = full + 1\n"
+    "  end\n"
+    "end\n"
+    "return full\n";
+
+static void on_sent(void *context, void *argument, const struct redisReply *reply)
+{
+    struct core_shard *shard = context;
+    struct core_job *job = argument;
+    struct core *core = shard->core;
+    job->answers--;
+    if (reply == NULL || reply->type != REDIS_REPLY_INTEGER) {
+        job->failed = true; /* where the connection was lost it may have arrived: it is not sent twice */
+    } else if (reply->integer > 0) {
+        atomic_fetch_add(&core->remote.refused, (uint64_t)reply->integer);
+        if (job->settle != NULL)
+            job->settle->full = true;
+    }
+    if (job->answers > 0)
+        return;
+    if (job->again)
+        wait_for_redis(job);
+    else
+        finish(job, !job->failed);
+    core_pump(core);
+}
+
+/* One EVAL with all letters of a shard. They are freed. A result of redis_link_send(). */
+static int send_letters(struct core_job *job, size_t index)
+{
+    struct core *core = job->core;
+    size_t count = 0, at = 0;
+    char keys[24], oldest[24], score[CORE_SCORE_SIZE], expiry[24];
+    for (const struct core_letter *letter = job->letters; letter != NULL; letter = letter->next)
+        count += letter->shard == index;
+    struct name *words = mem_try_alloc((3 * count + 6) * sizeof *words);
+    char(*capacities)[24] = mem_try_alloc(count * sizeof *capacities);
+    int result = REDIS_LINK_NO_MEMORY;
+    if (words != NULL && capacities != NULL) {
+        snprintf(keys, sizeof keys, "%zu", count);
+        uint64_t now = core_wall_seconds(), expiry_s = expiry_seconds(core->settings->expiry_ms);
+        snprintf(oldest, sizeof oldest, "%llu", (unsigned long long)(now > expiry_s ? now - expiry_s : 0));
+        snprintf(expiry, sizeof expiry, "%llu", (unsigned long long)expiry_s);
+        core_score(core, score);
+        words[0] = WORD("EVAL");
+        words[1] = WORD(script);
+        words[2] = TEXT(keys);
+        for (const struct core_letter *letter = job->letters; letter != NULL; letter = letter->next) {
+            if (letter->shard != index)
+                continue;
+            snprintf(capacities[at], sizeof capacities[at], "%zu", letter->capacity);
+            words[3 + at] = letter->key;
+            words[3 + count + 2 * at] = TEXT(capacities[at]);
+            words[4 + count + 2 * at] = (struct name){ (const char *)letter->text.data, letter->text.length };
+            at++;
+        }
+        words[3 + 3 * count] = TEXT(oldest);
+        words[4 + 3 * count] = TEXT(score);
+        words[5 + 3 * count] = TEXT(expiry);
+        result = core_send(&core->shards[index], 3 * count + 6, words, on_sent, job);
+    }
+    mem_free(words);
+    mem_free(capacities);
+    return result;
+}
+
+static void drop_letters(struct core_job *job, size_t shard)
+{
+    struct core_letter **link = &job->letters;
+    while (*link != NULL) {
+        struct core_letter *letter = *link;
+        if (letter->shard != shard) {
+            link = &letter->next;
+            continue;
+        }
+        *link = letter->next;
+        bytes_deinit(&letter->text);
+        mem_free(letter);
+    }
+}
+
+/* Sends all letters of job whose Redis is there. */
+static void issue(struct core_job *job)
+{
+    struct core *core = job->core;
+    move(job, &core->sent, CORE_SENT);
+    job->again = false;
+    struct core_letter *letter = job->letters;
+    uint64_t away = 0;
+    while (letter != NULL) {
+        size_t shard = letter->shard;
+        if (away >> shard & 1) {
+            letter = letter->next;
+            continue;
+        }
+        int result = send_letters(job, shard);
+        if (result == REDIS_LINK_DOWN) {
+            away |= UINT64_C(1) << shard;
+            job->again = true;
+            continue;
+        }
+        job->served |= UINT64_C(1) << shard;
+        job->failed = job->failed || result != REDIS_LINK_OK;
+        job->answers += result == REDIS_LINK_OK;
+        drop_letters(job, shard);
+        letter = job->letters;
+    }
+    if (job->answers > 0)
+        return;
+    if (job->again)
+        wait_for_redis(job);
+    else
+        finish(job, !job->failed);
+}
+
+/* Sends what is at the front and known. */
+static void advance(struct core *core)
+{
+    while (!list_empty(&core->flow)) {
+        struct core_job *job = list_entry(core->flow.next, struct core_job, link);
+        if (job->stage != CORE_READY)
+            return;
+        issue(job);
+    }
+}
+
+static int write_letters(struct core_job *job, const struct redisReply *reply)
+{
+    struct name *channels = mem_try_alloc((reply->elements + 1) * sizeof *channels);
+    size_t count = 0;
+    if (channels == NULL)
+        return -1;
+    for (size_t i = 0; i < reply->elements; i++) {
+        if (reply->element[i]->type == REDIS_REPLY_STRING)
+            channels[count++] = (struct name){ reply->element[i]->str, reply->element[i]->len };
+    }
+    int result = core_letters_write(job, channels, count);
+    mem_free(channels);
+    return result;
+}
+
+static void on_members(void *context, void *argument, const struct redisReply *reply)
+{
+    struct core_shard *shard = context;
+    struct core_job *job = argument;
+    if (reply == NULL)
+        wait_for_redis(job);
+    else if (reply->type != REDIS_REPLY_ARRAY || write_letters(job, reply) != 0)
+        finish(job, false);
+    else
+        job->stage = CORE_READY;
+    advance(shard->core);
+    core_pump(shard->core);
+}
+
+/* Asks who is in the group, without those who have not renewed. */
+static void look(struct core_job *job)
+{
+    struct core *core = job->core;
+    struct core_shard *shard = &core->shards[redis_shard(job->item->group, core->shard_count)];
+    char oldest[24];
+    struct name key;
+    char *text = core_group_key(core, job->item->group, &key);
+    uint64_t now = core_wall_seconds(), expiry = expiry_seconds(core->settings->group_expiry_ms);
+    snprintf(oldest, sizeof oldest, "%llu", (unsigned long long)(now > expiry ? now - expiry : 0));
+    const struct name prune[] = { WORD("ZREMRANGEBYSCORE"), key, WORD("0"), TEXT(oldest) };
+    const struct name range[] = { WORD("ZRANGE"), key, WORD("0"), WORD("-1") };
+    int result = core_send(shard, 4, prune, NULL, NULL);
+    if (result == REDIS_LINK_OK)
+        result = core_send(shard, 4, range, on_members, job);
+    mem_free(text);
+    if (result == REDIS_LINK_OK) {
+        core->active++;
+        move(job, &core->flow, CORE_LOOKING);
+    } else if (result == REDIS_LINK_DOWN) {
+        wait_for_redis(job);
+    } else {
+        finish(job, false);
+    }
+}
+
+static void begin(struct core_job *job)
+{
+    if (is_group(job)) {
+        look(job);
+        return;
+    }
+    if (job->letters == NULL && core_letters_write(job, &job->item->channel, 1) != 0)
+        finish(job, false);
+    else
+        move(job, &job->core->flow, CORE_READY);
+}
+
+void core_pump(struct core *core)
+{
+    while (!list_empty(&core->queued) && core->active < CORE_ACTIVE)
+        begin(list_entry(core->queued.next, struct core_job, link));
+    advance(core);
+}
+
+void core_publish(struct core *core, struct core_job *job)
+{
+    if (!is_group(job))
+        core->last_send = job;
+    move(job, &core->queued, CORE_QUEUED);
+    core_pump(core);
+}
+
+void core_resume(struct core *core)
+{
+    while (!list_empty(&core->waiting)) { /* before those that are queued, in their order */
+        struct list_node *last = core->waiting.prev;
+        list_remove(last);
+        list_append(core->queued.next, last);
+    }
+    core_pump(core);
+}
+
+static void expire(struct list_node *jobs, uint64_t then)
+{
+    struct list_node *node = jobs->next;
+    while (node != jobs) {
+        struct core_job *job = list_entry(node, struct core_job, link);
+        node = node->next;
+        if (job->item->asked_at < then)
+            finish(job, false);
+    }
+}
+
+void core_publish_expire(struct core *core, uint64_t then)
+{
+    expire(&core->waiting, then);
+    expire(&core->queued, then);
+}
+
+static void on_flushed(void *context, void *argument, const struct redisReply *reply)
+{
+    struct core_job *job = argument;
+    (void)context;
+    job->failed = job->failed || reply == NULL || reply->type == REDIS_REPLY_ERROR;
+    if (--job->answers == 0)
+        core_job_done(job, !job->failed);
+}
+
+/* Forgets everything that begins with the prefix, as channels_redis does: whoever else uses it loses it too. */
+void core_flush(struct core *core, struct core_job *job)
+{
+    static const char delete[] =
+        "local keys = redis.call('KEYS', ARGV[1])\n"
+        "for i = 1, #keys, 1000 do redis.call('DEL', unpack(keys, i, math.min(i + 999, #keys))) end\n";
+    struct name pattern;
+    char *text = core_text(core, "", WORD("*"), &pattern);
+    const struct name words[] = { WORD("EVAL"), WORD(delete), WORD("0"), pattern };
+    move(job, &core->sent, CORE_SENT);
+    for (size_t i = 0; i < core->shard_count; i++) {
+        if (core_send(&core->shards[i], 4, words, on_flushed, job) == REDIS_LINK_OK)
+            job->answers++;
+        else
+            job->failed = true;
+    }
+    mem_free(text);
+    if (job->answers == 0)
+        core_job_done(job, !job->failed);
+}

@@ -1,0 +1,147 @@
+/* The two connections to each Redis: one for commands, one that blocks in BZPOPMIN. */
+#include "channellayer/bus/core_state.h"
+
+#include <stdlib.h>
+
+int core_send(struct core_shard *shard, size_t count, const struct name *words,
+              void (*on_reply)(void *context, void *argument, const struct redisReply *reply), void *argument)
+{
+    if (shard->core->closed)
+        return REDIS_LINK_DOWN;
+    return redis_link_send(shard->commands, count, words, (struct redis_reader){ on_reply, argument });
+}
+
+static struct message *event(struct name encoded)
+{
+    return encoded.length > 0 ? message_create(encoded.bytes, encoded.length, NULL, 0) : NULL;
+}
+
+/* on_disconnect and on_reconnect. */
+static void put_event(struct core *core, struct name encoded)
+{
+    struct message *message = event(encoded);
+    struct layer *layer = message != NULL ? remote_enter(&core->remote) : NULL;
+    if (layer != NULL) {
+        layer_put_all(layer, message);
+        layer_release(layer);
+    }
+    message_release(message);
+}
+
+static bool all_up(const struct core *core)
+{
+    return atomic_load(&core->remote.links_up) == atomic_load(&core->remote.links);
+}
+
+static void came_up(struct core *core, bool again)
+{
+    atomic_fetch_add(&core->remote.links_up, 1);
+    if (!again)
+        return;
+    atomic_fetch_add(&core->remote.reconnects, 1);
+    if (all_up(core))
+        put_event(core, core->settings->on_reconnect);
+}
+
+static void went_down(struct core *core)
+{
+    bool first = all_up(core);
+    atomic_fetch_sub(&core->remote.links_up, 1);
+    if (first)
+        put_event(core, core->settings->on_disconnect);
+}
+
+struct lost {
+    const struct core *core;
+    size_t shard;
+    bool every;
+};
+
+static bool missed(void *context, struct name group)
+{
+    const struct lost *lost = context;
+    return lost->every || redis_shard(group, lost->core->shard_count) == lost->shard;
+}
+
+/* every: this process could not be reached at all; otherwise the groups of that shard were not known for a while. */
+static void tell_gap(struct core_shard *shard, bool every)
+{
+    struct core *core = shard->core;
+    struct lost lost = { core, (size_t)(shard - core->shards), every };
+    struct layer *layer = remote_enter(&core->remote);
+    atomic_fetch_add(&core->remote.gaps, 1);
+    if (layer != NULL) {
+        layer_gap(layer, missed, &lost);
+        layer_release(layer);
+    }
+}
+
+static void on_commands_up(void *context)
+{
+    struct core_shard *shard = context;
+    bool again = shard->was_up;
+    shard->was_up = true;
+    core_members_restore(shard);
+    core_resume(shard->core);
+    came_up(shard->core, again);
+    if (again)
+        tell_gap(shard, false);
+}
+
+static void on_listener_up(void *context)
+{
+    struct core_shard *shard = context;
+    bool again = shard->was_listening;
+    shard->was_listening = true;
+    core_listener_up(shard);
+    came_up(shard->core, again);
+    if (again && core_receives_at(shard->core, (size_t)(shard - shard->core->shards)))
+        tell_gap(shard, true);
+}
+
+static void on_down(void *context, const char *reason)
+{
+    struct core_shard *shard = context;
+    (void)reason;
+    went_down(shard->core);
+}
+
+static void on_listener_down(void *context, const char *reason)
+{
+    struct core_shard *shard = context;
+    shard->blocked = false;
+    shard->listener_id = 0;
+    on_down(context, reason);
+}
+
+static void on_closed(void *context)
+{
+    struct core_shard *shard = context;
+    core_closed(shard->core);
+}
+
+static const struct redis_link_events commands_events = { .on_up = on_commands_up, .on_down = on_down, .on_closed = on_closed };
+static const struct redis_link_events listener_events = { .on_up = on_listener_up, .on_down = on_listener_down, .on_closed = on_closed };
+
+static struct redis_link *open_link(struct core_shard *shard, const struct redis_host *host, uint64_t silence_ms,
+                                    const struct redis_link_events *events)
+{
+    struct core *core = shard->core;
+    struct redis_link *link = redis_link_create(remote_loop(&core->remote), host, silence_ms, events, shard);
+    if (link == NULL)
+        abort(); /* a fixed size */
+    core->closing++;
+    atomic_fetch_add(&core->remote.links, 1);
+    return link;
+}
+
+void core_shards_begin(struct core *core)
+{
+    for (size_t i = 0; i < core->shard_count; i++) {
+        struct core_shard *shard = &core->shards[i];
+        const struct redis_host *host = &core->settings->hosts[i];
+        shard->core = core;
+        shard->commands = open_link(shard, host, 0, &commands_events);
+        shard->listener = open_link(shard, host, CORE_SILENCE_MS, &listener_events);
+    }
+}

@@ -1,0 +1,187 @@
+/* core_state.h: what the core bus consists of. Private to redis_core.c and core_*.c.
+ *
+ * Owner:   the bus.
+ * Thread:  the bus thread.
+ * Limits:  see redis_core.h.
+ *
+ *   redis_core.c    what the layer asks, time, beginning and end
+ *   core_shard.c    the two connections to each Redis, and what their loss means
+ *   core_members.c  memberships, as the groups' sorted sets have them
+ *   core_listen.c   the keys that this process receives from, and the loop that empties them
+ *   core_publish.c  messages on their way out, in order
+ *   core_letters.c  one group message, for each key that it goes to
+ *   core_wire.c     a message as it lies in a sorted set
+ */
+#ifndef PENEUS_CHANNELLAYER_BUS_CORE_STATE_H
+#define PENEUS_CHANNELLAYER_BUS_CORE_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "channellayer/bus/fernet.h"
+#include "channellayer/bus/ledger.h"
+#include "channellayer/bus/redis_config.h"
+#include "channellayer/bus/redis_link.h"
+#include "channellayer/bus/remote.h"
+#include "channellayer/bytes.h"
+#include "channellayer/table.h"
+
+enum {
+    CORE_ACTIVE = 64,           /* group messages at once: each may be as large as all names of its members */
+    CORE_SHARDS = 64,           /* a bit for each in core_job.served */
+    CORE_SETTLE_MS = 10000,
+    CORE_TICK_MS = 100,
+    CORE_STOP_MS = 1000,        /* that what was asked for last may take when the layer is gone */
+    CORE_BLOCK_S = 5,           /* of one BZPOPMIN */
+    CORE_SILENCE_MS = 9000,     /* of a link that is in one */
+    CORE_RETRY_MS = 1000,       /* after an error of BZPOPMIN */
+    CORE_DRAIN = 128,           /* messages that are fetched at once behind the first */
+};
+
+struct core;
+struct core_letter;
+
+/* Context of both its links. */
+struct core_shard {
+    struct core *core;
+    struct redis_link *commands;
+    struct redis_link *listener;
+    bool was_up;        /* commands has been up before */
+    bool was_listening; /* listener has */
+    bool blocked;       /* a BZPOPMIN is unanswered */
+    uint64_t listened;  /* core.keys_version that it knows */
+    int64_t listener_id; /* for CLIENT UNBLOCK; 0: not known */
+    bool unblocking;    /* a CLIENT UNBLOCK is unanswered */
+    uint64_t listen_at; /* after an error: not before; 0: at once */
+};
+
+enum core_stage {
+    CORE_QUEUED,  /* its turn has not come, or its Redis is away (core.queued, core.waiting) */
+    CORE_LOOKING, /* a group message: who is in the group is being asked (core.flow) */
+    CORE_READY,   /* is sent when those before it have been (core.flow) */
+    CORE_SENT,    /* answers are outstanding (core.sent) */
+};
+
+/* Something that the layer asked for. */
+struct core_job {
+    struct list_node link;
+    struct core *core;
+    struct remote_item *item;
+    struct batch *batch;
+    enum core_stage stage;
+    bool failed;
+    bool again;                  /* some of its shards were away */
+    unsigned answers;            /* outstanding */
+    uint64_t served;             /* shards that have got it, a bit for each */
+    struct core_letter *letters; /* first of those that are not sent; NULL: none, or not known */
+    struct remote_item *settle;  /* SEND: a REMOTE_SETTLE that was asked for right behind it; or NULL */
+};
+
+struct core {
+    struct remote remote; /* first */
+    struct redis_settings *settings;
+    struct fernet *fernet; /* NULL: messages are not encrypted */
+    struct core_shard *shards;
+    size_t shard_count;
+    size_t closing; /* links and the timer that are not closed yet */
+    uv_timer_t timer;
+    uint64_t stop_at; /* 0: the layer lives */
+    bool closed;      /* the links are being destroyed */
+    struct ledger ledger;
+    double last_score;
+
+    struct table members;
+    struct list_node unwritten; /* jobs: JOIN and LEAVE whose Redis is away */
+
+    struct table keys;
+    uint64_t keys_version;  /* grows with each that is added */
+
+    struct list_node queued;  /* jobs, in order */
+    struct list_node waiting; /* for a connection */
+    struct list_node flow;
+    struct list_node sent;    /* and JOIN, LEAVE, FLUSH */
+    unsigned active;          /* group messages in flow and sent */
+    size_t job_count;
+    struct core_job *last_send; /* it was the last thing asked for; or NULL */
+    size_t next_shard;        /* of a message to a channel without "!": in turn, as channels_redis does */
+};
+
+static inline struct core *core_of(struct remote *remote)
+{
+    return (struct core *)remote;
+}
+
+/* redis_core.c */
+struct core_job *core_job_create(struct core *core, struct remote_item *item);
+void core_job_done(struct core_job *job, bool done);
+void core_begin_ticking(struct core *core);
+void core_closed(struct core *core); /* one of core.closing */
+uint64_t core_wall_seconds(void);
+
+enum { CORE_SCORE_SIZE = 40 };
+
+/* Seconds since 1970 as text, each more than the one before, so that messages keep their order. */
+void core_score(struct core *core, char text[CORE_SCORE_SIZE]);
+
+/* core_shard.c */
+void core_shards_begin(struct core *core);
+int core_send(struct core_shard *shard, size_t count, const struct name *words,
+              void (*on_reply)(void *context, void *argument, const struct redisReply *reply), void *argument);
+
+/* core_members.c */
+void core_join(struct core *core, struct core_job *job);
+void core_leave(struct core *core, struct core_job *job);
+void core_members_restore(struct core_shard *shard);
+void core_members_expire(struct core *core, uint64_t then);
+void core_members_free(struct core *core);
+
+/* core_listen.c */
+void core_made(struct core *core, struct name channel);
+void core_wanted(struct core *core, struct name channel, size_t receivers);
+void core_gone(struct core *core, struct name channel);
+void core_listen(struct core_shard *shard);
+void core_listen_tick(struct core *core, uint64_t now, bool *waits);
+void core_listener_up(struct core_shard *shard);
+void core_keys_free(struct core *core);
+bool core_receives_at(const struct core *core, size_t shard); /* whether a process-local key of ours is on it */
+
+/* core_publish.c */
+void core_publish(struct core *core, struct core_job *job); /* PUBLISH or SEND */
+
+void core_pump(struct core *core);
+void core_resume(struct core *core); /* a connection has come back */
+void core_publish_expire(struct core *core, uint64_t then);
+void core_flush(struct core *core, struct core_job *job);
+
+/* core_letters.c */
+/* A message for one key: all of the channels under it get it. */
+struct core_letter {
+    struct core_letter *next;
+    size_t shard;
+    size_t capacity;
+    struct bytes text;
+    struct name key;
+    char key_text[];
+};
+
+/* Makes job's letters for those of count channels whose shard has not been served. 0, or -1: no memory, or the message is no map. */
+int core_letters_write(struct core_job *job, const struct name *channels, size_t count);
+void core_letters_free(struct core_job *job);
+
+/* core_wire.c */
+/* prefix, between and name, and the whole of it in *whole; mem_free() it. */
+char *core_text(const struct core *core, const char *between, struct name name, struct name *whole);
+/* The same for the key of a group's sorted set. */
+char *core_group_key(const struct core *core, struct name group, struct name *key);
+/* What of a channel's name is in the key that its messages lie under: everything up to its "!". */
+struct name core_key_name(struct name channel);
+size_t core_capacity(const struct redis_settings *settings, struct name channel);
+/* Appends message for names as it lies in a sorted set. 0, or -1: no memory, or no map. */
+int core_seal(struct core *core, struct bytes *out, const struct message *message, const struct name *names, size_t count, bool list);
+/* Puts what lay in a sorted set into the channels it names; general: or into that one (bytes NULL: none). */
+void core_deliver(struct core *core, const void *member, size_t length, struct name general);
+
+#endif
