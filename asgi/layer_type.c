@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "asgi/bus_settings.h"
 #include "asgi/connection.h"
 #include "asgi/kick.h"
 
@@ -26,11 +27,13 @@ static int seconds(double value, const char *what, uint64_t *milliseconds)
 
 static PyObject *layer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"expiry", "group_expiry", "message_limit", "mailbox_bytes", NULL};
+    static char *names[] = {"expiry", "group_expiry", "message_limit", "mailbox_bytes", "bus", "json", NULL};
     double expiry, group_expiry;
     Py_ssize_t message_limit, mailbox_bytes;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$ddnn:Layer", names, &expiry, &group_expiry, &message_limit,
-                                     &mailbox_bytes))
+    PyObject *bus_dict = Py_None;
+    int json = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$ddnn|Op:Layer", names, &expiry, &group_expiry, &message_limit,
+                                     &mailbox_bytes, &bus_dict, &json))
         return NULL;
     if (message_limit < 0 || mailbox_bytes <= 0) {
         PyErr_SetString(PyExc_ValueError, "message_limit must be at least 0, and mailbox_bytes more than 0");
@@ -43,10 +46,19 @@ static PyObject *layer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (seconds(expiry, "expiry", &config.expiry_ms) < 0 ||
         seconds(group_expiry, "group_expiry", &config.group_expiry_ms) < 0)
         return NULL;
+    struct bus_settings bus;
+    if (bus_settings_read(bus_dict, &bus) < 0)
+        return NULL;
+    config.json = json != 0 || bus.json;
+    config.local_prefix = bus.local_prefix;
+    config.bus_create = bus.create;
+    config.bus_settings = bus.settings;
     struct layer_object *self = (struct layer_object *)type->tp_alloc(type, 0);
+    int result = self == NULL ? LAYER_NO_MEMORY : layer_create(&self->layer, &config, kick_owners());
+    bus_settings_deinit(&bus);
     if (self == NULL)
         return NULL;
-    if (layer_create(&self->layer, &config, kick_owners()) != LAYER_OK) {
+    if (result != LAYER_OK) {
         self->layer = NULL;
         Py_DECREF(self);
         return PyErr_NoMemory();

@@ -135,7 +135,8 @@ static void take(struct remote *remote, struct remote_item *item)
     case REMOTE_SETTLE:
         ledger_settle(&bus->ledger, item);
         break;
-    case REMOTE_FLUSH: /* the layer has left every group, and Redis keeps nothing */
+    case REMOTE_WANTED: /* not asked for */
+    case REMOTE_FLUSH:  /* the layer has left every group, and Redis keeps nothing */
         remote_done(item, true);
         break;
     }
@@ -151,6 +152,8 @@ static struct message *opened(struct redis_pubsub *bus, struct name payload)
     struct message *message = NULL;
     if (fernet_decrypt(bus->fernet, &plain, payload.bytes, payload.length, 0, (uint64_t)time(NULL)) == FERNET_OK)
         message = message_create(plain.data, plain.length, NULL, 0);
+    else
+        atomic_fetch_add(&bus->remote.unreadable, 1);
     bytes_deinit(&plain);
     return message;
 }

@@ -137,8 +137,9 @@ class Layer:
         message_limit: int,
         mailbox_bytes: int,
         bus: Mapping[str, Any] | None = None,
+        json: bool = False,
     ) -> None:
-        """bus: None for this process alone, or what bus_config.py makes."""
+        """bus: None for this process alone, or what bus_config.py makes. json: messages are JSON; a bus's dict says it too."""
     def new_channel(self, channel: str, capacity: int, gaps: bool = False) -> bool:
         """gaps: it gets a `channel.layer.gap` message when the bus may have lost messages of its groups.
         Makes channel for `current_connection`, or for nobody. False where its owner has ended: nothing is stored."""
