@@ -28,11 +28,11 @@ static int seconds(double value, const char *what, uint64_t *milliseconds)
 static PyObject *layer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"expiry", "group_expiry", "message_limit", "mailbox_bytes", "bus", "json", NULL};
-    double expiry, group_expiry;
-    Py_ssize_t message_limit, mailbox_bytes;
+    double expiry = -1, group_expiry = -1; /* what is missing is refused as these are */
+    Py_ssize_t message_limit = -1, mailbox_bytes = -1;
     PyObject *bus_dict = Py_None;
     int json = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "$ddnn|Op:Layer", names, &expiry, &group_expiry, &message_limit,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$ddnnOp:Layer", names, &expiry, &group_expiry, &message_limit,
                                      &mailbox_bytes, &bus_dict, &json))
         return NULL;
     if (message_limit < 0 || mailbox_bytes <= 0) {
