@@ -2,6 +2,7 @@
 
 #include "asgi/redis_settings_in.h"
 #include "channellayer/bus/redis_config.h"
+#include "channellayer/bus/redis_core.h"
 #include "channellayer/bus/redis_pubsub.h"
 
 struct kind {
@@ -33,9 +34,21 @@ static int read_redis(PyObject *dict, struct bus_settings *result)
     return 0;
 }
 
+static int read_redis_core(PyObject *dict, struct bus_settings *result)
+{
+    struct redis_settings *settings = redis_settings_read(dict);
+    if (settings == NULL)
+        return -1;
+    result->create = bus_redis_core_create;
+    result->settings = settings;
+    result->release = release_redis;
+    return 0;
+}
+
 static const struct kind kinds[] = {
     { "local", read_local },
     { "redis", read_redis },
+    { "redis-core", read_redis_core },
 };
 
 int bus_settings_read(PyObject *bus, struct bus_settings *result)

@@ -100,6 +100,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
             "group_expiry": self.group_expiry,
             "message_limit": layer_config.whole("message_limit", message_limit or 0, least=0),
             "mailbox_bytes": layer_config.whole("mailbox_bytes", mailbox_bytes),
+            "json": serializer_format == "json",
         }
         self._check_channel, self._check_group = layer_names.checks(self._bus.kind)
         self._begin()
