@@ -70,6 +70,17 @@ static PyObject *listen_fd(PyObject *self, PyObject *args)
     return listen_on(server_of(self), &spec);
 }
 
+static PyObject *join_crew(PyObject *self, PyObject *args)
+{
+    int fd;
+    unsigned place;
+    if (!PyArg_ParseTuple(args, "iI:join_crew", &fd, &place) || must_be_new(server_of(self), "join_crew") < 0)
+        return NULL;
+    if (server_join_crew(server_of(self)->native, fd, place) != 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
 static int take_loop(struct pyserver *self, PyObject *loop)
 {
     const struct strings *s = &self->state->strings;
@@ -232,6 +243,7 @@ PyMethodDef pyserver_methods[] = {
     {"listen_tcp", listen_tcp, METH_VARARGS, "Listens on host and port; OSError with a sentence."},
     {"listen_unix", listen_unix, METH_VARARGS, "Listens on a Unix socket; OSError with a sentence."},
     {"listen_fd", listen_fd, METH_VARARGS, "Takes over a listening or bound socket; OSError with a sentence."},
+    {"join_crew", join_crew, METH_VARARGS, "Shares the listening sockets with other processes."},
     {"start", start, METH_O, "Starts the I/O thread; applications run on loop."},
     {"shutdown", shutdown_method, METH_VARARGS, "Stops listening, closes WebSockets with code, lets requests end."},
     {"cancel_applications", cancel_applications, METH_NOARGS, "Cancels every running application; returns how many."},

@@ -203,7 +203,7 @@ void connection_begin(struct connection *connection)
     transport_init(&connection->transport, server->read_buffer, &transport_callbacks, connection);
     deadlines_init(&connection->deadlines, &server->loop, on_deadline, connection);
     list_append(&server->connections, &connection->of_server);
-    count(&server->counters.connections, 1);
+    server_count_connection(server, 1);
     count(&server->counters.connections_total, 1);
     http1_connection_begin(connection);
     transport_read(&connection->transport, true);
@@ -226,7 +226,7 @@ static void on_handle_closed(uv_handle_t *handle)
     buffer_deinit(&connection->rest);
     list_remove(&connection->of_server);
     mem_free(connection);
-    count(&server->counters.connections, (uint64_t)-1);
+    server_count_connection(server, (uint64_t)-1);
     server_connection_gone(server);
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "server/connection.h"
 #include "server/server_state.h"
 
@@ -129,10 +130,7 @@ void listener_accept(struct listener *listener)
         set_waiting(listener, false);
 }
 
-static void on_pause_over(uv_timer_t *pause)
-{
-    listener_accept(pause->data);
-}
+static void on_pause_over(uv_timer_t *pause);
 
 /* accept() has failed for want of something: connections wait in the backlog, and nobody spins. */
 static void pause_accepting(struct listener *listener)
@@ -142,12 +140,23 @@ static void pause_accepting(struct listener *listener)
     uv_timer_start(&listener->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
 }
 
-static void on_connection(uv_poll_t *poll, int status, int events)
+/* Whether another process of the same socket is to go first; then this one looks again a little later. */
+static bool let_others_go_first(struct listener *listener)
 {
-    struct listener *listener = poll->data;
-    (void)status;
-    (void)events;
+    unsigned wait = crew_wait_ms(&listener->server->crew, clock_ns());
+    if (wait == 0)
+        return false;
+    set_waiting(listener, true);
+    uv_timer_start(&listener->pause, on_pause_over, wait, 0);
+    return true;
+}
+
+/* has_waited: others have had their time, and whoever is there now is taken. */
+static void take_waiting(struct listener *listener, bool has_waited)
+{
     for (int i = 0; i < ACCEPT_BATCH && !is_full(listener->server); i++) {
+        if ((i > 0 || !has_waited) && let_others_go_first(listener))
+            return;
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             welcome(listener, fd);
@@ -159,6 +168,21 @@ static void on_connection(uv_poll_t *poll, int status, int events)
         }
     }
     set_waiting(listener, is_full(listener->server));
+}
+
+static void on_connection(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    take_waiting(poll->data, false);
+}
+
+static void on_pause_over(uv_timer_t *pause)
+{
+    struct listener *listener = pause->data;
+    listener_accept(listener);
+    if (!listener->waiting)
+        take_waiting(listener, true);
 }
 
 /* The file at the path is the socket that we made there. */

@@ -19,7 +19,7 @@ struct listener {
     struct list_node of_server;
     struct server *server;
     uv_poll_t poll;    /* and not uv_listen(), which closes who comes when there is no descriptor left */
-    uv_timer_t pause;  /* runs after accept() has failed */
+    uv_timer_t pause;  /* runs after accept() has failed, and while others of the crew go first */
     int fd;
     struct listen_address address;
     char *unlink_path; /* of a Unix socket that we made */

@@ -59,6 +59,7 @@ void server_connection_gone(struct server *server)
 
 static void close_listeners(struct server *server)
 {
+    crew_tell(&server->crew, CREW_AWAY);
     for (struct list_node *node = server->listeners.next; node != &server->listeners; node = node->next)
         listener_close(list_entry(node, struct listener, of_server));
 }
@@ -237,6 +238,11 @@ int server_listen(struct server *server, const struct listen_spec *spec, char *e
     return listener_open(server, spec, error, size);
 }
 
+int server_join_crew(struct server *server, int fd, unsigned place)
+{
+    return crew_join(&server->crew, fd, place);
+}
+
 int server_address(const struct server *server, size_t i, struct listen_address *address)
 {
     for (struct list_node *node = server->listeners.next; node != &server->listeners; node = node->next) {
@@ -263,6 +269,7 @@ int server_start(struct server *server)
 {
     sigset_t all, before;
     set_phase(server, SERVER_RUNNING);
+    crew_tell(&server->crew, 0);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = uv_thread_create(&server->thread, run, server);
@@ -343,6 +350,7 @@ void server_destroy(struct server *server)
     assert(error == 0);
     (void)error;
     queue_deinit(&server->commands);
+    crew_leave(&server->crew);
     mem_free((char *)server->settings.server_name);
     mem_free(server);
 }

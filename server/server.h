@@ -85,6 +85,10 @@ int server_listen(struct server *server, const struct listen_spec *spec, char *e
 /* The i-th listening address (a host name may have given several): 0, or -1 past the last. */
 int server_address(const struct server *server, size_t i, struct listen_address *address);
 
+/* Before server_start: shares the listening sockets with other processes, at this place (crew.h) in the memory that fd is. 0, or -1
+ * with errno. */
+int server_join_crew(struct server *server, int fd, unsigned place);
+
 /* Starts the I/O thread. All signals are blocked in it. SERVER_OK or SERVER_THREAD. */
 int server_start(struct server *server);
 

@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/queue.h"
 #include "base/slots.h"
+#include "server/crew.h"
 #include "server/date.h"
 #include "server/http1_writer.h"
 #include "server/server.h"
@@ -63,6 +64,7 @@ struct server {
     uint64_t last_connection;   /* id */
     struct date date;
     struct server_counters counters;
+    struct crew crew;           /* who shares the listeners */
     unsigned char read_buffer[TRANSPORT_READ_SIZE];
 };
 
@@ -70,6 +72,14 @@ struct server {
 static inline void count(_Atomic uint64_t *counter, uint64_t amount)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + amount, memory_order_relaxed);
+}
+
+/* amount 1 or, to subtract, (uint64_t)-1. */
+static inline void server_count_connection(struct server *server, uint64_t amount)
+{
+    count(&server->counters.connections, amount);
+    if (server->phase == SERVER_RUNNING)
+        crew_tell(&server->crew, atomic_load_explicit(&server->counters.connections, memory_order_relaxed));
 }
 
 /* Queues event for the application's thread; it is sent with the others of this batch. */

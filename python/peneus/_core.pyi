@@ -95,6 +95,8 @@ class Server:
     def listen_unix(self, path: str, mode: int = -1) -> None: ...
     def listen_fd(self, fd: int) -> None:
         """Takes fd over; a duplicate of it is the caller's to make."""
+    def join_crew(self, fd: int, place: int) -> None:
+        """Shares the listening sockets with other processes, at place (server/crew.h) in the memory that fd is. OSError."""
     @property
     def addresses(self) -> list[tuple[str, int] | str]:
         """(host, port) for TCP, the path for a Unix socket, in the order of the listeners."""
@@ -166,5 +168,3 @@ class Layer:
         """For each group: `members`, `messages`, `dropped`, and what its members have `queued` and `queued_bytes`."""
     def channels(self) -> dict[str, dict[str, Any]]:
         """For each channel: `owner` (int, or None), `groups` (at most 64 names), `queued`, `queued_bytes`, `dropped`."""
-    def channels(self) -> dict[str, dict[str, Any]]:
-        """For each channel: `owner` (an id, or None), `groups` (names), `queued`, `queued_bytes`, `dropped`."""

@@ -262,7 +262,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
         Option(
             "workers",
             ("--workers",),
-            kinds.size(False, "NUMBER", 1024),
+            kinds.size(False, "NUMBER", 128),
             1,
             "Processes that serve. From 2 on a supervisor starts them, watches them, and starts others for those that end.",
         ),

@@ -1,7 +1,7 @@
-"""A worker's pulse: how its supervisor sees that an event loop stands still, and where.
+"""Workers' pulses: how their supervisor sees that an event loop stands still, and where.
 
-The loop writes the time into memory that both share; nobody has to answer, so a worker in which nothing moves is seen too. Where
-it stands is written by faulthandler's signal handler, in C, which needs neither the event loop nor the GIL.
+The loop writes the time into memory that all of them share; nobody has to answer, so a worker in which nothing moves is seen too.
+Where it stands is written by faulthandler's signal handler, in C, which needs neither the event loop nor the GIL.
 """
 
 import asyncio
@@ -17,31 +17,40 @@ STACK_TIME = 2.0  # s that a worker gets to write its stacks
 STACK_POLL = 0.05  # s
 STACK_LIMIT = 256 * 1024  # bytes of stacks that are shown
 LONGEST_INTERVAL = 1.0  # s between two beats
-TIME = struct.Struct("d")
+
+# server/crew.h: a place for each worker, with the time of its last beat (ns) and the number of its connections.
+PLACES = 256
+PLACE = struct.Struct("QQ")
+BEAT = struct.Struct("Q")
+
+
+def make_crew() -> int:
+    """In the supervisor: the file descriptor of the memory that workers share."""
+    fd = os.memfd_create("peneus-crew")
+    os.ftruncate(fd, PLACES * PLACE.size)
+    return fd
 
 
 class Pulse:
-    """One worker's, at either end: two file descriptors, of a page of memory and of a file for stacks, owned by this."""
+    """One worker's, at either end: its place in the crew's memory, and a file for stacks, whose descriptor is this object's."""
 
-    def __init__(self, beats: int, stacks: int) -> None:
-        self.beats = beats
+    def __init__(self, crew: int, place: int, stacks: int) -> None:
+        self.place = place
         self.stacks = stacks
-        self._page = mmap.mmap(beats, TIME.size)
+        self._offset = place * PLACE.size
+        self._page = mmap.mmap(crew, PLACES * PLACE.size)
 
     @classmethod
-    def make(cls) -> "Pulse":
-        """In the supervisor: one whose descriptors a worker can inherit."""
-        beats = os.memfd_create("peneus-beats")
-        try:
-            os.ftruncate(beats, TIME.size)
-            return cls(beats, os.memfd_create("peneus-stacks"))
-        except BaseException:
-            os.close(beats)
-            raise
+    def make(cls, crew: int, place: int) -> "Pulse":
+        """In the supervisor: a new worker's."""
+        pulse = cls(crew, place, os.memfd_create("peneus-stacks"))
+        PLACE.pack_into(pulse._page, pulse._offset, 0, 0)
+        return pulse
 
     def close(self) -> None:
+        """In the supervisor, after the worker's end: its place is free."""
+        PLACE.pack_into(self._page, self._offset, 0, 0)
         self._page.close()
-        os.close(self.beats)
         os.close(self.stacks)
 
     def begin(self, loop: asyncio.AbstractEventLoop, timeout: float | None) -> None:
@@ -49,7 +58,7 @@ class Pulse:
         interval = min(LONGEST_INTERVAL, timeout / 4) if timeout else LONGEST_INTERVAL
 
         def beat() -> None:
-            TIME.pack_into(self._page, 0, time.monotonic())
+            BEAT.pack_into(self._page, self._offset, time.monotonic_ns())
             loop.call_later(interval, beat)
 
         beat()
@@ -60,8 +69,8 @@ class Pulse:
 
     def silence(self) -> float | None:
         """In the supervisor: seconds since the last beat; None before the first."""
-        (last,) = TIME.unpack_from(self._page)
-        return time.monotonic() - last if last else None
+        (last,) = BEAT.unpack_from(self._page, self._offset)
+        return (time.monotonic_ns() - last) / 1e9 if last else None
 
     async def where(self, pid: int) -> str:
         """In the supervisor: the stacks of process pid's Python threads, whose answer() has been called; "" if it is stopped."""

@@ -60,6 +60,7 @@ class Server:
         self.ready_callable = ready_callable
         self.owns_process = False  # it may end the process when an application does not let it stop
         self.answers = False  # it has a control socket, for `peneus channels`
+        self.crew: tuple[int, int] | None = None  # of a worker: file descriptor and place of `join_crew()`
         self.announces = True  # the log says where it listens; of workers, the supervisor's does
         self.hurried = False  # it has stopped without waiting for all applications
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -114,6 +115,8 @@ class Server:
         desk: DeskThread | None = None
         try:
             self._listen(core)
+            if self.crew is not None:
+                core.join_crew(*self.crew)
             if self.settings.metrics is not None or self.answers:
                 desk = DeskThread(self.settings.metrics, self.answers)
                 desk.start()

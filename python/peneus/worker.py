@@ -84,8 +84,9 @@ class WorkerServer(Server):
 class Worker:
     """Serves what order says, and answers its supervisor on a thread of its own."""
 
-    def __init__(self, link: Link, pulse: Pulse, order: dict[str, Any]) -> None:
+    def __init__(self, link: Link, crew: int, pulse: Pulse, order: dict[str, Any]) -> None:
         self._link = link
+        self._crew = crew
         self._pulse = pulse
         self._path: str = order["application"]
         self._given: dict[str, Any] = order["settings"]
@@ -107,6 +108,7 @@ class Worker:
             server = WorkerServer(
                 application, endpoints, action_logger=access_logger(self._checked), ready_callable=self._ready, **given
             )
+            server.crew = (self._crew, self._pulse.place)
             self._server = server
             return cli.run(server)
         except ConfigurationError as error:
@@ -157,10 +159,10 @@ class Worker:
 
 
 def main() -> int:
-    link_number, beats, stacks = (int(number) for number in sys.argv[1].split(","))
-    for number in (link_number, beats, stacks):
+    link_number, crew, place, stacks = (int(number) for number in sys.argv[1].split(","))
+    for number in (link_number, crew, stacks):
         os.set_inheritable(number, False)
-    pulse = Pulse(beats, stacks)
+    pulse = Pulse(crew, place, stacks)
     pulse.answer()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # is for the supervisor, but may be sent to the whole process group
     link = Link(link_number)
@@ -171,7 +173,7 @@ def main() -> int:
         os.set_inheritable(number, False)
     sys.path[:] = order["path"]
     sys.argv[:] = order["arguments"]
-    return Worker(link, pulse, order).run()
+    return Worker(link, crew, pulse, order).run()
 
 
 if __name__ == "__main__":

@@ -53,10 +53,12 @@ class WorkerProcess:
         return not self.is_stopping and not self.ended.is_set()
 
     @classmethod
-    async def start(cls, order: dict[str, Any], sockets: Sequence[socket.socket], failures: int) -> "WorkerProcess":
-        """Starts a process that serves what order says on sockets. OSError."""
+    async def start(
+        cls, order: dict[str, Any], sockets: Sequence[socket.socket], crew: int, place: int, failures: int
+    ) -> "WorkerProcess":
+        """Starts a process that serves what order says on sockets, at place in the memory of the crew. OSError."""
         shared = [each.fileno() for each in sockets]
-        process, pulse, link = _spawn(order["application"], shared)
+        process, pulse, link = _spawn(order["application"], shared, crew, place)
         worker = cls(process, pulse, failures)
         reader, worker._writer = await asyncio.open_connection(sock=link, limit=LINE_LIMIT)
         worker._tell({**order, "fds": shared, "path": sys.path, "arguments": sys.argv})
@@ -147,19 +149,19 @@ class WorkerProcess:
                 answer.set_result(message["reply"])
 
 
-def _spawn(application: str, shared: list[int]) -> tuple[subprocess.Popen[bytes], Pulse, socket.socket]:
+def _spawn(application: str, shared: list[int], crew: int, place: int) -> tuple[subprocess.Popen[bytes], Pulse, socket.socket]:
     """A new process that has inherited the descriptors shared; its pulse and the link to it. application is for `ps`."""
     ours, theirs = socket.socketpair()
     with theirs:
         try:
-            pulse = Pulse.make()
+            pulse = Pulse.make(crew, place)
         except BaseException:
             ours.close()
             raise
-        numbers = [theirs.fileno(), pulse.beats, pulse.stacks]
+        numbers = [theirs.fileno(), crew, place, pulse.stacks]
         command = [*_python(), "-m", "peneus.worker", ",".join(map(str, numbers)), application]
         try:
-            return subprocess.Popen(command, pass_fds=[*numbers, *shared]), pulse, ours
+            return subprocess.Popen(command, pass_fds=[theirs.fileno(), crew, pulse.stacks, *shared]), pulse, ours
         except BaseException:
             ours.close()
             pulse.close()

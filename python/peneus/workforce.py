@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import random
 import socket
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 from . import totals
 from .errors import WorkersFailed
+from .pulse import PLACES, make_crew
 from .stuck import StuckWatch
 from .worker_process import WorkerProcess
 
@@ -19,7 +21,7 @@ RESTART = 1012  # the close code of WebSockets whose worker is replaced or taken
 TICK = 0.25  # s between two looks at the workers
 BACKOFF_FIRST, BACKOFF_MOST = 0.25, 30.0  # s before a worker is started in place of one that ended
 STEADY_TIME = 30.0  # s that a worker must have served for its predecessors' failures to be forgotten
-MOST_WORKERS = 1024
+MOST_WORKERS = PLACES // 2  # while one is replaced there are more
 
 
 class Workforce:
@@ -48,9 +50,11 @@ class Workforce:
         self._patience = patience
         self._on_serving = on_serving
         self._watch = StuckWatch(timeout)
+        self._crew = make_crew()
         self._stopping = False
         self._is_replacing = False
         self._replace_again = False
+        self._starting: set[int] = set()  # places of the crew
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -84,6 +88,7 @@ class Workforce:
             for task in (looking, *self._tasks):
                 task.cancel()
             await asyncio.gather(looking, *self._tasks, return_exceptions=True)
+            os.close(self._crew)
 
     def look(self) -> None:
         """Notices what processes have ended: call it at SIGCHLD."""
@@ -121,13 +126,27 @@ class Workforce:
             worker.hurry(code, patience)
 
     async def _start(self, failures: int = 0, on_trial: bool = False) -> WorkerProcess:
-        worker = await WorkerProcess.start(self._order, self._sockets, failures)
+        place = await self._free_place()
+        self._starting.add(place)
+        try:
+            worker = await WorkerProcess.start(self._order, self._sockets, self._crew, place, failures)
+        finally:
+            self._starting.discard(place)
         worker.on_trial = on_trial
         self.workers.append(worker)
         if self._stopping:  # meanwhile
             worker.stop(RESTART, self._patience)
         self._spawn(self._attend(worker))
         return worker
+
+    async def _free_place(self) -> int:
+        """In the crew; many that are stopping may have to end first."""
+        while True:
+            taken = {worker.pulse.place for worker in self.workers} | self._starting
+            for place in range(PLACES):
+                if place not in taken:
+                    return place
+            await asyncio.sleep(TICK)
 
     async def _attend(self, worker: WorkerProcess) -> None:
         """From its start to its end, and to its successor."""
