@@ -62,9 +62,13 @@ late_in_a_thread = ProtocolTypeRouter({"websocket": LateInAThread.as_asgi()})
 unwilling = ProtocolTypeRouter({"websocket": Unwilling.as_asgi()})
 
 
+BY_CHANNELS = pytest.mark.parametrize("by_channels", [False, True], ids=["inbox", "channels"])
+
+
+@BY_CHANNELS
 @pytest.mark.parametrize("name", ["late", "late_in_a_thread"])
-def test_a_consumer_that_sends_to_a_gone_client_gets_its_disconnect(name):
-    with LiveServer(f"tests.integration.test_consumers:{name}") as server:
+def test_a_consumer_that_sends_to_a_gone_client_gets_its_disconnect(name, by_channels):
+    with LiveServer(f"tests.integration.test_consumers:{name}", no_consumer_inbox=by_channels) as server:
         client = Client(server.port).open()
         client.send(b"go")
         until(lambda: "handling" in server.stdout, "a handler runs")
@@ -74,8 +78,9 @@ def test_a_consumer_that_sends_to_a_gone_client_gets_its_disconnect(name):
         assert "Traceback" not in server.stderr
 
 
-def test_a_disconnect_that_sends_is_not_given_twice():
-    with LiveServer("tests.integration.test_consumers:unwilling") as server:
+@BY_CHANNELS
+def test_a_disconnect_that_sends_is_not_given_twice(by_channels):
+    with LiveServer("tests.integration.test_consumers:unwilling", no_consumer_inbox=by_channels) as server:
         client = Client(server.port).open()
         client.reset()
         until(lambda: "ClientGone" in server.stderr, "its error is logged")
