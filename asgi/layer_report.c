@@ -181,6 +181,13 @@ static PyObject *dict_of_all(struct copies *copies, PyObject *(*dict_of)(const s
     return all;
 }
 
+PyObject *layer_trouble_text(struct layer *layer)
+{
+    struct layer_stats stats;
+    layer_stats(layer, &stats);
+    return PyUnicode_DecodeUTF8(stats.bus.trouble, (Py_ssize_t)strlen(stats.bus.trouble), "replace");
+}
+
 PyObject *layer_groups_dict(struct layer *layer)
 {
     struct copies copies = {0};

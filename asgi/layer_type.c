@@ -285,6 +285,12 @@ static PyObject *stats(PyObject *self, PyObject *ignored)
     return layer_stats_dict(((struct layer_object *)self)->layer);
 }
 
+static PyObject *trouble(PyObject *self, PyObject *ignored)
+{
+    (void)ignored;
+    return layer_trouble_text(((struct layer_object *)self)->layer);
+}
+
 static PyObject *groups(PyObject *self, PyObject *ignored)
 {
     (void)ignored;
@@ -311,6 +317,7 @@ static PyMethodDef methods[] = {
     {"flush", flush, METH_NOARGS, "Empties every mailbox and every group."},
     {"sweep", sweep, METH_NOARGS, "Drops what has expired."},
     {"stats", stats, METH_NOARGS, "Gauges and counters, by name."},
+    {"trouble", trouble, METH_NOARGS, "Why the bus is not connected, for people; '' where all is well."},
     {"groups", groups, METH_NOARGS, "For each group: members, messages, dropped, queued, queued_bytes."},
     {"channels", channels, METH_NOARGS, "For each channel: owner, groups, queued, queued_bytes, dropped."},
     {NULL, NULL, 0, NULL},

@@ -28,8 +28,9 @@ PyObject *layer_receive_new(struct layer_object *layer, PyObject *channel, size_
 /* Layer.settled(): an awaitable of whether the bus has confirmed what was asked of it before. */
 PyObject *layer_settle_new(struct layer_object *layer);
 
-/* Layer.stats(), Layer.groups() and Layer.channels(). */
+/* Layer.stats(), Layer.trouble(), Layer.groups() and Layer.channels(). */
 PyObject *layer_stats_dict(struct layer *layer);
+PyObject *layer_trouble_text(struct layer *layer);
 PyObject *layer_groups_dict(struct layer *layer);
 PyObject *layer_channels_dict(struct layer *layer);
 

@@ -63,6 +63,7 @@ struct bus_stats {
     uint64_t unreadable;    /* that came and could not be decrypted or read */
     uint64_t reconnects;
     uint64_t gaps;          /* times that messages to this process may have been lost */
+    char trouble[200];      /* why it is not connected, or the last command was refused, for people; "": all is well */
 };
 
 struct layer_stats {

@@ -24,7 +24,7 @@ enum {
     REST_LONGEST_MS = 5000,
     STABLE_MS = 2000,      /* a connection that lived so long was no failure */
     CHECK_MS = 1000,       /* how often a connection's health is looked at */
-    SILENCE_MS = 4000,
+    SILENCE_MS = 3000,
     CONNECT_TIMEOUT_MS = 5000,
     REASON_SIZE = 256,
     MOST_NUMBERS = 8,

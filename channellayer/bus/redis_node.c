@@ -111,6 +111,7 @@ static void on_error(struct redis_node *node, const struct redis_request *reques
         return; /* the new map puts it where it belongs */
     } else {
         set_state(topic, TOPIC_REFUSED);
+        remote_trouble(&node->bus->remote, node->host->label, reply->str);
     }
     redis_node_update(node, topic);
 }
@@ -212,6 +213,8 @@ static void on_published(void *context, void *argument, const struct redisReply 
         redis_node_publish(bus->shards[0], publish); /* the new map finds its place */
         return;
     }
+    if (refused)
+        remote_trouble(&bus->remote, node->host->label, reply->str);
     pubsub_end(bus, publish, reply != NULL && !refused);
 }
 
@@ -257,10 +260,24 @@ void redis_node_expire(struct redis_node *node, uint64_t then)
 
 /* --- connections --- */
 
+static void count_up(struct redis_node *node)
+{
+    struct remote *remote = &node->bus->remote;
+    if (atomic_fetch_add(&remote->links_up, 1) + 1 == atomic_load(&remote->links))
+        remote_trouble(remote, NULL, NULL);
+}
+
+static void count_down(struct redis_node *node, const char *reason)
+{
+    atomic_fetch_sub(&node->bus->remote.links_up, 1);
+    atomic_fetch_add(&node->bus->remote.reconnects, 1);
+    remote_trouble(&node->bus->remote, node->host->label, reason);
+}
+
 static void on_subscriber_up(void *context)
 {
     struct redis_node *node = context;
-    atomic_fetch_add(&node->bus->remote.links_up, 1);
+    count_up(node);
     redis_node_flush(node);
     check_recovered(node);
 }
@@ -275,9 +292,7 @@ void redis_node_miss(struct redis_node *node)
 static void on_subscriber_down(void *context, const char *reason)
 {
     struct redis_node *node = context;
-    (void)reason;
-    atomic_fetch_sub(&node->bus->remote.links_up, 1);
-    atomic_fetch_add(&node->bus->remote.reconnects, 1);
+    count_down(node, reason);
     redis_node_miss(node);
     for (struct list_node *at = node->topics.next, *next; at != &node->topics; at = next) {
         struct topic *topic = list_entry(at, struct topic, of_node);
@@ -291,14 +306,19 @@ static void on_subscriber_down(void *context, const char *reason)
         redis_cluster_refresh(node->bus->cluster);
 }
 
+static void on_failed(struct redis_node *node, const char *reason)
+{
+    remote_trouble(&node->bus->remote, node->host->label, reason);
+    if (node->bus->cluster != NULL)
+        redis_cluster_refresh(node->bus->cluster);
+}
+
 static void on_subscriber_failed(void *context, const char *reason)
 {
     struct redis_node *node = context;
-    (void)reason;
     if (!list_empty(&node->topics))
         redis_node_miss(node); /* members of groups that nobody serves */
-    if (node->bus->cluster != NULL)
-        redis_cluster_refresh(node->bus->cluster);
+    on_failed(node, reason);
 }
 
 static bool is_text(const struct redisReply *reply)
@@ -323,7 +343,7 @@ static void on_push(void *context, const struct redisReply *push)
 static void on_publisher_up(void *context)
 {
     struct redis_node *node = context;
-    atomic_fetch_add(&node->bus->remote.links_up, 1);
+    count_up(node);
     while (!list_empty(&node->waiting) && redis_link_is_up(node->publisher)) {
         struct publish *publish = list_entry(node->waiting.next, struct publish, link);
         list_remove(&publish->link);
@@ -334,11 +354,14 @@ static void on_publisher_up(void *context)
 static void on_publisher_down(void *context, const char *reason)
 {
     struct redis_node *node = context;
-    (void)reason;
-    atomic_fetch_sub(&node->bus->remote.links_up, 1);
-    atomic_fetch_add(&node->bus->remote.reconnects, 1);
+    count_down(node, reason);
     if (node->bus->cluster != NULL)
         redis_cluster_refresh(node->bus->cluster);
+}
+
+static void on_publisher_failed(void *context, const char *reason)
+{
+    on_failed(context, reason);
 }
 
 static void on_link_closed(void *context)
@@ -352,7 +375,7 @@ static const struct redis_link_events subscriber_events = {
     .on_up = on_subscriber_up, .on_down = on_subscriber_down, .on_failed = on_subscriber_failed, .on_push = on_push, .on_closed = on_link_closed,
 };
 static const struct redis_link_events publisher_events = {
-    .on_up = on_publisher_up, .on_down = on_publisher_down, .on_closed = on_link_closed,
+    .on_up = on_publisher_up, .on_down = on_publisher_down, .on_failed = on_publisher_failed, .on_closed = on_link_closed,
 };
 
 struct redis_node *redis_node_create(struct redis_pubsub *bus, const struct redis_host *host)

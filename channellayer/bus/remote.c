@@ -1,6 +1,7 @@
 #include "channellayer/bus/remote.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -143,6 +144,9 @@ static void stats(struct bus *bus, struct bus_stats *stats)
     stats->unreadable = atomic_load(&remote->unreadable);
     stats->reconnects = atomic_load(&remote->reconnects);
     stats->gaps = atomic_load(&remote->gaps);
+    pthread_mutex_lock(&remote->gate);
+    memcpy(stats->trouble, remote->trouble, sizeof stats->trouble);
+    pthread_mutex_unlock(&remote->gate);
 }
 
 static void destroy(struct bus *bus)
@@ -234,6 +238,16 @@ void remote_done(struct remote_item *item, bool sent)
     mem_free(item);
     if (waiter != NULL)
         waiter_settled(waiter, status);
+}
+
+void remote_trouble(struct remote *remote, const char *label, const char *reason)
+{
+    pthread_mutex_lock(&remote->gate);
+    if (reason == NULL)
+        remote->trouble[0] = '\0';
+    else
+        snprintf(remote->trouble, sizeof remote->trouble, "%s: %s", label, reason);
+    pthread_mutex_unlock(&remote->gate);
 }
 
 void remote_stopped(struct remote *remote)

@@ -78,6 +78,7 @@ struct remote {
     struct bus_task end;
     _Atomic size_t pending; /* bytes of messages in items that are not done */
     size_t buffer_limit;
+    char trouble[200];     /* struct bus_stats; under the gate */
     /* struct bus_stats; written on the bus thread, but unsent and published from any */
     _Atomic uint64_t published, received, unsent, refused, unreadable, reconnects, gaps, links, links_up;
 };
@@ -91,6 +92,9 @@ struct layer *remote_enter(struct remote *remote);
 /* Ends an item and frees it. PUBLISH and SEND: sent says whether it went out (else counted as unsent). SETTLE: tells the
  * waiter LAYER_OK, or LAYER_FULL where item->full, or LAYER_UNSENT where !sent or item->failed. */
 void remote_done(struct remote_item *item, bool sent);
+
+/* Remembers what is wrong with label's server (reason; for people), or that all is well again (NULL). */
+void remote_trouble(struct remote *remote, const char *label, const char *reason);
 
 /* The last handle has been closed: frees remote. Last call of a bus. */
 void remote_stopped(struct remote *remote);

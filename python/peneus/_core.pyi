@@ -161,6 +161,8 @@ class Layer:
         """In the child of a fork: it is never freed, as threads that are not here may hold its locks."""
     def flush(self) -> None: ...
     def sweep(self) -> None: ...
+    def trouble(self) -> str:
+        """Why the bus is not connected, or refused something, for people; empty where all is well."""
     def stats(self) -> dict[str, int]:
         """Every field of `struct layer_stats`; `dropped` as `dropped_oldest`, `dropped_newest`, `dropped_latest` and
         `dropped_close`."""

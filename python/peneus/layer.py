@@ -251,8 +251,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
             raise MessageTooLarge(f"{len(payload)} bytes; message_limit and mailbox_bytes limit a message")
         if result == "unsent":
             raise BusUnavailable(
-                f"{self._bus.where} takes no message: more than buffer_limit bytes wait to be sent. Is it running, and is "
-                f"CHANNEL_LAYERS' {'hub' if self._bus.kind == 'hub' else 'hosts'} right?"
+                f"{self._bus.where} takes no message: more than buffer_limit bytes wait to be sent. {self._why()}"
             )
 
     def _alone(self) -> bool:
@@ -264,10 +263,14 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         if settled is None:
             raise ChannelFull()
         if not settled:
-            raise BusUnavailable(
-                f"{self._bus.where} has not confirmed the message. Is it running, and is CHANNEL_LAYERS' "
-                f"{'hub' if self._bus.kind == 'hub' else 'hosts'} right?"
-            )
+            raise BusUnavailable(f"{self._bus.where} has not confirmed the message. {self._why()}")
+
+    def _why(self) -> str:
+        """What the bus says itself, or what to look at."""
+        return (
+            self._core.trouble()
+            or f"Is it running, and is CHANNEL_LAYERS' {'hub' if self._bus.kind == 'hub' else 'hosts'} right?"
+        )
 
     def _prune(self) -> None:
         """Forgets who made the channels that are gone."""
