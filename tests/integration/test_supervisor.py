@@ -228,6 +228,22 @@ def test_a_worker_that_is_stopped_is_reported_too():
         server.wait_for(rf"worker {pid} goes on")
 
 
+def test_new_clients_go_to_the_worker_that_can_answer():
+    with serving("--workers", "2") as server:
+        port = server.port()
+        workers(server)
+        with connect(("127.0.0.1", port)) as blocker:
+            blocker.sendall(b"GET /stuck?12 HTTP/1.1\r\nHost: a\r\n\r\n")
+            time.sleep(4)  # by then its silence counts
+            answers = {answer(port) for _ in range(20)}
+            blocker.settimeout(0.01)
+            with pytest.raises(TimeoutError):
+                blocker.recv(1)
+            blocker.settimeout(PATIENCE)
+            stuck = int(blocker.recv(65536).rpartition(b"\r\n")[2])
+        assert len(answers) == 1 and stuck not in answers
+
+
 def test_slow_requests_are_no_stall():
     with serving("--workers", "2", "--worker-timeout", "0.5") as server:
         assert answer(server.port(), "/slow?2")
