@@ -1,0 +1,283 @@
+"""peneus.ChannelLayer and the real channels_redis on one Redis: each gets what the other sends."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import channels_redis.core
+import channels_redis.pubsub
+import msgpack
+import peneus
+import pytest
+from channels.exceptions import ChannelFull
+from cryptography.fernet import Fernet
+
+from tests.support.redis import Redis, redis_server
+
+pytestmark = pytest.mark.asyncio
+PATIENCE = 20
+SHARDS = 4
+OURS = {"pubsub": "redis", "core": "redis-core"}
+THEIRS = {"pubsub": channels_redis.pubsub.RedisPubSubChannelLayer, "core": channels_redis.core.RedisChannelLayer}
+MESSAGE = {
+    "type": "price.update",
+    "text": "ä€😀",
+    "number": -(2**40),
+    "float": 0.25,
+    "none": None,
+    "list": [1, [True]],
+    "dict": {"a": {}},
+}
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[Redis]]:
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(redis_server()) for _ in range(SHARDS)]
+
+
+class Pair:
+    """One layer of each make, with the same CONFIG but for what is only ours."""
+
+    def __init__(self, wire: str, servers: list[Redis], ours: dict, theirs: dict, **config) -> None:
+        config = {"hosts": [server.url for server in servers], "prefix": f"p{uuid.uuid4().hex[:6]}", **config}
+        self.wire, self.prefix, self.servers = wire, config["prefix"], servers
+        self.ours = peneus.ChannelLayer(bus=OURS[wire], **config, **ours)
+        self.theirs = THEIRS[wire](**config, **theirs)
+        self.config = config
+
+    def another(self) -> peneus.ChannelLayer:
+        return peneus.ChannelLayer(bus=OURS[self.wire], **self.config)
+
+
+@contextlib.asynccontextmanager
+async def pair(
+    wire: str, servers: list[Redis], ours: dict | None = None, theirs: dict | None = None, **config
+) -> AsyncIterator[Pair]:
+    both = Pair(wire, servers, ours or {}, theirs or {}, **config)
+    try:
+        yield both
+    finally:
+        await (both.theirs.flush() if wire == "pubsub" else both.theirs.close_pools())
+
+
+async def received(layer, channel):
+    return await asyncio.wait_for(layer.receive(channel), PATIENCE)
+
+
+wires = pytest.mark.parametrize("wire", ["pubsub", "core"])
+shards = pytest.mark.parametrize("shards", [1, SHARDS])
+formats = pytest.mark.parametrize("serializer_format", ["msgpack", "json"])
+KEYS = [
+    ({}, {}),
+    ({"symmetric_encryption_keys": ["new", b"old"]}, {"symmetric_encryption_keys": ["old", "new"]}),
+    ({"symmetric_encryption_keys": ["one"]}, {"symmetric_encryption_keys": ["one"]}),
+]
+encryptions = pytest.mark.parametrize(("our_keys", "their_keys"), KEYS, ids=["plain", "two-keys", "one-key"])
+
+
+@wires
+@shards
+@formats
+@encryptions
+async def test_groups_and_channels(servers, wire, shards, serializer_format, our_keys, their_keys):
+    async with pair(wire, servers[:shards], our_keys, their_keys, serializer_format=serializer_format) as both:
+        message = MESSAGE if serializer_format == "json" else {**MESSAGE, "bytes": b"\x00\xff"}
+        ours, theirs = await both.ours.new_channel(), await both.theirs.new_channel()
+        for group in (f"group-{number}" for number in range(6)):  # on four Redis these fall to all of them
+            await both.ours.group_add(group, ours)
+            await both.theirs.group_add(group, theirs)
+            await both.ours.group_send(group, {**message, "from": "ours"})
+            assert await received(both.theirs, theirs) == {**message, "from": "ours"}
+            assert await received(both.ours, ours) == {**message, "from": "ours"}
+            await both.theirs.group_send(group, {**message, "from": "theirs"})
+            assert await received(both.theirs, theirs) == {**message, "from": "theirs"}
+            assert await received(both.ours, ours) == {**message, "from": "theirs"}
+        for _ in range(6):  # their channels_redis.core sends to a Redis that the full name falls to, so: several
+            theirs = await both.theirs.new_channel()
+            await both.ours.send(theirs, message)
+            assert await received(both.theirs, theirs) == message
+            ours = await both.ours.new_channel()
+            await both.theirs.send(ours, message)
+            assert await received(both.ours, ours) == message
+        assert both.ours._core.stats()["bus_unreadable"] == 0
+
+
+@wires
+async def test_leaving_a_group(servers, wire):
+    async with pair(wire, servers[:1]) as both:
+        ours, other = await both.ours.new_channel(), await both.ours.new_channel()
+        for channel in (ours, other):
+            await both.ours.group_add("group", channel)
+        await both.ours.group_discard("group", ours)
+        await both.theirs.group_send("group", {"type": "after"})
+        assert await received(both.ours, other) == {"type": "after"}
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(both.ours.receive(ours), 0.2)
+        await both.ours.group_discard("group", other)
+        key = f"{both.prefix}:group:group"
+        assert servers[0].command("ZCARD", key)[0] == b":0"
+        assert servers[0].command("PUBSUB", "NUMSUB", f"{both.prefix}__group__group")[3] == b":0"
+
+
+@wires
+async def test_order(servers, wire):
+    """Group and direct messages of one sender, many at a time, as each receiver gets them."""
+    async with pair(wire, servers, capacity=1000) as both:
+        ours, theirs = await both.ours.new_channel(), await both.theirs.new_channel()
+        for group in ("a", "b", "c"):
+            await both.ours.group_add(group, ours)
+            await both.theirs.group_add(group, theirs)
+        sender = both.another()
+        for number in range(300):
+            # Not awaited to the end, as within a connection.
+            sender._core.group_send("abc"[number % 3], msgpack.packb({"number": number}), None)
+        assert await sender.settled()
+        if wire == "core" or SHARDS == 1:  # pubsub: three topics on several Redis have no order among each other
+            assert [(await received(both.ours, ours))["number"] for _ in range(300)] == list(range(300))
+            assert [(await received(both.theirs, theirs))["number"] for _ in range(300)] == list(range(300))
+        else:
+            numbers = [(await received(both.ours, ours))["number"] for _ in range(300)]
+            for first in range(3):
+                assert [number for number in numbers if number % 3 == first] == list(range(first, 300, 3))
+
+
+@wires
+async def test_two_of_ours(servers, wire):
+    async with pair(wire, servers) as both:
+        other = both.another()
+        ours, others = await both.ours.new_channel(), await other.new_channel()
+        await both.ours.group_add("group", ours)
+        await other.group_add("group", others)
+        await other.group_send("group", {"type": "t"})
+        assert await received(both.ours, ours) == await received(other, others) == {"type": "t"}
+        await other.send(ours, {"type": "direct"})
+        assert await received(both.ours, ours) == {"type": "direct"}
+
+
+@wires
+async def test_without_the_key(servers, wire):
+    async with pair(wire, servers[:1], {"symmetric_encryption_keys": ["a"]}, {"symmetric_encryption_keys": ["b"]}) as both:
+        ours = await both.ours.new_channel()
+        await both.ours.group_add("group", ours)
+        await both.theirs.group_send("group", {"type": "secret"})
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        while both.ours._core.stats()["bus_unreadable"] == 0 and wire == "pubsub":
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.01)
+        if wire == "core":
+            await both.theirs.send(ours, {"type": "secret"})
+            while both.ours._core.stats()["bus_unreadable"] == 0:
+                assert asyncio.get_running_loop().time() < deadline
+                await asyncio.sleep(0.01)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(both.ours.receive(ours), 0.1)
+
+
+async def test_core_what_lies_in_redis(servers):
+    """Keys, scores, expiry and the encrypted payload, as channels_redis.core's reader finds them."""
+    async with pair(
+        "core", servers[:1], {"symmetric_encryption_keys": ["k"]}, {"symmetric_encryption_keys": ["k"]}, expiry=7
+    ) as both:
+        channel = await both.theirs.new_channel()
+        await both.ours.send(channel, {"type": "t"})
+        key = f"{both.prefix}{channel.partition('!')[0]}!"
+        import redis
+
+        with redis.Redis(port=servers[0].port) as client:
+            ((member, score),) = client.zrange(key, 0, -1, withscores=True)
+            assert abs(score - client.time()[0]) < 60
+            assert 0 < client.ttl(key) <= 7
+            await both.ours.group_add("group", channel)
+            group_key = f"{both.prefix}:group:group"
+            # Another process's channel is not ours to add; our own is.
+            ours = await both.ours.new_channel()
+            await both.ours.group_add("group", ours)
+            assert client.zrange(group_key, 0, -1) == [ours.encode()]
+            assert 86300 < client.ttl(group_key) <= 86400
+        token = Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"k").digest())).decrypt(member[12:])
+        assert msgpack.unpackb(token) == {"type": "t", "__asgi_channel__": channel}
+
+
+async def test_core_channel_full(servers):
+    async with pair("core", servers[:1], capacity=3) as both:
+        channel = await both.theirs.new_channel()
+        for number in range(3):
+            await both.ours.send(channel, {"number": number})
+        with pytest.raises(ChannelFull):
+            await both.ours.send(channel, {"number": 3})
+        assert both.ours._core.stats()["bus_refused"] == 1
+        await both.theirs.group_add("group", channel)
+        await both.ours.group_send("group", {"number": 4})  # never ChannelFull
+        assert [(await received(both.theirs, channel))["number"] for _ in range(3)] == [0, 1, 2]
+        await both.ours.send(channel, {"number": 5})
+        assert (await received(both.theirs, channel))["number"] == 5
+
+
+async def test_core_a_full_channel_does_not_starve_the_others(servers):
+    """In channels_redis.core the capacity is the process's: one consumer that does not read fills it."""
+    async with pair("core", servers[:1], capacity=5) as both:
+        slow, other = await both.ours.new_channel(), await both.ours.new_channel()
+        for number in range(50):
+            await both.theirs.send(slow, {"number": number})
+            await asyncio.sleep(0.002)
+        await both.theirs.send(other, {"type": "t"})
+        assert await received(both.ours, other) == {"type": "t"}
+        assert [(await received(both.ours, slow))["number"] for _ in range(5)] == list(range(45, 50))
+
+
+async def test_core_general_channel_is_a_queue(servers):
+    """Each message to one receiver, and to nobody who does not wait: what is not asked for stays in Redis for others."""
+    async with pair("core", servers[:1], capacity=1000) as both:
+        other = both.another()
+        for number in range(40):
+            await (both.ours if number % 2 else both.theirs).send("tasks", {"number": number})
+        got = [await received(layer, "tasks") for layer in [both.ours, other, both.theirs] * 13]
+        assert sorted(message["number"] for message in got) == list(range(39))
+        assert servers[0].command("ZCARD", f"{both.prefix}tasks")[0] == b":1"
+        waiting = [asyncio.create_task(received(layer, "tasks")) for layer in (both.ours, other)]
+        await both.theirs.send("tasks", {"number": 40})
+        assert sorted([(await task)["number"] for task in waiting]) == [39, 40]
+
+
+async def test_core_what_a_dead_receiver_had_in_flight(servers):
+    async with pair("core", servers[:1]) as both:
+        await both.theirs.send("tasks", {"number": 1})
+        key = f"{both.prefix}tasks"
+        import redis
+
+        with redis.Redis(port=servers[0].port) as client:
+            ((member, score),) = client.zpopmin(key)
+            client.zadd(f"{key}$inflight", {member: score})
+            assert await received(both.ours, "tasks") == {"number": 1}
+            assert not client.exists(f"{key}$inflight")
+
+
+async def test_core_pieces_of_capacity(servers):
+    """channel_capacity counts for other processes' channels too."""
+    async with pair("core", servers[:1], channel_capacity={"small.*": 2}) as both:
+        small, large = await both.theirs.new_channel("small"), await both.theirs.new_channel("large")
+        for channel in (small, large):
+            await both.theirs.group_add("group", channel)
+        for number in range(4):
+            await both.ours.group_send("group", {"number": number})
+        count = {}
+        for channel in (small, large):
+            count[channel] = servers[0].command("ZCARD", f"{both.prefix}{channel.partition('!')[0]}!")[0]
+        assert count == {small: b":2", large: b":4"}
+
+
+async def test_core_flush(servers):
+    async with pair("core", servers) as both:
+        ours = await both.ours.new_channel()
+        await both.ours.group_add("group", ours)
+        await both.theirs.send("tasks", {"type": "t"})
+        await both.ours.flush()
+        assert [server.command("KEYS", f"{both.prefix}*")[0] for server in servers] == [b"*0"] * SHARDS
+        ours = await both.ours.new_channel()
+        await both.ours.group_add("group", ours)
+        await both.theirs.group_send("group", {"type": "after"})
+        assert await received(both.ours, ours) == {"type": "after"}
