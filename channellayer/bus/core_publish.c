@@ -248,13 +248,47 @@ static void look(struct core_job *job)
     }
 }
 
+static void on_flushed(void *context, void *argument, const struct redisReply *reply)
+{
+    struct core_job *job = argument;
+    (void)context;
+    job->failed = job->failed || reply == NULL || reply->type == REDIS_REPLY_ERROR;
+    if (--job->answers == 0)
+        core_job_done(job, !job->failed);
+}
+
+/* Forgets everything that begins with the prefix, as channels_redis does: whoever else uses it loses it too. */
+static void flush(struct core_job *job)
+{
+    static const char delete[] =
+        "local keys = redis.call('KEYS', ARGV[1])\n"
+        "for i = 1, #keys, 1000 do redis.call('DEL', unpack(keys, i, math.min(i + 999, #keys))) end\n";
+    struct core *core = job->core;
+    struct name pattern;
+    char *text = core_text(core, "", WORD("*"), &pattern);
+    const struct name words[] = { WORD("EVAL"), WORD(delete), WORD("0"), pattern };
+    bool away = false;
+    for (size_t i = 0; i < core->shard_count; i++)
+        away = away || !redis_link_is_up(core->shards[i].commands);
+    move(job, away ? &core->waiting : &core->sent, away ? CORE_QUEUED : CORE_SENT);
+    for (size_t i = 0; !away && i < core->shard_count; i++) {
+        if (core_send(&core->shards[i], 4, words, on_flushed, job) == REDIS_LINK_OK)
+            job->answers++;
+        else
+            job->failed = true;
+    }
+    mem_free(text);
+    if (!away && job->answers == 0)
+        core_job_done(job, false);
+}
+
 static void begin(struct core_job *job)
 {
-    if (is_group(job)) {
+    if (is_group(job))
         look(job);
-        return;
-    }
-    if (job->letters == NULL && core_letters_write(job, &job->item->channel, 1) != 0)
+    else if (job->item->kind == REMOTE_FLUSH)
+        flush(job);
+    else if (job->letters == NULL && core_letters_write(job, &job->item->channel, 1) != 0)
         finish(job, false);
     else
         move(job, &job->core->flow, CORE_READY);
@@ -269,7 +303,7 @@ void core_pump(struct core *core)
 
 void core_publish(struct core *core, struct core_job *job)
 {
-    if (!is_group(job))
+    if (job->item->kind == REMOTE_SEND)
         core->last_send = job;
     move(job, &core->queued, CORE_QUEUED);
     core_pump(core);
@@ -300,34 +334,4 @@ void core_publish_expire(struct core *core, uint64_t then)
 {
     expire(&core->waiting, then);
     expire(&core->queued, then);
-}
-
-static void on_flushed(void *context, void *argument, const struct redisReply *reply)
-{
-    struct core_job *job = argument;
-    (void)context;
-    job->failed = job->failed || reply == NULL || reply->type == REDIS_REPLY_ERROR;
-    if (--job->answers == 0)
-        core_job_done(job, !job->failed);
-}
-
-/* Forgets everything that begins with the prefix, as channels_redis does: whoever else uses it loses it too. */
-void core_flush(struct core *core, struct core_job *job)
-{
-    static const char delete[] =
-        "local keys = redis.call('KEYS', ARGV[1])\n"
-        "for i = 1, #keys, 1000 do redis.call('DEL', unpack(keys, i, math.min(i + 999, #keys))) end\n";
-    struct name pattern;
-    char *text = core_text(core, "", WORD("*"), &pattern);
-    const struct name words[] = { WORD("EVAL"), WORD(delete), WORD("0"), pattern };
-    move(job, &core->sent, CORE_SENT);
-    for (size_t i = 0; i < core->shard_count; i++) {
-        if (core_send(&core->shards[i], 4, words, on_flushed, job) == REDIS_LINK_OK)
-            job->answers++;
-        else
-            job->failed = true;
-    }
-    mem_free(text);
-    if (job->answers == 0)
-        core_job_done(job, !job->failed);
 }

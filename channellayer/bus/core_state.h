@@ -149,12 +149,11 @@ void core_keys_free(struct core *core);
 bool core_receives_at(const struct core *core, size_t shard); /* whether a process-local key of ours is on it */
 
 /* core_publish.c */
-void core_publish(struct core *core, struct core_job *job); /* PUBLISH or SEND */
+void core_publish(struct core *core, struct core_job *job); /* PUBLISH, SEND or FLUSH */
 
 void core_pump(struct core *core);
 void core_resume(struct core *core); /* a connection has come back */
 void core_publish_expire(struct core *core, uint64_t then);
-void core_flush(struct core *core, struct core_job *job);
 
 /* core_letters.c */
 /* A message for one key: all of the channels under it get it. */

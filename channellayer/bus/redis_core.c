@@ -149,9 +149,6 @@ static void take(struct remote *remote, struct remote_item *item)
     case REMOTE_LEAVE:
         core_leave(core, core_job_create(core, item));
         break;
-    case REMOTE_FLUSH:
-        core_flush(core, core_job_create(core, item));
-        break;
     default:
         core_publish(core, core_job_create(core, item));
         break;
