@@ -52,6 +52,8 @@ HELP = {
     "bus_published_total": "Channel-layer messages given to a hub or to Redis.",
     "bus_received_total": "Channel-layer messages that a hub or Redis has brought.",
     "bus_unsent_total": "Channel-layer messages that could not be given to a hub or to Redis.",
+    "bus_refused_total": "Channel-layer messages that a hub or Redis has refused.",
+    "bus_unreadable_total": "Channel-layer messages that came over a bus and could not be read.",
     "bus_reconnects_total": "Connections to a hub or to Redis that were made again.",
     "bus_gaps_total": "Times after which messages may have been missed.",
     "workers": "Worker processes that serve.",

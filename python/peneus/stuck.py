@@ -17,14 +17,14 @@ class StuckWatch:
 
     def __init__(self, timeout: float | None) -> None:
         self._timeout = timeout
-        self._looked = time.monotonic()
+        self._looked: float | None = None
         self._blind_until = 0.0
         self._mentioned: set[int] = set()  # workers that are slow to start
 
     async def look(self, workers: list[WorkerProcess]) -> None:
         """Call it often."""
         now = time.monotonic()
-        if now - self._looked > PAUSE:  # whoever stopped this process may have stopped the workers too
+        if self._looked is not None and now - self._looked > PAUSE:  # whoever stopped this process may have stopped the workers too
             self._blind_until = now + RECOVERY_TIME
         self._looked = now
         for worker in workers:

@@ -80,10 +80,10 @@ class WorkerProcess:
             del self._answers[number]
 
     async def stacks(self) -> str:
-        """The stacks of its Python threads; "" where it does not write them."""
+        """The stacks of its Python threads; "" where it does not write them, or ends meanwhile."""
         try:
             return await self.pulse.where(self.pid) if not self.ended.is_set() else ""
-        except ProcessLookupError:
+        except OSError:
             return ""
 
     def stop(self, code: int, patience: float) -> None:

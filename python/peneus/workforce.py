@@ -222,7 +222,10 @@ class Workforce:
                 if worker.kill_at is not None and now >= worker.kill_at and not worker.ended.is_set():
                     logger.error("Worker %d has not stopped in time: it is killed", worker.pid)
                     worker.kill()
-            await self._watch.look(self.workers)
+            try:
+                await self._watch.look(list(self.workers))
+            except Exception:  # whatever it is, the workers must still be looked after
+                logger.exception("Exception while looking for workers that stand still")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

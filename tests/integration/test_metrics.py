@@ -108,7 +108,7 @@ def test_it_answers_while_the_event_loop_stands_still(options):
         port = server.port()
         where = metrics_port(server)
         with connect(("127.0.0.1", port)) as client:
-            client.sendall(b"GET /stuck?4 HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.sendall(b"GET /stuck?8 HTTP/1.1\r\nHost: a\r\n\r\n")
             until(lambda: scrape(where)["peneus_applications",] == 1, "the application runs")
             if options:
                 until(lambda: scrape(where)["peneus_workers_stuck",] == 1, "it is noticed")
