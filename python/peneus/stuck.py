@@ -24,7 +24,8 @@ class StuckWatch:
     async def look(self, workers: list[WorkerProcess]) -> None:
         """Call it often."""
         now = time.monotonic()
-        if self._looked is not None and now - self._looked > PAUSE:  # whoever stopped this process may have stopped the workers too
+        # Whoever stopped this process may have stopped the workers too.
+        if self._looked is not None and now - self._looked > PAUSE:
             self._blind_until = now + RECOVERY_TIME
         self._looked = now
         for worker in workers:

@@ -386,9 +386,7 @@ def test_live_server():
 
 
 def test_what_needs_a_path_or_a_process_says_so():
-    with pytest.raises(
-        SettingError, match="workers: needs the application's path, not <function .*; write 'module:application'"
-    ):
+    with pytest.raises(SettingError, match="workers: needs the application's path, not <function .*; write 'module:application'"):
         package.run(application, workers=2)
     with pytest.raises(SettingError, match=r"workers: 2 cannot be had from peneus\.Server, .* write peneus\.run\(.*workers=2\)"):
         package.Server(application, workers=2)
