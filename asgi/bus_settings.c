@@ -1,6 +1,8 @@
 #include "asgi/bus_settings.h"
 
 #include "asgi/redis_settings_in.h"
+#include "base/alloc.h"
+#include "channellayer/bus/hub.h"
 #include "channellayer/bus/redis_config.h"
 #include "channellayer/bus/redis_core.h"
 #include "channellayer/bus/redis_pubsub.h"
@@ -45,7 +47,50 @@ static int read_redis_core(PyObject *dict, struct bus_settings *result)
     return 0;
 }
 
+static void release_hub(void *settings)
+{
+    mem_free(settings);
+}
+
+/* The text of key, borrowed from dict; NULL with an exception. */
+static const char *text_of(PyObject *dict, const char *key)
+{
+    PyObject *text = PyDict_GetItemString(dict, key);
+    if (text != NULL && PyUnicode_Check(text))
+        return PyUnicode_AsUTF8(text);
+    PyErr_Format(PyExc_TypeError, "bus[%s] must be a str", key);
+    return NULL;
+}
+
+/* The number of key: 0, or -1 with an exception. */
+static int number_of(PyObject *dict, const char *key, uint64_t *number)
+{
+    PyObject *value = PyDict_GetItemString(dict, key);
+    if (value != NULL && PyLong_Check(value)) {
+        *number = PyLong_AsUnsignedLongLong(value);
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    PyErr_Format(PyExc_TypeError, "bus[%s] must be an int", key);
+    return -1;
+}
+
+static int read_hub(PyObject *dict, struct bus_settings *result)
+{
+    uint64_t limit, time;
+    const char *path = text_of(dict, "hub");
+    const char *client = path == NULL ? NULL : text_of(dict, "client");
+    if (client == NULL || number_of(dict, "buffer_limit", &limit) < 0 || number_of(dict, "buffer_time_ms", &time) < 0)
+        return -1;
+    struct hub_settings *settings = mem_alloc(sizeof *settings);
+    *settings = (struct hub_settings){ .path = path, .client = client, .buffer_limit = (size_t)limit, .buffer_time_ms = time };
+    result->create = bus_hub_create;
+    result->settings = settings;
+    result->release = release_hub;
+    return 0;
+}
+
 static const struct kind kinds[] = {
+    { "hub", read_hub },
     { "local", read_local },
     { "redis", read_redis },
     { "redis-core", read_redis_core },

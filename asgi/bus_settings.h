@@ -5,7 +5,7 @@
  * Limits:  none; bus_config.py and redis_hosts.py check what people write. What is wrong here is named by its key.
  *
  * All kinds:  kind, prefix, json, buffer_limit (bytes), buffer_time_ms.
- * "hub": hub (path).
+ * "hub": hub (path), client.
  * "redis", "redis-core": keys [32 bytes, …], client, expiry_ms, group_expiry_ms, capacity, capacities [(glob, capacity), …],
  *   random_prefix_length, on_disconnect and on_reconnect (encoded messages, or None), hosts [one dict for each shard:
  *   kind ("single", "sentinel" or "cluster"), label, addresses [(host, port) or path, …], master, db, username, password,

@@ -246,6 +246,14 @@ static PyObject *group_send(PyObject *self, PyObject *args)
     return answer;
 }
 
+static PyObject *group_channels(PyObject *self, PyObject *group)
+{
+    struct name name;
+    if (!PyUnicode_Check(group))
+        return PyErr_Format(PyExc_TypeError, "group must be a str, not %.100s", Py_TYPE(group)->tp_name);
+    return layer_name(group, &name) < 0 ? NULL : layer_query_new((struct layer_object *)self, group);
+}
+
 static PyObject *settled(PyObject *self, PyObject *ignored)
 {
     (void)ignored;
@@ -311,6 +319,8 @@ static PyMethodDef methods[] = {
     {"group_add", group_add, METH_VARARGS, "Joins or renews a membership: 'ok', 'closed' or 'unknown'."},
     {"group_discard", group_discard, METH_VARARGS, "Ends a membership; there may be none."},
     {"group_send", group_send, METH_VARARGS, "Puts payload into the mailbox of every member: 'ok', 'too-large' or 'unsent'."},
+    {"group_channels", group_channels, METH_O,
+     "Awaits the names of the channels in group, in all processes; None where the others cannot be asked."},
     {"settled", settled, METH_NOARGS,
      "Awaits that the bus has confirmed what was asked of it before: False where some of it has failed."},
     {"abandon", abandon, METH_NOARGS, "In the child of a fork: it is never freed, as threads that are not here may hold its locks."},

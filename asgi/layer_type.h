@@ -28,6 +28,9 @@ PyObject *layer_receive_new(struct layer_object *layer, PyObject *channel, size_
 /* Layer.settled(): an awaitable of whether the bus has confirmed what was asked of it before. */
 PyObject *layer_settle_new(struct layer_object *layer);
 
+/* Layer.group_channels(): an awaitable of the names of the channels in group; None where the others cannot be asked. */
+PyObject *layer_query_new(struct layer_object *layer, PyObject *group);
+
 /* Layer.stats(), Layer.trouble(), Layer.groups() and Layer.channels(). */
 PyObject *layer_stats_dict(struct layer *layer);
 PyObject *layer_trouble_text(struct layer *layer);
@@ -35,6 +38,7 @@ PyObject *layer_groups_dict(struct layer *layer);
 PyObject *layer_channels_dict(struct layer *layer);
 
 extern PyType_Spec layer_spec;
+extern PyType_Spec layer_query_spec;
 extern PyType_Spec layer_receive_spec;
 extern PyType_Spec layer_settle_spec;
 extern PyType_Spec message_spec;

@@ -17,6 +17,7 @@ struct layer_wait *layer_wait_new(PyTypeObject *type, const struct awaitable_ope
     wait->token = 0;
     wait->told_channel = 0;
     wait->told_status = 0;
+    wait->told_answer = NULL;
     wait->told = 0;
     return wait;
 }
@@ -61,9 +62,11 @@ int port_told(struct awaitable *awaitable, const struct sink_item *item)
     int result = 0;
     if (wait == NULL) {
         layer_pass(item->layer, item->channel);
+        message_release(item->answer);
     } else {
         wait->told_channel = item->channel;
         wait->told_status = item->status;
+        wait->told_answer = item->answer;
         wait->told = 1;
         layer_wait_disarm(wait);
         Py_INCREF(awaitable);
@@ -86,5 +89,7 @@ int layer_wait_clear(PyObject *self)
     awaitable_clear(self);
     Py_CLEAR(wait->loop);
     Py_CLEAR(wait->port);
+    message_release(wait->told_answer);
+    wait->told_answer = NULL;
     return 0;
 }

@@ -21,6 +21,7 @@ struct layer_wait {
     uint64_t token;        /* 0 while it does not wait */
     uint64_t told_channel; /* of the sink_item, when it was told */
     int told_status;
+    struct message *told_answer; /* counted; or NULL */
     int told;
 };
 

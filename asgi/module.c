@@ -4,6 +4,7 @@
 #include "asgi/awaitable.h"
 #include "asgi/connection.h"
 #include "asgi/delegate.h"
+#include "asgi/hub_type.h"
 #include "asgi/inbox.h"
 #include "asgi/layer_type.h"
 #include "asgi/pause.h"
@@ -23,6 +24,8 @@ static int make_types(PyObject *module, struct state *state)
                    make_type(module, &pyconnection_spec, &state->connection_type) < 0 ||
                    make_type(module, &delegate_spec, &state->delegate_type) < 0 ||
                    make_type(module, &inbox_spec, &state->inbox_type) < 0 ||
+                   make_type(module, &hub_spec, &state->hub_type) < 0 ||
+                   make_type(module, &layer_query_spec, &state->layer_query_type) < 0 ||
                    make_type(module, &layer_receive_spec, &state->layer_receive_type) < 0 ||
                    make_type(module, &layer_settle_spec, &state->layer_settle_type) < 0 ||
                    make_type(module, &layer_spec, &state->layer_type) < 0 ||
@@ -43,6 +46,7 @@ static int execute(PyObject *module)
     state->ready = state->ready_type->tp_alloc(state->ready_type, 0);
     if (state->ready == NULL || PyModule_AddType(module, state->server_type) < 0 ||
         PyModule_AddType(module, state->inbox_type) < 0 || PyModule_AddType(module, state->layer_type) < 0 ||
+        PyModule_AddType(module, state->hub_type) < 0 ||
         PyModule_AddType(module, state->connection_type) < 0 ||
         PyModule_AddObjectRef(module, "current_connection", state->current_connection) < 0 ||
         PyModule_AddObjectRef(module, "ClientGone", state->client_gone) < 0)

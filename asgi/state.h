@@ -23,6 +23,8 @@ struct state {
     PyTypeObject *connection_type;
     PyTypeObject *delegate_type;
     PyTypeObject *inbox_type;
+    PyTypeObject *hub_type;
+    PyTypeObject *layer_query_type;
     PyTypeObject *layer_receive_type;
     PyTypeObject *layer_settle_type;
     PyTypeObject *layer_type;

@@ -42,6 +42,9 @@ struct bus_operations {
     /* True: the bus has taken waiter, and tells it (waiter_settled) once everything that was asked of it before has been
      * confirmed, or has failed. False: there is nothing to wait for. NULL: there never is. */
     bool (*settle)(struct bus *bus, struct waiter *waiter);
+    /* Asks every process which channels it has in group: tells waiter (waiter_answered) a length byte and a name for each, those of
+     * this process perhaps too, in any order. NULL: there are none elsewhere, or it cannot be known. */
+    void (*query)(struct bus *bus, struct name group, struct waiter *waiter);
     /* Forgets what the bus keeps elsewhere; the layer has emptied its groups. NULL: nothing. */
     void (*flush)(struct bus *bus);
     /* NULL: all zero. */
@@ -54,6 +57,11 @@ struct bus_operations {
 
 /* Puts message into the mailboxes of the members in this process, or relays it. An enum layer_result. */
 int layer_deliver(struct layer *layer, struct name group, struct message *message);
+
+/* As layer_deliver, of a group that the message does not name: to those of count channels, with "!" in their names, that are
+ * here. Where they are just the members that one group has here it is that group's, with its policy; otherwise the oldest message
+ * makes room in a full one. An enum layer_result. */
+int layer_deliver_to(struct layer *layer, const struct name *channels, size_t count, struct message *message);
 
 /* Puts a message that came from elsewhere into channel: made if need be, unless its name has a "!"; the oldest message makes
  * room in a full one. LAYER_OK, LAYER_TOO_LARGE, LAYER_UNKNOWN (counted), LAYER_NO_MEMORY. */

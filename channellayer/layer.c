@@ -11,6 +11,8 @@
 #include "channellayer/relay.h"
 #include "channellayer/waiter.h"
 
+enum { MOST_NAME = 1024 }; /* bytes */
+
 static void free_empty(struct layer *layer)
 {
     slots_deinit(&layer->channels);
@@ -395,6 +397,18 @@ int layer_settle(struct layer *layer, struct sink *sink, uint64_t token)
     return LAYER_OK;
 }
 
+int layer_query(struct layer *layer, struct name group, struct sink *sink, uint64_t token)
+{
+    if (layer->bus->operations->query == NULL)
+        return LAYER_OK;
+    struct waiter *waiter = waiter_create(sink, token);
+    if (waiter == NULL)
+        return LAYER_NO_MEMORY;
+    waiter->told.layer = layer_retain(layer);
+    layer->bus->operations->query(layer->bus, group, waiter);
+    return LAYER_EMPTY;
+}
+
 int layer_group_send(struct layer *layer, struct name group, struct message *message)
 {
     if (too_large(layer, message))
@@ -439,5 +453,92 @@ int layer_deliver(struct layer *layer, struct name name, struct message *message
         result = deliver(layer, group, message, &relay, now, &aftermath);
     leave(layer, &aftermath);
     relay_run(&relay, false);
+    return result;
+}
+
+/* Whether the channels, none of them twice, are just group's members. */
+static bool is_group_of(const struct layer *layer, struct group *group, struct channel *const *channels, size_t count)
+{
+    if (group->count != count)
+        return false;
+    for (size_t i = 1; i < count; i++) {
+        if (group_membership(layer, group, channels[i]) == NULL)
+            return false;
+    }
+    return true;
+}
+
+/* The group whose members are channels; NULL: none, or several that differ in their policy. */
+static struct group *guess_group(const struct layer *layer, struct channel *const *channels, size_t count)
+{
+    struct group *found = NULL;
+    struct list_node *memberships = &channels[0]->memberships;
+    for (struct list_node *node = memberships->next; node != memberships; node = node->next) {
+        struct group *group = list_entry(node, struct membership, of_channel)->group;
+        if ((found != NULL && group->overflow == found->overflow) || !is_group_of(layer, group, channels, count))
+            continue;
+        if (found != NULL)
+            return NULL;
+        found = group;
+    }
+    return found;
+}
+
+/* The channels that are here, in channels: how many. */
+static size_t find_all(struct layer *layer, const struct name *names, size_t count, struct channel **channels)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct channel *channel = channel_find(layer, names[i], name_hash(names[i]));
+        if (channel != NULL)
+            channels[found++] = channel;
+        else
+            layer->counted.dropped_unknown++;
+    }
+    return found;
+}
+
+static int put_into_all(struct layer *layer, struct channel *const *channels, size_t count, struct message *message,
+                        struct relay *relay, uint64_t now, struct aftermath *aftermath)
+{
+    struct relay no_relay = { 0 };
+    int error = LAYER_OK;
+    for (size_t i = 0; i < count; i++) {
+        int result = relay_takes(relay, channels[i]) ? relay_add(relay, channels[i], OVERFLOW_DROP_OLDEST, count, now)
+                                                     : put_into(layer, channels[i], message, &no_relay, now, aftermath);
+        if (result == LAYER_NO_MEMORY)
+            error = LAYER_NO_MEMORY;
+        channel_settle(layer, channels[i], now);
+    }
+    return error;
+}
+
+int layer_deliver_to(struct layer *layer, const struct name *names, size_t count, struct message *message)
+{
+    struct aftermath aftermath = { 0 };
+    struct relay relay;
+    if (too_large(layer, message))
+        return LAYER_TOO_LARGE;
+    struct channel **channels = mem_try_alloc((count + 1) * sizeof *channels);
+    int result = channels != NULL ? relay_init(&relay, layer, (struct name){ "", 0 }, message) : LAYER_NO_MEMORY;
+    if (result != LAYER_OK) {
+        mem_free(channels);
+        return result;
+    }
+    uint64_t now = enter(layer);
+    group_expire(layer, now);
+    size_t found = find_all(layer, names, count, channels);
+    struct group *group = found > 0 ? guess_group(layer, channels, found) : NULL;
+    char group_name[MOST_NAME];
+    if (group != NULL && group->name.length <= sizeof group_name) {
+        memcpy(group_name, group->name.bytes, group->name.length); /* relay_run() needs it when the group may be gone */
+        relay.request.group = (struct name){ group_name, group->name.length };
+        result = deliver(layer, group, message, &relay, now, &aftermath);
+    } else {
+        result = put_into_all(layer, channels, found, message, &relay, now, &aftermath);
+    }
+    leave(layer, &aftermath);
+    relay_run(&relay, false);
+    mem_free(channels);
     return result;
 }

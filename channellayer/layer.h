@@ -126,6 +126,11 @@ int layer_group_send(struct layer *layer, struct name group, struct message *mes
  * LAYER_NO_MEMORY. */
 int layer_settle(struct layer *layer, struct sink *sink, uint64_t token);
 
+/* Asks the other processes which channels they have in group: LAYER_EMPTY, and sink will be told token, once, with the status
+ * LAYER_OK, LAYER_UNSENT or LAYER_NO_MEMORY, and as its answer a length byte and a name for each channel. LAYER_OK: there are no
+ * others that could be asked. LAYER_NO_MEMORY. */
+int layer_query(struct layer *layer, struct name group, struct sink *sink, uint64_t token);
+
 /* Empties every mailbox and every group, and forgets channels that nobody owns and nobody waits on. */
 void layer_flush(struct layer *layer);
 
@@ -157,6 +162,9 @@ struct layer_channel_info {
     size_t group_count;    /* of groups */
     struct name groups[CHANNEL_INFO_GROUPS]; /* that it is in, the first of them */
 };
+
+/* Calls each(context, channel) for every member of group in this process, under the layer's lock. */
+void layer_each_member(struct layer *layer, struct name group, void (*each)(void *context, struct name channel), void *context);
 
 /* Call each(context, info) for every group or channel, under the layer's lock: it must copy what it keeps and not call the
  * layer. */

@@ -2,6 +2,7 @@
 #include "channellayer/bus.h"
 #include "channellayer/group.h"
 #include "channellayer/holding.h"
+#include "channellayer/name.h"
 
 /* Forgets the channels of list that have been idle since deadline or before; the list is in that order. */
 static void forget(struct layer *layer, struct list_node *list, uint64_t deadline, struct aftermath *aftermath)
@@ -79,6 +80,16 @@ void layer_stats(struct layer *layer, struct layer_stats *stats)
     pthread_mutex_unlock(&layer->lock);
     if (layer->bus->operations->stats != NULL)
         layer->bus->operations->stats(layer->bus, &stats->bus);
+}
+
+void layer_each_member(struct layer *layer, struct name name, void (*each)(void *context, struct name channel), void *context)
+{
+    uint64_t hash = name_hash(name);
+    pthread_mutex_lock(&layer->lock);
+    struct group *group = group_find(layer, name, hash);
+    for (size_t i = 0; group != NULL && i < group->count; i++)
+        each(context, group->members[i].channel->name);
+    pthread_mutex_unlock(&layer->lock);
 }
 
 static void describe_group(const struct group *group, struct layer_group_info *info)

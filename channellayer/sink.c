@@ -48,6 +48,7 @@ static void pass_on(struct queue_item *item)
         mem_free(waiter_of(item));
         layer_pass(told.layer, told.channel);
         layer_release(told.layer);
+        message_release(told.answer);
         item = next;
     }
 }
@@ -112,8 +113,14 @@ void sink_tell(struct sink *sink, struct queue_chain *chain, unsigned count)
 
 void waiter_settled(struct waiter *waiter, int status)
 {
+    waiter_answered(waiter, status, NULL);
+}
+
+void waiter_answered(struct waiter *waiter, int status, struct message *answer)
+{
     struct queue_chain chain = { 0 };
     waiter->told.status = status;
+    waiter->told.answer = answer;
     queue_chain_add(&chain, &waiter->item);
     sink_tell(waiter->sink, &chain, 1);
 }

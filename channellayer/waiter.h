@@ -39,6 +39,9 @@ void sink_tell(struct sink *sink, struct queue_chain *chain, unsigned count);
 /* A waiter of layer_settle(), which a bus had: tells its sink status. */
 void waiter_settled(struct waiter *waiter, int status);
 
+/* The same of layer_query(): answer (its reference is taken) goes with it. */
+void waiter_answered(struct waiter *waiter, int status, struct message *answer);
+
 /* A hint: nobody will take what this sink is told. */
 bool sink_is_closed(const struct sink *sink);
 

@@ -135,7 +135,8 @@ static void take(struct remote *remote, struct remote_item *item)
     case REMOTE_SETTLE:
         ledger_settle(&bus->ledger, item);
         break;
-    case REMOTE_WANTED: /* not asked for */
+    case REMOTE_WANTED: /* not asked for, as the next one */
+    case REMOTE_QUERY:
     case REMOTE_FLUSH:  /* the layer has left every group, and Redis keeps nothing */
         remote_done(item, true);
         break;

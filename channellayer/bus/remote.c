@@ -131,6 +131,19 @@ static bool settle(struct bus *bus, struct waiter *waiter)
     return true;
 }
 
+static void query(struct bus *bus, struct name group, struct waiter *waiter)
+{
+    struct remote *remote = remote_of(bus);
+    struct remote_item *item = create(remote, REMOTE_QUERY, group, no_name);
+    if (item == NULL)
+        abort(); /* a fixed size: names are at most 99 bytes long */
+    item->waiter = waiter;
+    if (remote->operations->queries)
+        push(item);
+    else
+        remote_answer(item, (struct span){ NULL, 0 });
+}
+
 static void stats(struct bus *bus, struct bus_stats *stats)
 {
     struct remote *remote = remote_of(bus);
@@ -192,11 +205,11 @@ static void wake(void *argument)
 /* For a bus that delivers here at once, as the hub's; and one that does not, as Redis's. What differs is asked of remote->operations. */
 static const struct bus_operations every_member = {
     .name = "remote", .pairs = true, .joined = joined, .left = left, .made = made, .gone = gone, .wanted = wanted, .publish = publish,
-    .send = send_direct, .settle = settle, .flush = flush, .stats = stats, .destroy = destroy,
+    .send = send_direct, .settle = settle, .query = query, .flush = flush, .stats = stats, .destroy = destroy,
 };
 static const struct bus_operations first_and_last = {
     .name = "remote", .pairs = false, .joined = joined, .left = left, .made = made, .gone = gone, .wanted = wanted, .publish = publish,
-    .send = send_direct, .settle = settle, .flush = flush, .stats = stats, .destroy = destroy,
+    .send = send_direct, .settle = settle, .query = query, .flush = flush, .stats = stats, .destroy = destroy,
 };
 
 int remote_init(struct remote *remote, const struct remote_operations *operations, struct layer *layer, size_t buffer_limit)
@@ -248,6 +261,14 @@ void remote_trouble(struct remote *remote, const char *label, const char *reason
     else
         snprintf(remote->trouble, sizeof remote->trouble, "%s: %s", label, reason);
     pthread_mutex_unlock(&remote->gate);
+}
+
+void remote_answer(struct remote_item *item, struct span names)
+{
+    struct waiter *waiter = item->waiter;
+    struct message *answer = message_create(names.bytes, names.length, NULL, 0);
+    mem_free(item);
+    waiter_answered(waiter, answer != NULL ? LAYER_OK : LAYER_NO_MEMORY, answer);
 }
 
 void remote_stopped(struct remote *remote)

@@ -22,6 +22,7 @@
 #include "channellayer/bus.h"
 #include "channellayer/bus/thread.h"
 #include "channellayer/message.h"
+#include "channellayer/span.h"
 #include "channellayer/waiter.h"
 
 struct remote;
@@ -36,6 +37,7 @@ enum remote_kind {
     REMOTE_SEND,    /* channel, capacity, message */
     REMOTE_FLUSH,
     REMOTE_SETTLE,  /* waiter */
+    REMOTE_QUERY,   /* group, waiter: remote_answer(). Only where operations.queries */
 };
 
 struct remote_item {
@@ -58,6 +60,7 @@ struct remote_operations {
     const char *name;
     bool pairs;         /* as in bus.h */
     bool wants;         /* REMOTE_WANTED is wanted (bus.h) */
+    bool queries;       /* REMOTE_QUERY can be answered */
     bool delivers_here; /* publish also calls layer_deliver() at once, on the caller's thread */
     void (*start)(struct remote *remote);
     /* The item is now the bus's: it ends each with remote_done(). */
@@ -95,6 +98,9 @@ void remote_done(struct remote_item *item, bool sent);
 
 /* Remembers what is wrong with label's server (reason; for people), or that all is well again (NULL). */
 void remote_trouble(struct remote *remote, const char *label, const char *reason);
+
+/* Ends a QUERY and frees it: names are as query in bus.h says. */
+void remote_answer(struct remote_item *item, struct span names);
 
 /* The last handle has been closed: frees remote. Last call of a bus. */
 void remote_stopped(struct remote *remote);

@@ -125,6 +125,16 @@ class Inbox:
     def __await__(self) -> Generator[Any, Any, Any]: ...
 
 @final
+class Hub:
+    """The hub of the processes of one machine (channellayer/bus/hub_server.h). Raises OSError where path cannot be had."""
+
+    def __init__(self, path: str) -> None: ...
+    def close(self) -> None:
+        """Ends it; its socket is gone when this returns. Twice does nothing."""
+    def stats(self) -> dict[str, int]:
+        """`members` and `groups`; `published`, `forwarded`, `dropped` and `refused` so far."""
+
+@final
 class Layer:
     """One native channel layer (channellayer/layer.h). Any thread, any event loop.
 
@@ -154,6 +164,8 @@ class Layer:
     def group_discard(self, group: str, channel: str) -> None: ...
     def group_send(self, group: str, payload: bytes, key: bytes | None) -> str:
         """`"ok"`, `"too-large"` or `"unsent"` (the bus cannot send it)."""
+    def group_channels(self, group: str) -> Awaitable[list[str] | None]:
+        """Awaits the names of the channels in group, in all processes; None where the others cannot be asked."""
     def settled(self) -> Awaitable[bool | None]:
         """Awaits that the bus has confirmed what was asked of it before: False where some of it has failed; None where the
         `send()` just before found the channel full elsewhere."""

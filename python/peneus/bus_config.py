@@ -93,7 +93,7 @@ def configure(
         return BusConfig(kind, "this process", None)
     if kind == "hub":
         path = os.fspath(hub) if isinstance(hub, (str, os.PathLike)) else os.environ[HUB_VARIABLE]
-        return BusConfig(kind, str(path), {**native, "hub": str(path)})
+        return BusConfig(kind, str(path), {**native, "hub": str(path), "client": uuid.uuid4().hex})
     shards = redis_hosts.shards(hosts)
     if kind == "redis-core" and shards[0]["kind"] == "cluster":
         raise SettingError("hosts", "is a cluster, where bus 'redis-core' cannot work: its scripts change several keys at once")

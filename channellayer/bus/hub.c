@@ -1,0 +1,537 @@
+#include "channellayer/bus/hub.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "channellayer/bus/hub_pipe.h"
+#include "channellayer/bus/remote.h"
+#include "channellayer/bytes.h"
+#include "channellayer/name.h"
+#include "channellayer/table.h"
+
+enum {
+    FIRST_WAIT_MS = 5,
+    LAST_WAIT_MS = 1000,
+    CLOCK_MS = 100,
+    SETTLE_MS = 1000,      /* without a hub nothing can be confirmed: a join is announced when there is one */
+    ON_THE_WAY = 256 * 1024, /* bytes that are given to the socket ahead of it; the rest can still expire */
+};
+
+/*   WAITING ──clock──▶ CONNECTING ──connected──▶ GREETING ──hello──▶ UP
+ *      ▲                   └───────────────┬────────┘               │
+ *      └── closed ── CLOSING ◀─────────────┴────── lost ────────────┘
+ */
+enum state {
+    WAITING,    /* for the time of the next attempt; there is no handle */
+    CONNECTING, /* for the socket */
+    GREETING,   /* for the hub's hello */
+    UP,         /* frames go both ways */
+    CLOSING,    /* for the handle's close callback */
+};
+
+/* What this process has announced: a group, or a channel. */
+struct wanted {
+    struct table_node by_name;
+    struct name name;
+    char text[];
+};
+
+/* A settle, or a query, on its way. */
+struct asked {
+    struct list_node link;
+    uint64_t number;
+    struct remote_item *item;
+};
+
+struct bus_hub {
+    struct remote remote;
+    struct hub_pipe pipe;
+    uv_timer_t clock;
+    uv_connect_t connect;
+    enum state state;
+    bool was_up;
+    bool stopping;
+    uint64_t wait_ms;    /* before the next attempt */
+    uint64_t retry_at;   /* clock_ms() */
+    struct table groups;
+    struct table channels;
+    struct list_node waiting; /* of struct remote_item: PUBLISH, SEND, SETTLE, in order */
+    struct list_node asked;   /* of struct asked */
+    uint64_t last_number;
+    uint64_t buffer_time_ms;
+    char *path;
+    char *client;
+};
+
+static struct bus_hub *hub_of(struct hub_pipe *pipe)
+{
+    return list_entry(pipe, struct bus_hub, pipe);
+}
+
+static void set_state(struct bus_hub *hub, enum state state)
+{
+    static const unsigned from[] = {
+        [WAITING] = 1u << CLOSING | 1u << WAITING,
+        [CONNECTING] = 1u << WAITING,
+        [GREETING] = 1u << CONNECTING,
+        [UP] = 1u << GREETING,
+        [CLOSING] = 1u << CONNECTING | 1u << GREETING | 1u << UP,
+    };
+    assert(from[state] & 1u << hub->state);
+    atomic_store(&hub->remote.links_up, state == UP);
+    hub->state = state;
+}
+
+/* What is announced */
+
+static struct wanted *find(const struct table *table, struct name name)
+{
+    struct table_node *node = table_first(table, name_hash(name));
+    for (; node != NULL; node = table_next_same(node)) {
+        struct wanted *wanted = list_entry(node, struct wanted, by_name);
+        if (name_equal(wanted->name, name))
+            return wanted;
+    }
+    return NULL;
+}
+
+static void add(struct table *table, struct name name)
+{
+    if (find(table, name) != NULL)
+        return;
+    struct wanted *wanted = mem_alloc(sizeof *wanted + name.length);
+    memcpy(wanted->text, name.bytes, name.length);
+    wanted->name = (struct name){ wanted->text, name.length };
+    if (table_insert(table, &wanted->by_name, name_hash(name)) != 0)
+        abort(); /* the first buckets: a fixed size */
+}
+
+static void take_out(struct table *table, struct name name)
+{
+    struct wanted *wanted = find(table, name);
+    if (wanted == NULL)
+        return;
+    table_remove(table, &wanted->by_name);
+    mem_free(wanted);
+}
+
+static void empty(struct table *table)
+{
+    struct table_node *node;
+    size_t bucket = 0;
+    while ((node = table_walk(table, &bucket, NULL)) != NULL) {
+        table_remove(table, node);
+        mem_free(list_entry(node, struct wanted, by_name));
+        bucket = 0;
+    }
+    table_deinit(table);
+}
+
+static void say(struct bus_hub *hub, enum hub_kind kind, uint64_t number, struct name name)
+{
+    if (hub->state == UP)
+        (void)hub_pipe_say(&hub->pipe, &(struct hub_frame){ .kind = kind, .number = number, .name = name });
+}
+
+static void announce_all(struct bus_hub *hub, const struct table *table, enum hub_kind kind)
+{
+    struct table_node *node = NULL;
+    size_t bucket = 0;
+    while ((node = table_walk(table, &bucket, node)) != NULL)
+        say(hub, kind, 0, list_entry(node, struct wanted, by_name)->name);
+}
+
+/* A channel whose name says whose it is needs no announcement. */
+static bool is_anybodys(struct name channel)
+{
+    return !name_is_local(channel, (struct name){ "", 0 });
+}
+
+/* What waits, and what is asked */
+
+static bool send_message(struct bus_hub *hub, const struct remote_item *item)
+{
+    bool group = item->kind == REMOTE_PUBLISH;
+    const struct hub_frame frame = {
+        .kind = group ? HUB_PUBLISH : HUB_SEND,
+        .number = item->capacity,
+        .name = group ? item->group : item->channel,
+        .payload = { item->message->bytes, item->message->length },
+    };
+    struct hub_chunk *chunk = hub_chunk_create(&frame, false);
+    bool sent = chunk != NULL && hub_pipe_write(&hub->pipe, chunk);
+    hub_chunk_release(chunk);
+    return sent;
+}
+
+static void ask(struct bus_hub *hub, struct remote_item *item)
+{
+    struct asked *asked = mem_alloc(sizeof *asked);
+    asked->item = item;
+    asked->number = ++hub->last_number;
+    list_append(&hub->asked, &asked->link);
+    say(hub, item->kind == REMOTE_QUERY ? HUB_QUERY : HUB_SETTLE, asked->number, item->group);
+}
+
+static void pump(struct bus_hub *hub)
+{
+    while (hub->state == UP && !list_empty(&hub->waiting) && hub->pipe.out_bytes < ON_THE_WAY) {
+        struct remote_item *item = list_entry(hub->waiting.next, struct remote_item, link);
+        list_remove(&item->link);
+        if (item->message == NULL)
+            ask(hub, item);
+        else
+            remote_done(item, send_message(hub, item));
+    }
+}
+
+static uint64_t patience(const struct bus_hub *hub, const struct remote_item *item)
+{
+    return item->message != NULL ? hub->buffer_time_ms : SETTLE_MS;
+}
+
+/* What has waited too long fails, and with a message everything that was to be confirmed after it. */
+static void expire(struct bus_hub *hub)
+{
+    uint64_t now = clock_ms();
+    bool lost = false;
+    for (struct list_node *node = hub->waiting.next, *next; node != &hub->waiting; node = next) {
+        struct remote_item *item = list_entry(node, struct remote_item, link);
+        next = node->next;
+        bool late = now - item->asked_at >= patience(hub, item);
+        /* A settle behind a message that may still go out waits with it. */
+        if (item->message == NULL && node != hub->waiting.next)
+            late = late && now - item->asked_at >= hub->buffer_time_ms;
+        if (item->message == NULL && lost)
+            item->failed = true;
+        if (!late)
+            continue;
+        lost = lost || item->message != NULL;
+        list_remove(&item->link);
+        remote_done(item, false);
+    }
+}
+
+/* How many are under way when the hub goes is not known: they are told that it failed. */
+static void fail_asked(struct bus_hub *hub)
+{
+    while (!list_empty(&hub->asked)) {
+        struct asked *asked = list_entry(hub->asked.next, struct asked, link);
+        list_remove(&asked->link);
+        remote_done(asked->item, false);
+        mem_free(asked);
+    }
+}
+
+static struct remote_item *answered(struct bus_hub *hub, uint64_t number)
+{
+    for (struct list_node *node = hub->asked.next; node != &hub->asked; node = node->next) {
+        struct asked *asked = list_entry(node, struct asked, link);
+        if (asked->number != number)
+            continue;
+        struct remote_item *item = asked->item;
+        list_remove(&asked->link);
+        mem_free(asked);
+        return item;
+    }
+    return NULL;
+}
+
+/* Frames */
+
+static bool any(void *context, struct name group)
+{
+    (void)context;
+    (void)group;
+    return true;
+}
+
+static void tell_gap(struct bus_hub *hub)
+{
+    struct layer *layer = remote_enter(&hub->remote);
+    if (layer == NULL)
+        return;
+    atomic_fetch_add(&hub->remote.gaps, 1);
+    layer_gap(layer, any, NULL);
+    layer_release(layer);
+}
+
+static void on_hello(struct bus_hub *hub)
+{
+    set_state(hub, UP);
+    hub->wait_ms = FIRST_WAIT_MS;
+    announce_all(hub, &hub->groups, HUB_JOIN);
+    announce_all(hub, &hub->channels, HUB_RECEIVE);
+    if (hub->was_up) {
+        atomic_fetch_add(&hub->remote.reconnects, 1);
+        tell_gap(hub);
+    }
+    hub->was_up = true;
+    pump(hub);
+}
+
+static void deliver(struct bus_hub *hub, const struct hub_frame *frame)
+{
+    struct layer *layer = remote_enter(&hub->remote);
+    if (layer == NULL)
+        return;
+    struct message *message = message_create(frame->payload.bytes, frame->payload.length, NULL, 0);
+    atomic_fetch_add(&hub->remote.received, 1);
+    if (message != NULL && frame->kind == HUB_PUBLISH)
+        (void)layer_deliver(layer, frame->name, message); /* what cannot be delivered has been counted */
+    else if (message != NULL)
+        (void)layer_put(layer, frame->name, frame->number > 0 ? (size_t)frame->number : 1, message);
+    message_release(message);
+    layer_release(layer);
+}
+
+static void add_name(void *context, struct name channel)
+{
+    struct bytes *names = context;
+    bytes_add_byte(names, (unsigned char)channel.length);
+    bytes_add(names, channel.bytes, channel.length);
+}
+
+static void answer(struct bus_hub *hub, const struct hub_frame *frame)
+{
+    struct bytes names = { 0 };
+    struct layer *layer = remote_enter(&hub->remote);
+    if (layer != NULL) {
+        layer_each_member(layer, frame->name, add_name, &names);
+        layer_release(layer);
+    }
+    if (!names.failed)
+        (void)hub_pipe_say(&hub->pipe, &(struct hub_frame){ HUB_ANSWER, frame->number, { "", 0 }, { names.data, names.length } });
+    bytes_deinit(&names);
+}
+
+static bool on_frame(struct hub_pipe *pipe, const struct hub_frame *frame)
+{
+    struct bus_hub *hub = hub_of(pipe);
+    struct remote_item *item;
+    if (hub->state == GREETING && frame->kind == HUB_HELLO && frame->number == HUB_VERSION) {
+        on_hello(hub);
+        return true;
+    }
+    if (hub->state != UP)
+        return false;
+    switch (frame->kind) {
+    case HUB_PUBLISH:
+    case HUB_SEND:
+        deliver(hub, frame);
+        return true;
+    case HUB_SETTLED:
+        item = answered(hub, frame->number);
+        if (item != NULL)
+            remote_done(item, true);
+        return true;
+    case HUB_ANSWER:
+        item = answered(hub, frame->number);
+        if (item != NULL)
+            remote_answer(item, frame->payload);
+        return true;
+    case HUB_QUERY:
+        answer(hub, frame);
+        return true;
+    case HUB_GAP:
+        tell_gap(hub);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The connection */
+
+static void lose(struct bus_hub *hub)
+{
+    set_state(hub, CLOSING);
+    fail_asked(hub);
+    hub_pipe_close(&hub->pipe);
+}
+
+static void on_end(struct hub_pipe *pipe)
+{
+    lose(hub_of(pipe));
+}
+
+static void on_written(struct hub_pipe *pipe)
+{
+    pump(hub_of(pipe));
+}
+
+static void finish(struct bus_hub *hub);
+
+static void on_closed(struct hub_pipe *pipe)
+{
+    struct bus_hub *hub = hub_of(pipe);
+    set_state(hub, WAITING);
+    hub->retry_at = clock_ms() + hub->wait_ms / 2 + (uint64_t)rand() % (hub->wait_ms / 2 + 1);
+    hub->wait_ms = hub->wait_ms * 2 < LAST_WAIT_MS ? hub->wait_ms * 2 : LAST_WAIT_MS;
+    if (hub->stopping)
+        finish(hub);
+    else
+        uv_timer_start(&hub->clock, hub->clock.timer_cb, hub->retry_at - clock_ms() < CLOCK_MS ? hub->retry_at - clock_ms() : CLOCK_MS, CLOCK_MS);
+}
+
+static const struct hub_pipe_callbacks callbacks = { on_frame, on_end, on_closed, on_written };
+
+static void on_connect(uv_connect_t *request, int status)
+{
+    struct bus_hub *hub = request->data;
+    if (uv_is_closing(&hub->pipe.handle))
+        return;
+    if (status != 0) {
+        lose(hub);
+        return;
+    }
+    set_state(hub, GREETING);
+    hub_pipe_begin(&hub->pipe);
+    if (hub->state == GREETING)
+        (void)hub_pipe_say(&hub->pipe, &(struct hub_frame){ .kind = HUB_HELLO, .number = HUB_VERSION, .name = { hub->client, strlen(hub->client) } });
+}
+
+static void connect_now(struct bus_hub *hub)
+{
+    set_state(hub, CONNECTING);
+    hub_pipe_init(&hub->pipe, remote_loop(&hub->remote), &callbacks, 0);
+    hub->connect.data = hub;
+    uv_pipe_connect(&hub->connect, &hub->pipe.pipe, hub->path, on_connect);
+}
+
+static void on_clock(uv_timer_t *clock)
+{
+    struct bus_hub *hub = clock->data;
+    if (hub->state == WAITING && clock_ms() >= hub->retry_at)
+        connect_now(hub);
+    expire(hub);
+}
+
+/* The bus */
+
+static void start(struct remote *remote)
+{
+    struct bus_hub *hub = (struct bus_hub *)remote;
+    atomic_store(&remote->links, 1);
+    uv_timer_init(remote_loop(remote), &hub->clock);
+    hub->clock.data = hub;
+    uv_timer_start(&hub->clock, on_clock, CLOCK_MS, CLOCK_MS);
+    connect_now(hub);
+}
+
+static void wait(struct bus_hub *hub, struct remote_item *item)
+{
+    list_append(&hub->waiting, &item->link);
+    pump(hub);
+}
+
+static void take(struct remote *remote, struct remote_item *item)
+{
+    struct bus_hub *hub = (struct bus_hub *)remote;
+    switch (item->kind) {
+    case REMOTE_JOIN:
+        add(&hub->groups, item->group);
+        say(hub, HUB_JOIN, 0, item->group);
+        break;
+    case REMOTE_LEAVE:
+        take_out(&hub->groups, item->group);
+        say(hub, HUB_LEAVE, 0, item->group);
+        break;
+    case REMOTE_MADE:
+        if (is_anybodys(item->channel)) {
+            add(&hub->channels, item->channel);
+            say(hub, HUB_RECEIVE, 0, item->channel);
+        }
+        break;
+    case REMOTE_GONE:
+        if (is_anybodys(item->channel)) {
+            take_out(&hub->channels, item->channel);
+            say(hub, HUB_UNRECEIVE, 0, item->channel);
+        }
+        break;
+    case REMOTE_PUBLISH:
+    case REMOTE_SEND:
+    case REMOTE_SETTLE:
+    case REMOTE_QUERY:
+        wait(hub, item);
+        return;
+    case REMOTE_WANTED:
+    case REMOTE_FLUSH:
+        break; /* the hub keeps nothing of a group; waiting messages for channels are their receivers' */
+    }
+    remote_done(item, true);
+}
+
+static void on_clock_closed(uv_handle_t *handle)
+{
+    struct bus_hub *hub = handle->data;
+    while (!list_empty(&hub->waiting)) {
+        struct remote_item *item = list_entry(hub->waiting.next, struct remote_item, link);
+        list_remove(&item->link);
+        remote_done(item, false);
+    }
+    empty(&hub->groups);
+    empty(&hub->channels);
+    mem_free(hub->path);
+    mem_free(hub->client);
+    remote_stopped(&hub->remote);
+}
+
+static void finish(struct bus_hub *hub)
+{
+    uv_close((uv_handle_t *)&hub->clock, on_clock_closed);
+}
+
+static void stop(struct remote *remote)
+{
+    struct bus_hub *hub = (struct bus_hub *)remote;
+    hub->stopping = true;
+    if (hub->state == WAITING)
+        finish(hub);
+    else if (hub->state != CLOSING)
+        lose(hub);
+}
+
+/* A join or leave matters only for the first and last member here. */
+static const struct remote_operations operations = {
+    .name = "hub",
+    .delivers_here = true,
+    .queries = true,
+    .start = start,
+    .take = take,
+    .stop = stop,
+};
+
+static char *copy(const char *string)
+{
+    char *result = mem_alloc(strlen(string) + 1);
+    memcpy(result, string, strlen(string) + 1);
+    return result;
+}
+
+struct bus *bus_hub_create(struct layer *layer, const void *argument)
+{
+    const struct hub_settings *settings = argument;
+    struct bus_hub *hub = mem_try_alloc(sizeof *hub);
+    if (hub == NULL)
+        return NULL;
+    memset(hub, 0, sizeof *hub);
+    hub->path = copy(settings->path);
+    hub->client = copy(settings->client);
+    hub->wait_ms = FIRST_WAIT_MS;
+    hub->buffer_time_ms = settings->buffer_time_ms;
+    hub->state = WAITING;
+    table_init(&hub->groups);
+    table_init(&hub->channels);
+    list_init(&hub->waiting);
+    list_init(&hub->asked);
+    if (remote_init(&hub->remote, &operations, layer, settings->buffer_limit) == LAYER_OK)
+        return &hub->remote.bus;
+    mem_free(hub->path);
+    mem_free(hub->client);
+    mem_free(hub);
+    return NULL;
+}
