@@ -30,20 +30,20 @@ if not settings.configured:
     )
     django.setup()
 
-from asgiref.sync import async_to_sync, sync_to_async  # noqa: E402
-from channels.db import database_sync_to_async  # noqa: E402
-from channels.generic.http import AsyncHttpConsumer  # noqa: E402
-from channels.generic.websocket import (  # noqa: E402
+from asgiref.sync import async_to_sync, sync_to_async
+from channels.db import database_sync_to_async
+from channels.generic.http import AsyncHttpConsumer
+from channels.generic.websocket import (
     AsyncJsonWebsocketConsumer,
     AsyncWebsocketConsumer,
     JsonWebsocketConsumer,
     WebsocketConsumer,
 )
-from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.sessions import CookieMiddleware, SessionMiddleware  # noqa: E402
-from django.db import connection  # noqa: E402
-from django.urls import path  # noqa: E402
-from peneus import ChannelLayer  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.sessions import CookieMiddleware, SessionMiddleware
+from django.db import connection
+from django.urls import path
+from peneus import ChannelLayer
 
 
 class OwnLayer(ChannelLayer):
@@ -61,6 +61,10 @@ def way() -> str:
         names.add(frame.f_code.co_name)
         frame = frame.f_back
     return "channels" if "await_many_dispatch" in names else "inbox" if "with_inbox" in names else "thread"
+
+
+def released() -> bool:
+    return os.path.exists(os.environ["TEST_FLAG"])
 
 
 class Way(AsyncWebsocketConsumer):
@@ -123,7 +127,7 @@ class Ordered(AsyncWebsocketConsumer):
     async def receive(self, text_data=None, bytes_data=None):
         if text_data == "wait":
             print("waiting", self.channel_name, flush=True)
-            while not os.path.exists(os.environ["TEST_FLAG"]):
+            while not released():  # noqa: ASYNC110 - another process says so
                 await asyncio.sleep(0.01)
             return
         await self.note(text_data)
@@ -189,7 +193,7 @@ class Blocking(WebsocketConsumer):
     def receive(self, text_data=None, bytes_data=None):
         if text_data == "block":
             print("blocked", flush=True)
-            while not os.path.exists(os.environ["TEST_FLAG"]):
+            while not released():
                 time.sleep(0.01)
         self.send(text_data=f"{text_data} {threading.current_thread() is threading.main_thread()}")
 

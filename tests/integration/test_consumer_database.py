@@ -100,15 +100,17 @@ def test_a_connection_of_the_loops_thread_stays_as_under_channels(serve):
 def test_where_nothing_is_open_nobody_waits_for_the_thread(tmp_path):
     flag = tmp_path / "flag"
     with LiveServer(APPLICATION, environment={"TEST_FLAG": str(flag), "TEST_DATABASE": str(tmp_path / "db")}) as server:
-        echo = Client(server.port, "/echo").open()
+        echo = Client(server.port, "/echo", timeout=10).open()
         echo.send(b"before")  # from here on the thread is known
         assert echo.receive() == b"before"
         blocking = Client(server.port, "/blocking").open()
         blocking.send(b"block")
         until(lambda: "blocked" in server.stdout, "the thread of synchronous code is blocked")
-        echo.send(b"meanwhile")
-        assert echo.receive() == b"meanwhile"
-        flag.touch()
+        try:
+            echo.send(b"meanwhile")
+            assert echo.receive() == b"meanwhile"
+        finally:
+            flag.touch()
         assert blocking.receive() == b"block False"
 
 
