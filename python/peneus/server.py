@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from . import access, consumers, counters, endpoints, imports, kill, logs, loops, proxy, signals
+from . import access, consumers, counters, endpoints, hubs, imports, kill, logs, loops, proxy, signals
 from . import settings as settings_module
 from ._core import Connection
 from ._core import Server as Core
@@ -27,7 +27,7 @@ GOING_AWAY = 1001
 CANCEL_TIME = 1.0  # s that cancelled applications get to end
 POLL = 0.02  # s between two looks at whether applications have ended
 STUCK_TIME = 2.0  # s after a second signal in which the process must have ended by itself
-SWEEP_TIME = 1.0  # s between two sweeps of the channel layers
+SWEEP_TIME = 1.0  # s between two sweeps of the channel layers, and tries to host a hub
 
 
 class Server:
@@ -61,7 +61,7 @@ class Server:
         self.owns_process = False  # it may end the process when an application does not let it stop
         self.answers = False  # it has a control socket, for `peneus channels`
         self.crew: tuple[int, int] | None = None  # of a worker: file descriptor and place of `join_crew()`
-        self.announces = True  # the log says where it listens; of workers, the supervisor's does
+        self.supervised = False  # a worker's: its supervisor says where it listens, and hosts hubs
         self.hurried = False  # it has stopped without waiting for all applications
         self._loop: asyncio.AbstractEventLoop | None = None
         self._core: Core | None = None
@@ -145,14 +145,17 @@ class Server:
         self._stopped = False
         self._drained = False
         counted = counters.servers.add(self, core)
-        sweeper = asyncio.ensure_future(_sweep())
+        hosting = hubs.Hosting()
+        if not self.supervised:
+            hubs.listen(hosting.add)
+        sweeper = asyncio.ensure_future(_sweep(hosting))
         core.start(asyncio.get_running_loop())
         self._core = core
         self._serving = True
         try:
             if self._stops:  # it came before _serving was set
                 core.shutdown(self._stops[0])
-            if self.announces:
+            if not self.supervised:
                 announce(self._addresses)
             if self.ready_callable is not None:
                 self.ready_callable()
@@ -165,6 +168,8 @@ class Server:
                 await self._changed.wait()
             self._serving = False
             sweeper.cancel()
+            hubs.ignore(hosting.add)
+            hosting.close()
             counted()
 
     async def _wait(self, reached: Callable[[], bool]) -> None:
@@ -226,7 +231,7 @@ class Server:
 
     def _listen(self, core: Core) -> None:
         for string in self.endpoints:
-            if self.announces:
+            if not self.supervised:
                 logger.info("Configuring endpoint %s", string)
             try:
                 match endpoints.parse(string):
@@ -301,10 +306,11 @@ def announce(addresses: list[tuple[str, int] | str]) -> None:
             logger.info("Listening on TCP address %s:%s", *address)
 
 
-async def _sweep() -> None:
+async def _sweep(hosting: hubs.Hosting) -> None:
     while True:
         await asyncio.sleep(SWEEP_TIME)
         counters.sweep()
+        hosting.try_again()
 
 
 def _logging_with(action_logger: ActionLogger) -> Callable[[Connection, str, dict[str, Any]], None]:

@@ -1,7 +1,8 @@
 """A worker: the process that `python -m peneus.worker` is. Its supervisor has started it, and is at the other end of its link.
 
 The link carries a JSON object on each line. The supervisor sends first the order (what to serve), then `{"do": …}` with "stats",
-"details", "stop" or "hurry"; the worker sends `{"ready": true}`, `{"id": n, "reply": …}` and at its end `{"last": stats}`.
+"details", "stop" or "hurry"; the worker sends `{"ready": true}`, `{"id": n, "reply": …}`, `{"hub": path}` for a hub that it
+wants, and at its end `{"last": stats}`.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from . import cli, counters, logs, settings
+from . import cli, counters, hubs, logs, settings
 from .errors import ConfigurationError
 from .pulse import Pulse
 from .server import Server, access_logger
@@ -56,7 +57,7 @@ class WorkerServer(Server):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.announces = False
+        self.supervised = True
         self._signals = 0
         self._asked = False
         self._asking = threading.RLock()  # a signal may come while the main thread has it
@@ -98,6 +99,7 @@ class Worker:
         """The exit code."""
         logs.configure(self._checked.verbosity, self._checked.log_fmt, self._checked.log_format)
         threading.Thread(target=self._answer, name="peneus-link", daemon=True).start()
+        hubs.listen(lambda path: self._link.send(hub=path))
         try:
             application = cli.load(self._path)
         except cli.NotLoaded as error:
