@@ -9,7 +9,7 @@ from typing import Any
 from channels.exceptions import ChannelFull, MessageTooLarge  # type: ignore[import-untyped]
 from channels.layers import BaseChannelLayer  # type: ignore[import-untyped]
 
-from . import bus_config, counters, layer_config, layer_life, layer_names
+from . import bus_config, counters, hubs, layer_config, layer_life, layer_names
 from ._core import Connection, Inbox, Layer, current_connection
 from .errors import BusUnavailable
 from .layer_config import MIB
@@ -102,6 +102,8 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
             "mailbox_bytes": layer_config.whole("mailbox_bytes", mailbox_bytes),
             "json": serializer_format == "json",
         }
+        if self._bus.kind == "hub":
+            hubs.want(self._bus.where)
         self._check_channel, self._check_group = layer_names.checks(self._bus.kind)
         self._begin()
         layer_life.watch(self)
@@ -218,6 +220,19 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
             channel["consumer"] = made_by.consumer if made_by is not None else None
             channel["made_at"] = made_by.made_at if made_by is not None else None
         return found
+
+    async def group_channels(self, group: str) -> list[str]:
+        """The channels in group, sorted, of every process that can be asked: on buses "local", "hub" and "redis-core" of all;
+        Redis's pub/sub does not know who listens, so on "redis" of this process. BusUnavailable where they cannot be asked."""
+        _check_group(self, group)
+        channels = await self._core.group_channels(group)
+        if channels is None:
+            raise BusUnavailable(f"{self._bus.where} has not said who is in group {group!r}. {self._why()}")
+        return sorted(channels)
+
+    async def group_count(self, group: str) -> int:
+        """How many channels are in group: of those that group_channels() finds."""
+        return len(await self.group_channels(group))
 
     def settled(self) -> Awaitable[bool | None]:
         """Awaits that the other processes' side has confirmed what was asked of it before: False where some has failed."""
