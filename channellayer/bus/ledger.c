@@ -3,7 +3,7 @@
 #include "base/alloc.h"
 #include "channellayer/bus/remote.h"
 
-enum { FAILURE_COUNTS_MS = 1000 };
+enum { FAILURE_COUNTS_MS = 100 };
 
 struct batch {
     struct list_node link;

@@ -33,7 +33,7 @@ void ledger_deinit(struct ledger *ledger);
 struct batch *ledger_note(struct ledger *ledger);
 
 /* It has been confirmed, or has failed: then every settle that has been asked for since, and one asked for within
- * a second of asked_at (clock_ms()), is told so. */
+ * 100 ms of asked_at (clock_ms()), is told so: it may be late because the failure was quick. */
 void ledger_confirm(struct ledger *ledger, struct batch *batch, bool done, uint64_t asked_at);
 
 /* Takes a REMOTE_SETTLE; ends it with remote_done(), at once where nothing is outstanding. */

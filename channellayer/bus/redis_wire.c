@@ -187,10 +187,8 @@ static void read_in(struct redis_wire *wire)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct redis_wire *wire = poll->data;
-    if (status < 0) {
-        lose(wire, uv_strerror(status));
-        return;
-    }
+    if (status < 0)
+        events = wire->waiting_for; /* an error of the socket: whoever uses it is told which */
     if (wire->state == WIRE_CONNECTING) {
         connected(wire);
         return;

@@ -22,6 +22,9 @@ class Watched:
         """What the Sentinels say."""
         return int(_raw(self.sentinels[0], "SENTINEL", "GET-MASTER-ADDR-BY-NAME", "market").split()[-1])
 
+    def order_fail_over(self) -> None:
+        assert _raw(self.sentinels[0], "SENTINEL", "FAILOVER", "market") == b"+OK\r\n"
+
 
 @contextmanager
 def sentinels() -> Iterator[Watched]:
