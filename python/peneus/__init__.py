@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .counters import stats
+    from .errors import BusUnavailable
     from .layer import ChannelLayer
     from .server import Server, run
 
-__all__ = ["ChannelLayer", "Server", "__version__", "run", "stats"]
+__all__ = ["BusUnavailable", "ChannelLayer", "Server", "__version__", "run", "stats"]
 
-_HOMES = {"ChannelLayer": "layer", "Server": "server", "run": "server", "stats": "counters"}
+_HOMES = {
+    "BusUnavailable": "errors",
+    "ChannelLayer": "layer",
+    "Server": "server",
+    "run": "server",
+    "stats": "counters",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -224,7 +224,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
     async def group_channels(self, group: str) -> list[str]:
         """The channels in group, sorted, of every process that can be asked: on buses "local", "hub" and "redis-core" of all;
         Redis's pub/sub does not know who listens, so on "redis" of this process. BusUnavailable where they cannot be asked."""
-        _check_group(self, group)
+        self._check_group(self, group)
         channels = await self._core.group_channels(group)
         if channels is None:
             raise BusUnavailable(f"{self._bus.where} has not said who is in group {group!r}. {self._why()}")
