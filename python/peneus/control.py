@@ -4,9 +4,11 @@ One JSON object on a line asks, one answers. The socket is `PID.sock` in a direc
 """
 
 import asyncio
+import atexit
 import json
 import logging
 import os
+import shutil
 import socket
 import stat
 import struct
@@ -98,10 +100,27 @@ def listen() -> socket.socket | None:
     return listener
 
 
+def own_hub() -> str:
+    """Where this process hosts the hub of its workers."""
+    try:
+        directory = private_directory()
+    except (OSError, Refused):
+        directory = Path(tempfile.mkdtemp(prefix="peneus-"))
+        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return str(directory / f"{os.getpid()}.hub")
+
+
+def forget_own_hub(path: str) -> None:
+    """After its end: nobody else hosts a hub there, so the lock that hubs leave can go too."""
+    if Path(path).name == f"{os.getpid()}.hub":
+        Path(f"{path}.lock").unlink(missing_ok=True)
+
+
 def clean(directory: Path) -> None:
     """Removes the sockets of servers that are gone: their process has ended, and nobody listens."""
-    for path in directory.glob("*.sock"):
-        if path.stem.isdigit() and not os.path.exists(f"/proc/{path.stem}") and not _is_answered(path):
+    for path in (*directory.glob("*.sock"), *directory.glob("*.hub*")):
+        pid = path.name.partition(".")[0]
+        if pid.isdigit() and not os.path.exists(f"/proc/{pid}") and not _is_answered(path):
             path.unlink(missing_ok=True)
 
 

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from . import reload, totals
+from . import control, reload, totals
+from .bus_config import HUB_VARIABLE
 from .desk import Desk
 from .errors import ConfigurationError, SettingError
+from .hubs import Hosting
 from .server import announce
 from .settings import Settings
 from .signals import CODES
@@ -26,6 +28,7 @@ from .workforce import Workforce
 logger = logging.getLogger(__name__)
 
 STOP_MARGIN = 10.0  # s beyond twice the graceful timeout (applications, then their lifespan) before a worker is killed
+HUB_TIME = 1.0  # s between two tries to host a hub
 HURRY_TIME = 5.0  # s after a second signal before workers are killed
 
 # What the supervisor does itself, and its workers therefore must not.
@@ -50,7 +53,7 @@ class Supervisor:
             reload.check()
         for_workers = {name: value for name, value in settings.items() if name not in OWN}
         self._settings = checked
-        self._order = {"application": application, "settings": for_workers}
+        self._order: dict[str, Any] = {"application": application, "settings": for_workers}
         self._ready_callable = ready_callable
         self._listeners: Listeners | None = None
         self._workforce: Workforce | None = None
@@ -94,33 +97,48 @@ class Supervisor:
         for string in strings:
             logger.info("Configuring endpoint %s", string)
         self._listeners = Listeners(strings, settings.backlog)
+        self._order["hub"] = path = os.environ.get(HUB_VARIABLE) or control.own_hub()
+        hosting = Hosting()
         try:
-            patience = 2 * settings.graceful_timeout + STOP_MARGIN
-            self._workforce = Workforce(
-                self._order, self._listeners.sockets, settings.workers, settings.worker_timeout, patience, self._on_serving
-            )
+            hosting.add(path)
+            self._workforce = self._make_workforce(self._listeners, hosting)
             desk = Desk(self, settings.metrics, answers=True)
             try:
                 await desk.start()
-                return await self._serve(self._workforce)
+                return await self._serve(self._workforce, hosting)
             finally:
                 desk.close()
         finally:
+            hosting.close()
+            control.forget_own_hub(path)
             self._listeners.close()
 
-    async def _serve(self, workforce: Workforce) -> int:
+    def _make_workforce(self, listeners: Listeners, hosting: Hosting) -> Workforce:
+        settings = self._settings
+        patience = 2 * settings.graceful_timeout + STOP_MARGIN
+        return Workforce(
+            self._order,
+            listeners.sockets,
+            settings.workers,
+            settings.worker_timeout,
+            patience,
+            on_serving=self._on_serving,
+            on_hub=hosting.add,
+        )
+
+    async def _serve(self, workforce: Workforce, hosting: Hosting) -> int:
         settings = self._settings
         logger.info("Supervisor %d starts %d workers", os.getpid(), settings.workers)
-        watching: asyncio.Task[None] | None = None
+        beside = [asyncio.create_task(_host(hosting))]
         if settings.reload:
-            watching = asyncio.create_task(reload.watch(workforce.renew))
+            beside.append(asyncio.create_task(reload.watch(workforce.renew)))
         try:
             with self._handled_signals(workforce):
                 await workforce.run(wait_for_change=bool(settings.reload))
         finally:
-            if watching is not None:
-                watching.cancel()
-                await asyncio.wait([watching])
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
         return 1 if self._signals > 1 and workforce.ended_badly else 0
 
     def _on_serving(self) -> None:
@@ -157,6 +175,13 @@ class Supervisor:
             self._workforce.stop(code)
         else:
             self._workforce.hurry(code, HURRY_TIME)
+
+
+async def _host(hosting: Hosting) -> None:
+    """Takes over the hubs that other processes have hosted."""
+    while True:
+        await asyncio.sleep(HUB_TIME)
+        hosting.try_again()
 
 
 async def _refresh(worker: WorkerProcess) -> None:

@@ -3,14 +3,16 @@
 import asyncio
 import json
 import logging
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from .bus_config import HUB_VARIABLE
 from .pulse import Pulse
 from .totals import Stats
 
@@ -36,6 +38,7 @@ class WorkerProcess:
         self.started = time.monotonic()
         self.ready_at = 0.0
         self.kill_at: float | None = None
+        self.on_hub: Callable[[str], object] = lambda path: None  # it wants the hub at path to be hosted
         self.settled = asyncio.Event()  # it is ready, or has ended
         self.ended = asyncio.Event()
         self._answers: dict[int, asyncio.Future[Any]] = {}
@@ -58,7 +61,7 @@ class WorkerProcess:
     ) -> "WorkerProcess":
         """Starts a process that serves what order says on sockets, at place in the memory of the crew. OSError."""
         shared = [each.fileno() for each in sockets]
-        process, pulse, link = _spawn(order["application"], shared, crew, place)
+        process, pulse, link = _spawn(order, shared, crew, place)
         worker = cls(process, pulse, failures)
         reader, worker._writer = await asyncio.open_connection(sock=link, limit=LINE_LIMIT)
         worker._tell({**order, "fds": shared, "path": sys.path, "arguments": sys.argv})
@@ -141,6 +144,8 @@ class WorkerProcess:
             self.is_ready = True
             self.ready_at = time.monotonic()
             self.settled.set()
+        elif "hub" in message:
+            self.on_hub(message["hub"])
         elif "last" in message:
             self.stats = message["last"]
         elif "id" in message:
@@ -149,8 +154,10 @@ class WorkerProcess:
                 answer.set_result(message["reply"])
 
 
-def _spawn(application: str, shared: list[int], crew: int, place: int) -> tuple[subprocess.Popen[bytes], Pulse, socket.socket]:
-    """A new process that has inherited the descriptors shared; its pulse and the link to it. application is for `ps`."""
+def _spawn(
+    order: dict[str, Any], shared: list[int], crew: int, place: int
+) -> tuple[subprocess.Popen[bytes], Pulse, socket.socket]:
+    """A new process that has inherited the descriptors shared; its pulse and the link to it."""
     ours, theirs = socket.socketpair()
     with theirs:
         try:
@@ -159,9 +166,11 @@ def _spawn(application: str, shared: list[int], crew: int, place: int) -> tuple[
             ours.close()
             raise
         numbers = [theirs.fileno(), crew, place, pulse.stacks]
-        command = [*_python(), "-m", "peneus.worker", ",".join(map(str, numbers)), application]
+        command = [*_python(), "-m", "peneus.worker", ",".join(map(str, numbers)), order["application"]]  # the last is for `ps`
+        inherited = [theirs.fileno(), crew, pulse.stacks, *shared]
         try:
-            return subprocess.Popen(command, pass_fds=[theirs.fileno(), crew, pulse.stacks, *shared]), pulse, ours
+            process = subprocess.Popen(command, pass_fds=inherited, env={**os.environ, HUB_VARIABLE: order["hub"]})
+            return process, pulse, ours
         except BaseException:
             ours.close()
             pulse.close()

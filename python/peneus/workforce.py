@@ -27,7 +27,8 @@ MOST_WORKERS = PLACES // 2  # while one is replaced there are more
 class Workforce:
     """Processes that serve what order says on sockets. One event loop, on which run() must run.
 
-    patience: seconds that a worker gets to stop before it is killed. on_serving() is called once, when the first serves.
+    patience: seconds that a worker gets to stop before it is killed. on_serving() is called once, when the first serves;
+    on_hub(path) when a worker wants the hub at path to be hosted.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Workforce:
         timeout: float | None,
         patience: float,
         on_serving: Callable[[], object],
+        on_hub: Callable[[str], object],
     ) -> None:
         self.workers: list[WorkerProcess] = []
         self.wanted = wanted
@@ -49,6 +51,7 @@ class Workforce:
         self._sockets = sockets
         self._patience = patience
         self._on_serving = on_serving
+        self._on_hub = on_hub
         self._watch = StuckWatch(timeout)
         self._crew = make_crew()
         self._stopping = False
@@ -133,6 +136,7 @@ class Workforce:
         finally:
             self._starting.discard(place)
         worker.on_trial = on_trial
+        worker.on_hub = self._on_hub
         self.workers.append(worker)
         if self._stopping:  # meanwhile
             worker.stop(RESTART, self._patience)
