@@ -59,8 +59,8 @@ struct bus_operations {
 int layer_deliver(struct layer *layer, struct name group, struct message *message);
 
 /* As layer_deliver, of a group that the message does not name: to those of count channels, with "!" in their names, that are
- * here. Where they are just the members that one group has here it is that group's, with its policy; otherwise the oldest message
- * makes room in a full one. An enum layer_result. */
+ * here. Where they are just the members that one group has here it is that group's; otherwise each channel's groups say what a full
+ * one does, and where those differ the oldest message makes room. An enum layer_result. */
 int layer_deliver_to(struct layer *layer, const struct name *channels, size_t count, struct message *message);
 
 /* Puts a message that came from elsewhere into channel: made if need be, unless its name has a "!"; the oldest message makes

@@ -182,11 +182,22 @@ static int deliver_to(struct layer *layer, struct group *group, struct channel *
     return result;
 }
 
-static int relay_to(struct group *group, struct channel *channel, struct relay *relay, uint64_t now)
+static int relay_to(struct group *group, struct channel *channel, struct relay *relay, size_t room, uint64_t now)
 {
     uint64_t dropped = channel->dropped;
-    int result = relay_add(relay, channel, group->overflow, group->count, now);
+    int result = relay_add(relay, channel, group->overflow, room, now);
     group->dropped += channel->dropped - dropped;
+    return result;
+}
+
+int group_deliver_one(struct layer *layer, struct group *group, struct channel *channel, struct message *message, struct relay *relay,
+                      size_t room, uint64_t now, struct aftermath *aftermath)
+{
+    if (!relay_takes(relay, channel))
+        return deliver_to(layer, group, channel, message, now, aftermath);
+    int result = relay_to(group, channel, relay, room, now);
+    if (!channel->accepted)
+        channel_settle(layer, channel, now);
     return result;
 }
 
@@ -197,15 +208,7 @@ int group_deliver(struct layer *layer, struct group *group, struct message *mess
     group->messages++;
     for (size_t i = 0; i < group->count; i++) {
         struct channel *channel = group->members[i].channel;
-        int result;
-        if (relay_takes(relay, channel)) {
-            result = relay_to(group, channel, relay, now);
-            if (!channel->accepted)
-                channel_settle(layer, channel, now);
-        } else {
-            result = deliver_to(layer, group, channel, message, now, aftermath);
-        }
-        if (result == LAYER_NO_MEMORY)
+        if (group_deliver_one(layer, group, channel, message, relay, group->count, now, aftermath) == LAYER_NO_MEMORY)
             error = LAYER_NO_MEMORY;
     }
     return error;

@@ -63,4 +63,8 @@ void group_clear(struct layer *layer, uint64_t now);
 int group_deliver(struct layer *layer, struct group *group, struct message *message, struct relay *relay, uint64_t now,
                   struct aftermath *aftermath);
 
+/* The same for one of its members. room: how many may come in this message's relay. */
+int group_deliver_one(struct layer *layer, struct group *group, struct channel *channel, struct message *message, struct relay *relay,
+                      size_t room, uint64_t now, struct aftermath *aftermath);
+
 #endif

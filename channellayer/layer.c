@@ -498,14 +498,33 @@ static size_t find_all(struct layer *layer, const struct name *names, size_t cou
     return found;
 }
 
+/* A group of channel's, where all of them have one policy; otherwise NULL. */
+static struct group *policy_group(const struct channel *channel)
+{
+    struct group *found = NULL;
+    for (struct list_node *node = channel->memberships.next; node != &channel->memberships; node = node->next) {
+        struct group *group = list_entry(node, struct membership, of_channel)->group;
+        if (found != NULL && group->overflow != found->overflow)
+            return NULL;
+        found = group;
+    }
+    return found;
+}
+
 static int put_into_all(struct layer *layer, struct channel *const *channels, size_t count, struct message *message,
                         struct relay *relay, uint64_t now, struct aftermath *aftermath)
 {
     struct relay no_relay = { 0 };
     int error = LAYER_OK;
     for (size_t i = 0; i < count; i++) {
-        int result = relay_takes(relay, channels[i]) ? relay_add(relay, channels[i], OVERFLOW_DROP_OLDEST, count, now)
-                                                     : put_into(layer, channels[i], message, &no_relay, now, aftermath);
+        struct group *group = policy_group(channels[i]);
+        int result;
+        if (group != NULL)
+            result = group_deliver_one(layer, group, channels[i], message, relay, count, now, aftermath);
+        else if (relay_takes(relay, channels[i]))
+            result = relay_add(relay, channels[i], OVERFLOW_DROP_OLDEST, count, now);
+        else
+            result = put_into(layer, channels[i], message, &no_relay, now, aftermath);
         if (result == LAYER_NO_MEMORY)
             error = LAYER_NO_MEMORY;
         channel_settle(layer, channels[i], now);

@@ -134,6 +134,43 @@ void core_leave(struct core *core, struct core_job *job)
         core_job_done(job, true); /* Redis never heard of it */
 }
 
+static void on_members(void *context, void *argument, const struct redisReply *reply)
+{
+    struct core_job *job = argument;
+    struct bytes names = { 0 };
+    (void)context;
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
+        core_job_done(job, false);
+        return;
+    }
+    for (size_t i = 0; i < reply->elements; i++) {
+        const struct redisReply *each = reply->element[i];
+        if (each->type != REDIS_REPLY_STRING || each->len > UINT8_MAX)
+            continue;
+        bytes_add_byte(&names, (unsigned char)each->len);
+        bytes_add(&names, each->str, each->len);
+    }
+    if (!names.failed) {
+        remote_answer(job->item, (struct span){ names.data, names.length });
+        job->item = NULL;
+    }
+    bytes_deinit(&names);
+    core_job_done(job, job->item == NULL);
+}
+
+void core_query(struct core *core, struct core_job *job)
+{
+    struct name key;
+    char *text = core_group_key(core, job->item->group, &key);
+    const struct name range[] = { WORD("ZRANGE"), key, WORD("0"), WORD("-1") };
+    struct core_shard *shard = &core->shards[redis_shard(job->item->group, core->shard_count)];
+    if (core_send(shard, 4, range, on_members, job) == REDIS_LINK_OK)
+        list_append(&core->sent, &job->link);
+    else
+        core_job_done(job, false);
+    mem_free(text);
+}
+
 void core_members_restore(struct core_shard *shard)
 {
     struct core *core = shard->core;
@@ -161,7 +198,7 @@ void core_members_expire(struct core *core, uint64_t then)
     while (node != &core->unwritten) {
         struct core_job *job = list_entry(node, struct core_job, link);
         node = node->next;
-        if (job->item->kind == REMOTE_JOIN && job->item->asked_at < then)
+        if (job->item->kind == REMOTE_JOIN && job->asked_at < then)
             core_job_done(job, false); /* the membership itself is written when the connection is back */
     }
 }

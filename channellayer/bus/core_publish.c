@@ -325,7 +325,7 @@ static void expire(struct list_node *jobs, uint64_t then)
     while (node != jobs) {
         struct core_job *job = list_entry(node, struct core_job, link);
         node = node->next;
-        if (job->item->asked_at < then)
+        if (job->asked_at < then)
             finish(job, false);
     }
 }

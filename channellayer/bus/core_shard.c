@@ -11,15 +11,10 @@ int core_send(struct core_shard *shard, size_t count, const struct name *words,
     return redis_link_send(shard->commands, count, words, (struct redis_reader){ on_reply, argument });
 }
 
-static struct message *event(struct name encoded)
-{
-    return encoded.length > 0 ? message_create(encoded.bytes, encoded.length, NULL, 0) : NULL;
-}
-
 /* on_disconnect and on_reconnect. */
 static void put_event(struct core *core, struct name encoded)
 {
-    struct message *message = event(encoded);
+    struct message *message = encoded.length > 0 ? message_create(encoded.bytes, encoded.length, NULL, 0) : NULL;
     struct layer *layer = message != NULL ? remote_enter(&core->remote) : NULL;
     if (layer != NULL) {
         layer_put_all(layer, message);
@@ -76,9 +71,21 @@ static void tell_gap(struct core_shard *shard, bool every)
     }
 }
 
+static const struct redis_host *host_of(const struct core_shard *shard)
+{
+    return &shard->core->settings->hosts[shard - shard->core->shards];
+}
+
+static void on_failed(void *context, const char *reason)
+{
+    struct core_shard *shard = context;
+    remote_trouble(&shard->core->remote, host_of(shard)->label, reason);
+}
+
 static void on_commands_up(void *context)
 {
     struct core_shard *shard = context;
+    remote_trouble(&shard->core->remote, host_of(shard)->label, NULL);
     bool again = shard->was_up;
     shard->was_up = true;
     core_members_restore(shard);
@@ -102,7 +109,7 @@ static void on_listener_up(void *context)
 static void on_down(void *context, const char *reason)
 {
     struct core_shard *shard = context;
-    (void)reason;
+    on_failed(context, reason);
     went_down(shard->core);
 }
 
@@ -120,14 +127,15 @@ static void on_closed(void *context)
     core_closed(shard->core);
 }
 
-static const struct redis_link_events commands_events = { .on_up = on_commands_up, .on_down = on_down, .on_closed = on_closed };
-static const struct redis_link_events listener_events = { .on_up = on_listener_up, .on_down = on_listener_down, .on_closed = on_closed };
+static const struct redis_link_events commands_events = { .on_up = on_commands_up, .on_down = on_down, .on_failed = on_failed, .on_closed = on_closed };
+static const struct redis_link_events listener_events = {
+    .on_up = on_listener_up, .on_down = on_listener_down, .on_failed = on_failed, .on_closed = on_closed,
+};
 
-static struct redis_link *open_link(struct core_shard *shard, const struct redis_host *host, uint64_t silence_ms,
-                                    const struct redis_link_events *events)
+static struct redis_link *open_link(struct core_shard *shard, uint64_t silence_ms, const struct redis_link_events *events)
 {
     struct core *core = shard->core;
-    struct redis_link *link = redis_link_create(remote_loop(&core->remote), host, silence_ms, events, shard);
+    struct redis_link *link = redis_link_create(remote_loop(&core->remote), host_of(shard), silence_ms, events, shard);
     if (link == NULL)
         abort(); /* a fixed size */
     core->closing++;
@@ -139,9 +147,8 @@ void core_shards_begin(struct core *core)
 {
     for (size_t i = 0; i < core->shard_count; i++) {
         struct core_shard *shard = &core->shards[i];
-        const struct redis_host *host = &core->settings->hosts[i];
         shard->core = core;
-        shard->commands = open_link(shard, host, 0, &commands_events);
-        shard->listener = open_link(shard, host, CORE_SILENCE_MS, &listener_events);
+        shard->commands = open_link(shard, 0, &commands_events);
+        shard->listener = open_link(shard, CORE_SILENCE_MS, &listener_events);
     }
 }

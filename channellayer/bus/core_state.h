@@ -69,7 +69,8 @@ enum core_stage {
 struct core_job {
     struct list_node link;
     struct core *core;
-    struct remote_item *item;
+    struct remote_item *item; /* NULL: it has been ended */
+    uint64_t asked_at;
     struct batch *batch;
     enum core_stage stage;
     bool failed;
@@ -102,7 +103,7 @@ struct core {
     struct list_node queued;  /* jobs, in order */
     struct list_node waiting; /* for a connection */
     struct list_node flow;
-    struct list_node sent;    /* and JOIN, LEAVE, FLUSH */
+    struct list_node sent;    /* and JOIN, LEAVE, FLUSH, QUERY */
     unsigned active;          /* group messages in flow and sent */
     size_t job_count;
     struct core_job *last_send; /* it was the last thing asked for; or NULL */
@@ -134,6 +135,7 @@ int core_send(struct core_shard *shard, size_t count, const struct name *words,
 /* core_members.c */
 void core_join(struct core *core, struct core_job *job);
 void core_leave(struct core *core, struct core_job *job);
+void core_query(struct core *core, struct core_job *job);
 void core_members_restore(struct core_shard *shard);
 void core_members_expire(struct core *core, uint64_t then);
 void core_members_free(struct core *core);

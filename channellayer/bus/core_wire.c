@@ -77,36 +77,76 @@ int core_seal(struct core *core, struct bytes *out, const struct message *messag
     return result;
 }
 
-struct delivery {
-    struct core *core;
-    struct layer *layer;
-    struct bytes rest;
-    struct message *message;
+/* The names in a message: their text one behind the other, and where each ends. */
+struct names {
+    struct bytes text;
+    struct bytes ends; /* of size_t */
+    size_t count;
 };
 
-static void put(void *context, struct name channel)
+static void note(void *context, struct name channel)
 {
-    struct delivery *delivery = context;
-    if (delivery->message == NULL)
-        delivery->message = message_create(delivery->rest.data, delivery->rest.length, NULL, 0);
-    if (delivery->message != NULL)
-        (void)layer_put(delivery->layer, channel, core_capacity(delivery->core->settings, channel), delivery->message);
+    struct names *names = context;
+    bytes_add(&names->text, channel.bytes, channel.length);
+    bytes_add(&names->ends, &names->text.length, sizeof names->text.length);
+    names->count++;
 }
 
-static void deliver(struct delivery *delivery, const void *text, size_t length, struct name general)
+/* NULL when there is no memory. */
+static struct name *list_of(const struct names *names)
 {
-    bool json = delivery->core->settings->json;
-    int result = envelope_take(&delivery->rest, json, text, length, put, delivery);
-    if (result == ENVELOPE_NONE && general.bytes != NULL)
-        put(delivery, general);
-    else if (result != ENVELOPE_OK)
-        atomic_fetch_add(&delivery->core->remote.unreadable, 1);
+    bool failed = names->text.failed || names->ends.failed;
+    struct name *list = failed ? NULL : mem_try_alloc((names->count + 1) * sizeof *list);
+    size_t begin = 0;
+    for (size_t i = 0; list != NULL && i < names->count; i++) {
+        size_t end;
+        memcpy(&end, names->ends.data + i * sizeof end, sizeof end);
+        list[i] = (struct name){ (const char *)names->text.data + begin, end - begin };
+        begin = end;
+    }
+    return list;
+}
+
+/* A group message goes to this process's channels all at once, and to others one by one. */
+static void put(struct core *core, struct layer *layer, struct name *list, size_t count, bool group, struct message *message)
+{
+    size_t local = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (group && memchr(list[i].bytes, '!', list[i].length) != NULL)
+            list[local++] = list[i];
+        else
+            (void)layer_put(layer, list[i], core_capacity(core->settings, list[i]), message);
+    }
+    if (local > 0)
+        (void)layer_deliver_to(layer, list, local, message);
+}
+
+static void deliver(struct core *core, struct layer *layer, const void *text, size_t length, struct name general)
+{
+    struct names names = { 0 };
+    struct bytes rest = { 0 };
+    int result = envelope_take(&rest, core->settings->json, text, length, note, &names);
+    if (result == ENVELOPE_NONE && general.bytes != NULL) {
+        note(&names, general);
+        result = ENVELOPE_OK;
+    }
+    struct name *list = list_of(&names);
+    struct message *message = message_create(rest.data, rest.length, NULL, 0);
+    if (result <= 0 || list == NULL || message == NULL)
+        atomic_fetch_add(&core->remote.unreadable, 1);
+    else
+        put(core, layer, list, names.count, result == ENVELOPE_LIST, message);
+    message_release(message);
+    mem_free(list);
+    bytes_deinit(&names.text);
+    bytes_deinit(&names.ends);
+    bytes_deinit(&rest);
 }
 
 void core_deliver(struct core *core, const void *member, size_t length, struct name general)
 {
-    struct delivery delivery = { .core = core, .layer = remote_enter(&core->remote) };
-    if (delivery.layer == NULL)
+    struct layer *layer = remote_enter(&core->remote);
+    if (layer == NULL)
         return;
     size_t random = core->settings->random_prefix_length;
     const unsigned char *text = (const unsigned char *)member + random;
@@ -115,16 +155,14 @@ void core_deliver(struct core *core, const void *member, size_t length, struct n
     if (length < random) {
         atomic_fetch_add(&core->remote.unreadable, 1);
     } else if (core->fernet == NULL) {
-        deliver(&delivery, text, length - random, general);
+        deliver(core, layer, text, length - random, general);
     } else {
         uint64_t ttl = core->settings->expiry_ms / 1000 + TOKEN_MORE_S;
         if (fernet_decrypt(core->fernet, &plain, text, length - random, ttl, core_wall_seconds()) == FERNET_OK)
-            deliver(&delivery, plain.data, plain.length, general);
+            deliver(core, layer, plain.data, plain.length, general);
         else
             atomic_fetch_add(&core->remote.unreadable, 1);
     }
     bytes_deinit(&plain);
-    bytes_deinit(&delivery.rest);
-    message_release(delivery.message);
-    layer_release(delivery.layer);
+    layer_release(layer);
 }

@@ -154,7 +154,7 @@ static int next_json(struct walk *walk, struct name *name)
     return plain_text(walk, &text, name);
 }
 
-/* Calls each, unless NULL, for every name: ENVELOPE_OK; ENVELOPE_MALFORMED: a value of another kind, or a name that is too long. */
+/* Calls each, unless NULL, for every name: ENVELOPE_OK, _LIST; ENVELOPE_MALFORMED: a value of another kind, or a name that is too long. */
 static int each_name(const struct field *field, bool json, void (*each)(void *, struct name), void *context)
 {
     struct walk walk;
@@ -175,7 +175,7 @@ static int each_name(const struct field *field, bool json, void (*each)(void *, 
         if (each != NULL)
             each(context, name);
     }
-    return more == 0 ? ENVELOPE_OK : ENVELOPE_MALFORMED;
+    return more == 0 ? ENVELOPE_LIST : ENVELOPE_MALFORMED;
 }
 
 /* Appends a field to out as it stood; the head of a MessagePack map is written when it is known how many there are. */
@@ -229,5 +229,5 @@ int envelope_take(struct bytes *out, bool json, const void *message, size_t leng
         result = each_name(&found, json, NULL, NULL);
     if (out->failed)
         return ENVELOPE_NO_MEMORY;
-    return result == ENVELOPE_OK ? each_name(&found, json, each, context) : result;
+    return result == ENVELOPE_OK || result == ENVELOPE_LIST ? each_name(&found, json, each, context) : result;
 }

@@ -17,7 +17,8 @@ enum { ENVELOPE_NAME = 1024 };
 
 enum envelope_result {
     ENVELOPE_NONE = 0,       /* the message has no name in it */
-    ENVELOPE_OK = 1,
+    ENVELOPE_OK = 1,         /* one, by itself */
+    ENVELOPE_LIST = 2,       /* a list of them, perhaps empty */
     ENVELOPE_MALFORMED = -1, /* it is no map, or not well-formed */
     ENVELOPE_NO_MEMORY = -2,
 };
@@ -27,7 +28,7 @@ enum envelope_result {
 int envelope_add(struct bytes *out, bool json, const void *message, size_t length, const struct name *names, size_t count, bool list);
 
 /* Appends to out the message without names, and calls each() for each of them; they last as long as the call, and none is
- * called for unless the result is ENVELOPE_OK. ENVELOPE_OK; ENVELOPE_NONE: out is the message; ENVELOPE_MALFORMED, _NO_MEMORY. */
+ * called for where the result is an error. ENVELOPE_OK, _LIST; ENVELOPE_NONE: out is the message; ENVELOPE_MALFORMED, _NO_MEMORY. */
 int envelope_take(struct bytes *out, bool json, const void *message, size_t length,
                   void (*each)(void *context, struct name name), void *context);
 

@@ -37,6 +37,7 @@ struct core_job *core_job_create(struct core *core, struct remote_item *item)
     list_init(&job->link);
     job->core = core;
     job->item = item;
+    job->asked_at = item->asked_at;
     job->batch = ledger_note(&core->ledger);
     core->job_count++;
     core_begin_ticking(core);
@@ -47,7 +48,7 @@ void core_job_done(struct core_job *job, bool done)
 {
     struct core *core = job->core;
     struct remote_item *item = job->item;
-    uint64_t asked_at = item->asked_at;
+    uint64_t asked_at = job->asked_at;
     struct batch *batch = job->batch;
     if (core->last_send == job)
         core->last_send = NULL;
@@ -55,7 +56,8 @@ void core_job_done(struct core_job *job, bool done)
     list_remove(&job->link);
     core->job_count--;
     mem_free(job);
-    remote_done(item, done);
+    if (item != NULL)
+        remote_done(item, done);
     ledger_confirm(&core->ledger, batch, done, asked_at);
 }
 
@@ -149,6 +151,9 @@ static void take(struct remote *remote, struct remote_item *item)
     case REMOTE_LEAVE:
         core_leave(core, core_job_create(core, item));
         break;
+    case REMOTE_QUERY:
+        core_query(core, core_job_create(core, item));
+        break;
     default:
         core_publish(core, core_job_create(core, item));
         break;
@@ -211,7 +216,7 @@ static void stop(struct remote *remote)
 }
 
 static const struct remote_operations operations = {
-    .name = "redis-core", .pairs = true, .wants = true, .delivers_here = false, .start = start, .take = take, .stop = stop,
+    .name = "redis-core", .pairs = true, .wants = true, .queries = true, .delivers_here = false, .start = start, .take = take, .stop = stop,
 };
 
 static void begin_empty(struct core *core)

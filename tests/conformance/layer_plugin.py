@@ -1,19 +1,36 @@
-"""A pytest plugin: the layers of channels_redis are peneus.ChannelLayer with the local bus."""
+"""A pytest plugin: the layers of channels_redis are peneus.ChannelLayer, with the local bus, or, where CONFORMANCE_REDIS names a
+port, with the bus on the same wire. CONFORMANCE_SENTINEL is the port of a Sentinel."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import channels_redis.core
 import channels_redis.pubsub
 from peneus import ChannelLayer
 
+REDIS = os.environ.get("CONFORMANCE_REDIS")
+SENTINEL = os.environ.get("CONFORMANCE_SENTINEL")
+
+
+def here(entry: Any) -> Any:
+    """An entry of the tests' hosts, with the ports of our servers."""
+    if isinstance(entry, str):
+        return entry.replace("localhost:6379", f"127.0.0.1:{REDIS}")
+    return {**entry, "sentinels": [("127.0.0.1", int(SENTINEL or 0))]}
+
 
 class Layer(ChannelLayer):
-    """Knows channels_redis's way to let go of its connections: there are none."""
+    """Knows channels_redis's way to let go of its connections: there are none, or the layer's."""
+
+    wire = "redis"
 
     def __init__(self, hosts: Any = None, **config: Any) -> None:
-        super().__init__(bus="local", **config)
+        if REDIS is None:
+            super().__init__(bus="local", **config)
+        else:
+            super().__init__(bus=self.wire, hosts=[here(entry) for entry in hosts or ["redis://localhost:6379"]], **config)
 
     async def close_pools(self) -> None:
         pass
@@ -22,8 +39,10 @@ class Layer(ChannelLayer):
 class Core(Layer):
     """A full channel drops the new message, as channels_redis.core's does."""
 
+    wire = "redis-core"
+
     def __init__(self, hosts: Any = None, **config: Any) -> None:
-        super().__init__(overflow="drop-newest", **config)
+        super().__init__(hosts, overflow="drop-newest", **config)
 
 
 channels_redis.core.RedisChannelLayer = Core

@@ -93,9 +93,9 @@ static void test_take_json(void **state)
 {
     (void)state;
     takes(true, LITERAL("{\"a\":1," KEY ": \"x!1\", \"b\": [2]}"), ENVELOPE_OK, LITERAL("{\"a\":1,\"b\": [2]}"), "x!1;");
-    takes(true, LITERAL("{" KEY ":[\"x!1\" , \"y!2\"]}"), ENVELOPE_OK, LITERAL("{}"), "x!1;y!2;");
-    takes(true, LITERAL("{" KEY ":[ ]}"), ENVELOPE_OK, LITERAL("{}"), "");
-    takes(true, LITERAL("{" KEY ":[\"a\\u0062\\\"c\"]}"), ENVELOPE_OK, LITERAL("{}"), "ab\"c;");
+    takes(true, LITERAL("{" KEY ":[\"x!1\" , \"y!2\"]}"), ENVELOPE_LIST, LITERAL("{}"), "x!1;y!2;");
+    takes(true, LITERAL("{" KEY ":[ ]}"), ENVELOPE_LIST, LITERAL("{}"), "");
+    takes(true, LITERAL("{" KEY ":[\"a\\u0062\\\"c\"]}"), ENVELOPE_LIST, LITERAL("{}"), "ab\"c;");
     takes(true, LITERAL("{" KEY ":\"a\", \"t\":{" KEY ":\"no\"}, " KEY ":\"b\"}"), ENVELOPE_OK, LITERAL("{\"t\":{" KEY ":\"no\"}}"), "b;");
     takes(true, LITERAL(" {\"a\":1} "), ENVELOPE_NONE, LITERAL(" {\"a\":1} "), "");
 }
@@ -117,9 +117,9 @@ static void test_take_msgpack(void **state)
 {
     (void)state;
     takes(false, LITERAL("\x82\xa1" "a\x01" MKEY "\xa3x!1"), ENVELOPE_OK, LITERAL("\x81\xa1" "a\x01"), "x!1;");
-    takes(false, LITERAL("\x82" MKEY "\x92\xa3x!1\xd9\x03y!2\xa1" "a\x01"), ENVELOPE_OK, LITERAL("\x81\xa1" "a\x01"), "x!1;y!2;");
-    takes(false, LITERAL("\x81" MKEY "\xdc\x00\x01\xda\x00\x03x!1"), ENVELOPE_OK, LITERAL("\x80"), "x!1;");
-    takes(false, LITERAL("\x81" MKEY "\xdd\x00\x00\x00\x01\xdb\x00\x00\x00\x03x!1"), ENVELOPE_OK, LITERAL("\x80"), "x!1;");
+    takes(false, LITERAL("\x82" MKEY "\x92\xa3x!1\xd9\x03y!2\xa1" "a\x01"), ENVELOPE_LIST, LITERAL("\x81\xa1" "a\x01"), "x!1;y!2;");
+    takes(false, LITERAL("\x81" MKEY "\xdc\x00\x01\xda\x00\x03x!1"), ENVELOPE_LIST, LITERAL("\x80"), "x!1;");
+    takes(false, LITERAL("\x81" MKEY "\xdd\x00\x00\x00\x01\xdb\x00\x00\x00\x03x!1"), ENVELOPE_LIST, LITERAL("\x80"), "x!1;");
     takes(false, LITERAL("\x81\xa1" "a\x01"), ENVELOPE_NONE, LITERAL("\x81\xa1" "a\x01"), "");
 }
 
