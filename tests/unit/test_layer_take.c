@@ -63,9 +63,9 @@ static void test_what_has_expired_is_dropped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_only_what_was_made_before),
-        TEST(test_nothing_is_made_and_nobody_waits),
-        TEST(test_what_has_expired_is_dropped),
+        cmocka_unit_test_setup_teardown(test_only_what_was_made_before, fixture_begin, fixture_end),
+        cmocka_unit_test_setup_teardown(test_nothing_is_made_and_nobody_waits, fixture_begin, fixture_end),
+        cmocka_unit_test_setup_teardown(test_what_has_expired_is_dropped, fixture_begin, fixture_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
