@@ -52,6 +52,11 @@ class Redis:
                 reply += received
         return reply.split(b"\r\n")[:-2]
 
+    def group_members(self) -> int:
+        """Members of all groups, as channels_redis.core keeps them."""
+        keys = [line.decode() for line in self.command("KEYS", "asgi:group:*") if line.startswith(b"asgi:")]
+        return sum(int(self.command("ZCARD", key)[0][1:]) for key in keys)
+
     def subscribed_channels(self) -> int:
         """Channels that somebody is subscribed to."""
         return int(self.command("PUBSUB", "CHANNELS")[0][1:])
