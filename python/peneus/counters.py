@@ -21,8 +21,11 @@ LAYER_GAUGES = frozenset(
     }
 )
 
+HUB_GAUGES = frozenset({"members", "groups"})
+
 servers = Registry(SERVER_GAUGES)
 layers = Registry(LAYER_GAUGES)
+hubs = Registry(HUB_GAUGES)  # those that this process hosts
 
 # Name here, name in the core. What is not here keeps its name, or says the same as another.
 SERVER = {
@@ -66,6 +69,14 @@ LAYER = {
     "bus_reconnects_total": "bus_reconnects",
     "bus_gaps_total": "bus_gaps",
 }
+HUB = {
+    "hub_members": "members",
+    "hub_groups": "groups",
+    "hub_published_total": "published",
+    "hub_forwarded_total": "forwarded",
+    "hub_dropped_total": "dropped",
+    "hub_refused_total": "refused",
+}
 DROPPED = {
     "drop-oldest": "dropped_oldest",
     "drop-newest": "dropped_newest",
@@ -85,11 +96,18 @@ def stats(rows: int = 0) -> dict[str, Any]:
     server, layer = servers.total(), layers.total()
     result: dict[str, Any] = {name: server[theirs] for name, theirs in SERVER.items()}
     result |= {name: layer[theirs] for name, theirs in LAYER.items()}
+    result |= hub_stats()
     result["messages_dropped_total"] = {policy: layer[theirs] for policy, theirs in DROPPED.items()}
     if rows > 0:
         found = details(rows)
         result |= {"by_group": found["groups"], "by_channel": found["channels"]}
     return result
+
+
+def hub_stats() -> dict[str, int]:
+    """What stats() says of the hubs that this process hosts."""
+    hub = hubs.total()
+    return {name: hub[theirs] for name, theirs in HUB.items()}
 
 
 def details(rows: int) -> dict[str, Any]:

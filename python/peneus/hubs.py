@@ -4,9 +4,8 @@ import errno
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
 
-from . import hub
+from . import counters, hub
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ class Hosting:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._hosted: dict[str, Any] = {}  # None: not yet
+        self._hosted: dict[str, Callable[[], object] | None] = {}  # what ends it; None: not hosted yet
         self._complained: set[str] = set()
 
     def add(self, path: str) -> None:
@@ -71,19 +70,29 @@ class Hosting:
 
     def close(self) -> None:
         with self._lock:
-            for hosted in self._hosted.values():
-                if hosted is not None:
-                    hosted.close()
+            for end in self._hosted.values():
+                if end is not None:
+                    end()
             self._hosted.clear()
 
     def _try(self, path: str) -> None:
         try:
-            self._hosted[path] = hub.host(path)
+            hosted = hub.host(path)
         except OSError as error:
             if path not in self._complained:
                 self._complained.add(path)
                 level = logging.DEBUG if error.errno == errno.EADDRINUSE else logging.ERROR
                 logger.log(level, "The hub at %s is not hosted here: %s", path, error)
         else:
+            self._hosted[path] = self._end_of(hosted)
             self._complained.discard(path)
             logger.info("Hosting the hub at %s", path)
+
+    def _end_of(self, hosted: hub.Hub) -> Callable[[], object]:
+        counted = counters.hubs.add(self, hosted)
+
+        def end() -> None:
+            counted()
+            hosted.close()
+
+        return end

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from . import control, reload, totals
+from . import control, counters, reload, totals
 from .bus_config import HUB_VARIABLE
 from .desk import Desk
 from .errors import ConfigurationError, SettingError
@@ -75,7 +75,7 @@ class Supervisor:
         await asyncio.gather(*(_refresh(worker) for worker in workers if worker.is_ready))
         assert self._workforce is not None
         sums: totals.Stats = {}
-        for stats in (self._workforce.retired, *(worker.stats for worker in self._workers())):
+        for stats in (counters.hub_stats(), self._workforce.retired, *(worker.stats for worker in self._workers())):
             totals.add(sums, stats)
         serving = [worker for worker in self._workforce.serving if worker.is_ready]
         stuck = sum(worker.stuck_since is not None for worker in serving)
