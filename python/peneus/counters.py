@@ -46,6 +46,9 @@ SERVER = {
     "accept_errors_total": "accept_errors_total",
     "applications_killed_total": "applications_killed_total",
     "overflow_closes_total": "kicks_total",
+    "relayed_messages_total": "broadcasts_total",
+    "relayed_deliveries_total": "relayed_total",
+    "relays_refused_total": "broadcasts_refused_total",
 }
 LAYER = {
     "channels": "channels",
