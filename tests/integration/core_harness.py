@@ -162,8 +162,8 @@ class Response:
 class Client:
     """One TCP connection."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self.socket = socket.create_connection((host, port), PATIENCE)
         self.buffer = b""
 
     def __enter__(self) -> "Client":
@@ -227,8 +227,8 @@ class Client:
 class WebSocket(Client):
     """A WebSocket client whose mask is zero. `status` is that of the handshake."""
 
-    def __init__(self, port: int, path: str = "/", headers: str = "") -> None:
-        super().__init__(port)
+    def __init__(self, port: int, path: str = "/", headers: str = "", host: str = "127.0.0.1") -> None:
+        super().__init__(port, host)
         key = base64.b64encode(b"0123456789abcdef").decode()
         self.send(
             f"GET {path} HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -1,6 +1,7 @@
 """An application whose prices are relayed: each WebSocket joins the groups in its path, and the process publishes what HTTP asks for.
 
 `/GROUP,GROUP?late` joins before it accepts, after a wait; `?stuck` blocks the event loop for as long as the client says.
+RELAY_LAYER in the environment is more of the layer's CONFIG, as JSON.
 `GET /publish?group=G&count=N&size=B` sends from a thread; `GET /stats` answers with what the layer and the server counted.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import time
 from typing import Any
@@ -16,7 +18,8 @@ from urllib.parse import parse_qs
 import peneus
 from asgiref.sync import async_to_sync
 
-layer = peneus.ChannelLayer(overflow={"newest*": "drop-newest", "latest*": "latest", "close*": "close"})
+POLICIES = {"newest*": "drop-newest", "latest*": "latest", "close*": "close"}
+layer = peneus.ChannelLayer(overflow=POLICIES, **json.loads(os.environ.get("RELAY_LAYER", "{}")))
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -51,6 +54,8 @@ async def socket(scope: dict[str, Any], receive: Any, send: Any) -> None:
             for number in range(20):
                 await send({"type": "websocket.send", "text": f"own {number}"})
                 await layer.group_send(groups(scope)[0], {"type": "websocket.send", "text": f"relayed {number}"})
+        elif event["text"] == "pid":
+            await send({"type": "websocket.send", "text": str(os.getpid())})
         elif event["text"] == "task":
             message = await asyncio.wait_for(layer.receive(channel), 10)
             await send({"type": "websocket.send", "text": json.dumps(message)})
@@ -85,6 +90,8 @@ async def answer(scope: dict[str, Any], send: Any) -> None:
         arguments = (query["group"], int(query.get("count", 1)), int(query.get("size", 1)), query.get("kind", "text"))
         delay = float(query.get("delay", 0))
         threading.Timer(delay, publish, arguments).start()
+    elif scope["path"] == "/pid":
+        body = json.dumps(os.getpid()).encode()
     else:
         body = json.dumps({"stats": peneus.stats(), "groups": layer.groups()}, default=str).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
