@@ -172,7 +172,7 @@ class Remote:
 @pytest.mark.skipif(not can_make_hosts(), reason="needs root, for network namespaces")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_two_hosts_and_a_pulled_cable(tmp_path: Path) -> None:
-    """A Redis on a third host. While one host is cut off it hears nothing and keeps its clients; back on the net it hears again."""
+    """A Redis on a third host. While one host is cut off it hears nothing and keeps its clients; then it hears again."""
     with hosts(3) as (redis_host, one, two), ExitStack() as stack:
         command = [*redis_host.prefix, "redis-server", "--bind", redis_host.address, "--protected-mode", "no", "--save", ""]
         redis = subprocess.Popen([*command, "--dir", str(tmp_path)], stdout=subprocess.DEVNULL)

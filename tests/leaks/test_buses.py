@@ -15,5 +15,5 @@ def test_nothing_stays(stack: Stack, name: str) -> None:
     print(result)
     assert_nothing_stays(result)
     if stack.needs_redis:
-        assert result.after["redis_subscriptions"] == result.left["redis_subscriptions"] <= 1  # the process's own, if it needs one
+        assert result.after["redis_subscriptions"] == result.left["redis_subscriptions"] <= 1  # its own
         assert result.after["redis_members"] == 0
