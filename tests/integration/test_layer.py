@@ -122,7 +122,7 @@ async def test_groups():
     assert (await received(layer, two))["type"] == "first"
     assert await nothing(layer, one) and await nothing(layer, two) and await nothing(layer, other)
     groups = layer.groups()
-    assert groups["group"] == {"members": 1, "messages": 2, "dropped": 0}
+    assert groups["group"] == {"members": 1, "messages": 2, "dropped": 0, "queued": 0, "queued_bytes": 0}
     assert groups["other"] == {"members": 1, "messages": 0, "dropped": 0}
 
 
@@ -469,11 +469,16 @@ async def test_async_to_sync_receive_in_a_thread():
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"bus": "hub"}, "bus: 'hub' is not built yet; the bus that is built is 'local', within one process: write that"),
-        ({"bus": "redis"}, "bus: 'redis' is not built yet"),
-        ({"bus": "redis-core"}, "bus: 'redis-core' is not built yet"),
-        ({"bus": "kafka"}, "bus: 'kafka' is not known; write 'local' or 'auto'"),
-        ({"hosts": ["redis://localhost"]}, "hosts: ['redis://localhost'] asks for Redis, which is not built yet"),
+        ({"bus": "hub"}, "hub: is missing: bus 'hub' needs its path"),
+        ({"bus": "hub", "hub": 5}, "hub: 5 is no path; write that of the hub's socket"),
+        ({"bus": "kafka"}, "bus: 'kafka' is not known; write 'auto', 'local', 'hub', 'redis' or 'redis-core'"),
+        ({"bus": "local", "hosts": ["redis://localhost"]}, "hosts: asks for Redis, and bus for 'local': leave hosts out"),
+        ({"hosts": "redis://localhost"}, "hosts: is not a list, but a str"),
+        ({"bus": "redis-core", "hosts": [{"cluster": [("a", 1)]}]}, "hosts: is a cluster, where bus 'redis-core' cannot work"),
+        ({"on_disconnect": 5}, "on_disconnect: 5 is no type of a message; write one such as 'redis.disconnect'"),
+        ({"buffer_limit": 0}, "buffer_limit: 0 is not a whole number from 1 on"),
+        ({"buffer_time": "1s"}, "buffer_time: '1s' is not a number of seconds"),
+        ({"random_prefix_length": -1}, "random_prefix_length: -1 is not a whole number from 0 on"),
         ({"capacity": 0}, "capacity: 0 is not a whole number from 1 on; write one such as 100"),
         ({"capacity": "9"}, "capacity: '9' is not a whole number"),
         ({"expiry": 0}, "expiry: 0 is not a number of seconds above 0"),
