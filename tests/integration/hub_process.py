@@ -1,6 +1,9 @@
-"""A process that joins the hub: `python -m tests.integration.hub_process PATH`. It reads commands, one JSON list a line, and answers each with
-one line: ["new"], ["add", group, channel], ["discard", group, channel], ["group_send", group, message], ["send", channel, message],
-["receive", channel, seconds], ["members", group], ["gaps"]."""
+"""A process that joins the hub: `python -m tests.integration.hub_process PATH`.
+
+It reads commands, one JSON list a line, and answers each with one line: ["new"], ["add", group, channel],
+["discard", group, channel], ["group_send", group, message], ["send", channel, message], ["receive", channel, seconds],
+["members", group].
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,6 @@ import sys
 from typing import Any
 
 import peneus
-
-
-class Wants:
-    """Stands for a consumer that wants to be told of lost messages."""
-
-    async def channel_layer_gap(self, event: Any) -> None:
-        """Never called here: receive() gives the message."""
 
 
 async def answer(layer: peneus.ChannelLayer, command: list[Any]) -> Any:

@@ -1,8 +1,9 @@
-"""An application whose prices are relayed: each WebSocket joins the groups in its path, and the process publishes what HTTP asks for.
+"""An application whose prices are relayed: each WebSocket joins the groups in its path, and HTTP says what to publish.
 
-`/GROUP,GROUP?late` joins before it accepts, after a wait; `?stuck` blocks the event loop for as long as the client says.
-RELAY_LAYER in the environment is more of the layer's CONFIG, as JSON.
+`/GROUP,GROUP?late` joins before it accepts, after a wait. A text "sleep S" blocks the event loop, "between" sends and relays by
+turns, "pid" is answered with the process, "task" with the next message of the channel.
 `GET /publish?group=G&count=N&size=B` sends from a thread; `GET /stats` answers with what the layer and the server counted.
+RELAY_LAYER in the environment is more of the layer's CONFIG, as JSON.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ async def socket(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if event["text"].startswith("sleep "):
             await send({"type": "websocket.send", "text": "sleeping"})
             await asyncio.sleep(0)
-            time.sleep(float(event["text"].split()[1]))
+            time.sleep(float(event["text"].split()[1]))  # noqa: ASYNC251  the fault that is tested
         elif event["text"] == "between":
             for number in range(20):
                 await send({"type": "websocket.send", "text": f"own {number}"})
