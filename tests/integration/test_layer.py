@@ -123,7 +123,7 @@ async def test_groups():
     assert await nothing(layer, one) and await nothing(layer, two) and await nothing(layer, other)
     groups = layer.groups()
     assert groups["group"] == {"members": 1, "messages": 2, "dropped": 0, "queued": 0, "queued_bytes": 0}
-    assert groups["other"] == {"members": 1, "messages": 0, "dropped": 0}
+    assert groups["other"] == {"members": 1, "messages": 0, "dropped": 0, "queued": 0, "queued_bytes": 0}
 
 
 async def test_flush():
