@@ -242,7 +242,11 @@ def test_tls_that_must_fail(secured, change, said):
 def test_several_shards_like_channels_redis():
     """Each group and each channel lies where channels_redis looks for it."""
     with contextlib.ExitStack() as stack:
-        urls = [stack.enter_context(redis_server()).url for _ in range(3)]
+        servers = [stack.enter_context(redis_server()) for _ in range(3)]
+        urls = [server.url for server in servers]
+
+        def subscribers(topic):
+            return sum(int(server.command("PUBSUB", "NUMSUB", topic)[-1][1:]) for server in servers)
 
         async def main():
             new, old = layer_at(*urls), RedisPubSubChannelLayer(hosts=urls)
@@ -250,6 +254,8 @@ def test_several_shards_like_channels_redis():
             for n in range(20):
                 await new.group_add(f"g{n}", mine)
                 await old.group_add(f"g{n}", theirs)
+            # channels_redis does not wait for Redis's confirmation.
+            await eventually(lambda: all(subscribers(f"asgi__group__g{n}") == 2 for n in range(20)))
             for n in range(20):
                 await new.group_send(f"g{n}", {"type": "new", "n": n})
                 await old.group_send(f"g{n}", {"type": "old", "n": n})
@@ -263,6 +269,7 @@ def test_several_shards_like_channels_redis():
                 await old.send(channel, {"type": "direct"})
                 assert (await received(new, channel))["type"] == "direct"
                 channel = await old.new_channel()
+                await eventually(lambda topic=channel: subscribers(topic) == 1)
                 await new.send(channel, {"type": "direct"})
                 assert (await asyncio.wait_for(old.receive(channel), PATIENCE))["type"] == "direct"
             await old.flush()
