@@ -44,6 +44,8 @@ def _is_open(connection: Any) -> bool:
     return connection is not None and connection.connection is not None
 
 
+_used = False  # a connection is, or was, open since the signal is heard
+_looked = False  # at the thread that all synchronous code has, if no connection has its own
 _opened = _Opened()
 _of_executor: weakref.WeakKeyDictionary[Any, _List] = weakref.WeakKeyDictionary()
 
@@ -70,6 +72,8 @@ def close_all() -> None:
 
 
 def _on_created(connection: Any, **_: Any) -> None:
+    global _used
+    _used = True
     _opened.list.add(connection)
 
 
@@ -93,19 +97,21 @@ def _shortened(close: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[N
             return AsyncToSync.loop_thread_executors.get(asyncio.get_running_loop()) or SyncToAsync.single_thread_executor
         return SyncToAsync.single_thread_executor
 
+    async def look_first(executor: Executor) -> None:
+        global _looked
+        await close()
+        _of_executor[executor] = await sync_to_async(_look)()
+        _looked = _looked or executor is SyncToAsync.single_thread_executor
+
     async def aclose_old_connections() -> None:
         if not _wanted:
             await close()
-            return
-        executor = thread()
-        if executor is None:
-            return
-        opened = _of_executor.get(executor)
-        if opened is None:
-            await close()
-            _of_executor[executor] = await sync_to_async(_look)()
-        elif opened.any_open():
-            await close()
+        elif (_used or not _looked) and (executor := thread()) is not None:
+            opened = _of_executor.get(executor)
+            if opened is None:
+                await look_first(executor)
+            elif opened.any_open():
+                await close()
 
     return aclose_old_connections
 
@@ -116,5 +122,5 @@ def _look() -> _List:
 
     for connection in connections.all(initialized_only=True):
         if _is_open(connection):
-            _opened.list.add(connection)
+            _on_created(connection)
     return _opened.list
