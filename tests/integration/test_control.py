@@ -213,9 +213,13 @@ def test_stale_sockets_are_cleaned_and_others_are_not(place):
         first.process.wait()
         assert os.path.exists(stale)
         assert channels(place).returncode == 1
+        beginning = os.path.join(os.path.dirname(stale), f"{os.getpid()}.sock")
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(beginning)
         with serving(place) as second, serving(place) as third:
             second.port(), third.port()
             assert not os.path.exists(stale)
+            assert os.path.exists(beginning), "its process lives, and may be about to listen"
             assert os.path.exists(path_of(place, second)) and os.path.exists(path_of(place, third))
 
 

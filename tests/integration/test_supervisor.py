@@ -76,6 +76,14 @@ def answer(port, path="/"):
     return int(response.rpartition(b"\r\n")[2])
 
 
+def listens(port):
+    try:
+        connect(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
 def is_gone(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
@@ -158,6 +166,9 @@ def test_sighup_replaces_all_and_refuses_nobody():
                 thread.join()
         assert not failed
         assert len(set(answers)) > 2
+        os.kill(now[0], signal.SIGKILL)
+        server.wait_for(f"Worker {now[0]} ended with SIGKILL; another starts")
+        assert now[1] in workers(server), "who has replaced another is replaced as well"
 
 
 def test_a_new_version_that_does_not_start_leaves_the_old_one(tmp_path):
@@ -293,7 +304,7 @@ def test_a_second_signal_waits_for_nobody():
             time.sleep(0.3)
             server.process.terminate()
             server.wait_for("Stopping 2 workers")
-            time.sleep(0.5)
+            until(lambda: not listens(port), "new clients are refused while requests end")
             assert server.process.poll() is None
             server.process.terminate()
             assert server.wait() == 0
