@@ -1,5 +1,6 @@
 /* peneus._core: the module. Its Python face is python/peneus/_core.pyi. */
 #include <Python.h>
+#include <stdatomic.h>
 
 #include "asgi/awaitable.h"
 #include "asgi/connection.h"
@@ -11,6 +12,9 @@
 #include "asgi/port.h"
 #include "asgi/server_type.h"
 #include "asgi/state.h"
+#include "channellayer/bus/thread.h"
+
+enum { BUSES_END_MS = 1200 }; /* that the buses of layers which are gone may take at the process's end */
 
 static int make_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
 {
@@ -38,8 +42,19 @@ static int make_types(PyObject *module, struct state *state)
                : 0;
 }
 
+/* When the interpreter is gone, and before the libraries that the buses use are. */
+static void halt_buses(void)
+{
+    bus_thread_halt(BUSES_END_MS);
+}
+
 static int execute(PyObject *module)
 {
+    static atomic_flag first = ATOMIC_FLAG_INIT;
+    if (!atomic_flag_test_and_set(&first) && Py_AtExit(halt_buses) < 0) {
+        PyErr_SetString(PyExc_RuntimeError, "too many libraries want to be told of the interpreter's end");
+        return -1;
+    }
     struct state *state = PyModule_GetState(module);
     if (make_types(module, state) < 0 || state_init(state) < 0)
         return -1;

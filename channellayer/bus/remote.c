@@ -168,6 +168,7 @@ static void destroy(struct bus *bus)
     pthread_mutex_lock(&remote->gate);
     remote->layer = NULL;
     pthread_mutex_unlock(&remote->gate);
+    bus_thread_leaving();
     bus_thread_post(remote->thread, &remote->end);
 }
 
@@ -278,5 +279,6 @@ void remote_stopped(struct remote *remote)
     queue_deinit(&remote->items);
     pthread_mutex_destroy(&remote->gate);
     mem_free(remote);
+    bus_thread_left();
     bus_thread_release(thread);
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/alloc.h"
 
@@ -14,16 +15,22 @@ struct bus_thread {
     struct queue tasks;
     pthread_t id;
     bool ending;      /* under the lock: nobody has a count; only wake keeps the loop running */
+    bool halting;     /* under the lock: it is to leave the loop as it is */
+    bool halted;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct bus_thread *current; /* NULL: there is none */
 static unsigned references;        /* of current */
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER; /* leaving or halted */
+static unsigned leaving;
 
 static void end_if_unused(struct bus_thread *thread)
 {
     pthread_mutex_lock(&lock);
     bool ending = thread->ending;
+    if (thread->halting)
+        uv_stop(&thread->loop);
     pthread_mutex_unlock(&lock);
     if (ending && !uv_is_closing((uv_handle_t *)&thread->wake))
         uv_close((uv_handle_t *)&thread->wake, NULL);
@@ -62,7 +69,13 @@ static void *run(void *argument)
 {
     struct bus_thread *thread = argument;
     uv_run(&thread->loop, UV_RUN_DEFAULT);
-    destroy(thread);
+    pthread_mutex_lock(&lock);
+    bool halting = thread->halting;
+    thread->halted = halting;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+    if (!halting)
+        destroy(thread);
     return NULL;
 }
 
@@ -70,8 +83,10 @@ static void *run(void *argument)
 static void forget(void)
 {
     pthread_mutex_init(&lock, NULL);
+    pthread_cond_init(&changed, NULL);
     current = NULL;
     references = 0;
+    leaving = 0;
 }
 
 static void watch_forks(void)
@@ -137,6 +152,51 @@ void bus_thread_release(struct bus_thread *thread)
         pthread_detach(id);
     else
         pthread_join(id, NULL);
+}
+
+void bus_thread_leaving(void)
+{
+    pthread_mutex_lock(&lock);
+    leaving++;
+    pthread_mutex_unlock(&lock);
+}
+
+void bus_thread_left(void)
+{
+    pthread_mutex_lock(&lock);
+    leaving--;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+static struct timespec in(unsigned milliseconds)
+{
+    struct timespec when;
+    clock_gettime(CLOCK_REALTIME, &when);
+    when.tv_sec += milliseconds / 1000;
+    when.tv_nsec += (long)(milliseconds % 1000) * 1000000;
+    if (when.tv_nsec >= 1000000000) {
+        when.tv_sec++;
+        when.tv_nsec -= 1000000000;
+    }
+    return when;
+}
+
+void bus_thread_halt(unsigned wait_ms)
+{
+    struct timespec deadline = in(wait_ms);
+    pthread_mutex_lock(&lock);
+    while (leaving > 0 && pthread_cond_timedwait(&changed, &lock, &deadline) == 0)
+        continue;
+    struct bus_thread *thread = current;
+    if (thread != NULL) {
+        thread->halting = true;
+        uv_async_send(&thread->wake);
+        deadline = in(wait_ms);
+        while (!thread->halted && pthread_cond_timedwait(&changed, &lock, &deadline) == 0)
+            continue;
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 void bus_thread_post(struct bus_thread *thread, struct bus_task *task)

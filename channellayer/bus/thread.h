@@ -27,6 +27,14 @@ struct bus_thread *bus_thread_retain(void);
 /* Every handle that its owner opened on the loop has been closed. May be called on the thread itself. */
 void bus_thread_release(struct bus_thread *thread);
 
+/* Around the time that a count takes to be given back: bus_thread_halt() waits for it. */
+void bus_thread_leaving(void);
+void bus_thread_left(void);
+
+/* Before the process exits: the thread runs nothing any more, so that it uses no library that is being shut down. Waits at most
+ * wait_ms for those that are leaving, and as long again for the thread. Nothing is freed; what is posted later is never done. */
+void bus_thread_halt(unsigned wait_ms);
+
 /* task->run(task) on the thread, in the order of the posts. */
 void bus_thread_post(struct bus_thread *thread, struct bus_task *task);
 
