@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 STOP_MARGIN = 10.0  # s beyond twice the graceful timeout (applications, then their lifespan) before a worker is killed
 HUB_TIME = 1.0  # s between two tries to host a hub
+REMEMBER_TIME = 2.0  # s between two looks at what workers have counted
 HURRY_TIME = 5.0  # s after a second signal before workers are killed
 
 # What the supervisor does itself, and its workers therefore must not.
@@ -130,6 +131,8 @@ class Supervisor:
         settings = self._settings
         logger.info("Supervisor %d starts %d workers", os.getpid(), settings.workers)
         beside = [asyncio.create_task(_host(hosting))]
+        if settings.metrics is not None:
+            beside.append(asyncio.create_task(self._remember()))
         if settings.reload:
             beside.append(asyncio.create_task(reload.watch(workforce.renew)))
         try:
@@ -140,6 +143,12 @@ class Supervisor:
                 task.cancel()
             await asyncio.wait(beside)
         return 1 if self._signals > 1 and workforce.ended_badly else 0
+
+    async def _remember(self) -> None:
+        """What a worker has counted when it crashes is what it said last: so it is asked between scrapes too."""
+        while True:
+            await asyncio.sleep(REMEMBER_TIME)
+            await self.stats()
 
     def _on_serving(self) -> None:
         announce(self.listening_addresses)

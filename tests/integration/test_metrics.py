@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import peneus as package
 import pytest
@@ -87,6 +88,17 @@ def test_workers_are_summed_and_a_death_takes_nothing_back():
         server.process.send_signal(signal.SIGHUP)
         until(lambda: not set(workers(server)) & set(before), "the workers are replaced")
         assert scrape(where)["peneus_requests_total",] == count + 2, "the last words of the replaced are heard"
+
+
+def test_what_a_worker_counted_before_it_crashed_is_known_without_a_scrape():
+    with serving("--workers", "2") as server:
+        port = server.port()
+        workers(server)
+        pid = answer(port)
+        time.sleep(3)  # it is asked now and then
+        os.kill(pid, signal.SIGKILL)
+        server.wait_for("ended with SIGKILL")
+        assert scrape(metrics_port(server))["peneus_requests_total",] == 1
 
 
 def test_gauges_of_the_dead_are_gone():
