@@ -18,7 +18,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import work
-from bench.servers import ALL, DAPHNE, GRANIAN, H2CORN, HYPERCORN, PEERS, PENEUS, ROOT, UVICORN, Server, running
+from bench.servers import (
+    ALL,
+    BARE,
+    DAPHNE,
+    GRANIAN,
+    H2CORN,
+    HYPERCORN,
+    PEERS,
+    PENEUS,
+    PENEUS_2,
+    ROOT,
+    UVICORN,
+    UVICORN_2,
+    Server,
+    running,
+)
 from tests.support.redis import redis_server
 
 PLAIN = "bench.applications.plain:application"
@@ -29,10 +44,12 @@ CONSUMERS = "bench.applications.consumers:application"
 class Contender:
     server: Server
     layer: str = ""
+    path: str = ""  # of a fan-out
+    label: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.server.name} + {self.layer}" if self.layer else self.server.name
+        return self.label or (f"{self.server.name} + {self.layer}" if self.layer else self.server.name)
 
 
 @dataclass(frozen=True)
@@ -41,38 +58,94 @@ class Work:
     unit: str
     app: str
     contenders: list[Contender]
-    measure: Callable[[int, int, float], float]  # port, pid, seconds
+    measure: Callable[[Contender, int, int, float], list[float]]  # port, pid, seconds
     reference: str
 
 
 EVERYONE = [Contender(server) for server in ALL]
 CHANNELS = [Contender(PENEUS, "peneus"), *(Contender(s, "memory") for s in (UVICORN, DAPHNE, HYPERCORN, GRANIAN))]
-LAYERS = [
-    Contender(PENEUS, "peneus"),
-    *(Contender(server, layer) for server in (DAPHNE, UVICORN) for layer in ("memory", "core", "pubsub")),
-    Contender(GRANIAN, "pubsub"),
+PEER_LAYERS = [
+    *(Contender(server, layer, "/fanout") for server in (DAPHNE, UVICORN) for layer in ("memory", "core", "pubsub")),
+    Contender(GRANIAN, "pubsub", "/fanout"),
 ]
+FANOUT = [
+    Contender(BARE, path="/"),
+    Contender(PENEUS, "peneus", "/relay", "peneus, relay"),
+    Contender(PENEUS, "peneus-redis", "/relay", "peneus, relay over Redis"),
+    Contender(PENEUS, "peneus", "/fanout", "peneus, consumers"),
+    Contender(PENEUS, "peneus-redis", "/fanout", "peneus, consumers over Redis"),
+    *PEER_LAYERS,
+]
+BROAD = [  # 10,000 sockets: those that need not be waited for
+    Contender(BARE, path="/"),
+    Contender(PENEUS, "peneus", "/relay", "peneus, relay"),
+    Contender(PENEUS, "peneus", "/fanout", "peneus, consumers"),
+    Contender(DAPHNE, "core", "/fanout"),
+    Contender(DAPHNE, "pubsub", "/fanout"),
+    Contender(UVICORN, "core", "/fanout"),
+    Contender(UVICORN, "pubsub", "/fanout"),
+]
+TWO_WORKERS = [
+    Contender(BARE, path="/"),
+    Contender(PENEUS_2, "peneus", "/relay", "peneus, 2 workers, relay"),
+    Contender(PENEUS_2, "peneus", "/fanout", "peneus, 2 workers, consumers"),
+    Contender(UVICORN_2, "core", "/fanout"),
+    Contender(UVICORN_2, "pubsub", "/fanout"),
+]
+
+
+def fanout(sockets: int) -> Callable[[Contender, int, int, float], list[float]]:
+    """To so many subscribers; one more connection publishes."""
+    return lambda contender, port, pid, seconds: work.ws_load(port, contender.path, "fanout", sockets + 1, 2, seconds)
+
+
 WORKS = {
-    "http": Work("HTTP hello, 64 connections", "requests/s", PLAIN, EVERYONE, lambda p, _, s: work.http_hello(p, s), "uvicorn"),
+    "http": Work(
+        "HTTP hello, 64 connections", "requests/s", PLAIN, EVERYONE, lambda _, p, __, s: work.http_hello(p, s), "uvicorn"
+    ),
     "echo1": Work(
-        "WebSocket echo 64 B, 64 connections, depth 1", "messages/s", PLAIN, EVERYONE,
-        lambda p, _, s: work.ws_load(p, "/", "echo", 64, 1, s), "uvicorn",
+        "WebSocket echo 64 B, 64 connections, depth 1",
+        "messages/s",
+        PLAIN,
+        EVERYONE,
+        lambda _, p, __, s: work.ws_load(p, "/", "echo", 64, 1, s),
+        "uvicorn",
     ),
     "echo16": Work(
-        "WebSocket echo 64 B, 64 connections, depth 16", "messages/s", PLAIN, EVERYONE,
-        lambda p, _, s: work.ws_load(p, "/", "echo", 64, 16, s), "uvicorn",
+        "WebSocket echo 64 B, 64 connections, depth 16",
+        "messages/s",
+        PLAIN,
+        EVERYONE,
+        lambda _, p, __, s: work.ws_load(p, "/", "echo", 64, 16, s),
+        "uvicorn",
     ),
     "consumer": Work(
-        "The same through a Channels consumer, depth 1", "messages/s", CONSUMERS, CHANNELS,
-        lambda p, _, s: work.ws_load(p, "/echo", "echo", 64, 1, s), "uvicorn + memory",
+        "The same through a Channels consumer, depth 1",
+        "messages/s",
+        CONSUMERS,
+        CHANNELS,
+        lambda _, p, __, s: work.ws_load(p, "/echo", "echo", 64, 1, s),
+        "uvicorn + memory",
     ),
-    "fanout": Work(
-        "Fan-out to 1,000 Channels consumers", "deliveries/s", CONSUMERS, LAYERS,
-        lambda p, _, s: work.ws_load(p, "/fanout", "fanout", 1001, 2, s), "daphne + pubsub",
+    "fanout": Work("Fan-out of 256 bytes to 1,000 sockets", "deliveries/s", CONSUMERS, FANOUT, fanout(1000), "daphne + pubsub"),
+    "fanout10k": Work(
+        "Fan-out of 256 bytes to 10,000 sockets", "deliveries/s", CONSUMERS, BROAD, fanout(10000), "daphne + pubsub"
+    ),
+    "fanout2": Work(
+        "Fan-out of 256 bytes to 1,000 sockets, two workers on both cores, which the client shares",
+        "deliveries/s",
+        CONSUMERS,
+        TWO_WORKERS,
+        fanout(1000),
+        "uvicorn, 2 workers + pubsub",
     ),
     "idle": Work(
-        "An idle WebSocket, plain ASGI", "KiB (PSS)", PLAIN, [Contender(s) for s in (PENEUS, UVICORN, DAPHNE, HYPERCORN, H2CORN)],
-        lambda p, pid, _: work.idle_kib(p, pid, "/"), "uvicorn",
+        "An idle WebSocket, plain ASGI",
+        "KiB (PSS)",
+        PLAIN,
+        [Contender(s) for s in (PENEUS, UVICORN, DAPHNE, HYPERCORN, H2CORN)],
+        lambda _, p, pid, __: work.idle_kib(p, pid, "/"),
+        "uvicorn",
     ),
 }
 
@@ -88,30 +161,35 @@ def install_peers() -> None:
     stamp.write_text(wanted)
 
 
-def run_work(this: Work, rounds: int, seconds: float, redis: str) -> dict[str, list[float]]:
-    figures: dict[str, list[float]] = {}
+def run_work(this: Work, rounds: int, seconds: float, redis: str) -> dict[str, list[list[float]]]:
+    figures: dict[str, list[list[float]]] = {}
     for number in range(rounds):
         for contender in this.contenders:
             environment = {"BENCH_LAYER": contender.layer or "peneus", "BENCH_REDIS": redis}
             try:
                 with running(contender.server, this.app, environment) as (port, pid):
-                    figure = this.measure(port, pid, seconds)
+                    figure = this.measure(contender, port, pid, seconds)
             except (RuntimeError, subprocess.SubprocessError, OSError) as error:
                 print(f"    {contender.name}: {error}", flush=True)
                 continue
             figures.setdefault(contender.name, []).append(figure)
-            print(f"    round {number + 1}, {contender.name}: {figure:,.1f}", flush=True)
+            print(f"    round {number + 1}, {contender.name}: {' '.join(f'{value:,.1f}' for value in figure)}", flush=True)
     return figures
 
 
-def table(this: Work, figures: dict[str, list[float]]) -> str:
-    medians = {name: statistics.median(values) for name, values in figures.items()}
-    reference = medians.get(this.reference)
-    lines = [f"### {this.title}", "", f"| | {this.unit}, median | min – max | beside {this.reference} |", "|---|---|---|---|"]
-    for name, median in medians.items():
+def table(this: Work, figures: dict[str, list[list[float]]]) -> str:
+    """Medians over the rounds; a work with latencies has four figures for each."""
+    medians = {name: [statistics.median(column) for column in zip(*rounds, strict=True)] for name, rounds in figures.items()}
+    reference = medians.get(this.reference, [0.0])[0]
+    latencies = any(len(values) > 1 for values in medians.values())
+    more = " p50, ms | p99, ms | p99.9, ms |" if latencies else ""
+    lines = [f"### {this.title}", "", f"| | {this.unit}, median | min – max | beside {this.reference} |{more}"]
+    lines.append("|---|" + "---|" * (6 if latencies else 3))
+    for name, (median, *waits) in medians.items():
         ratio = f"{median / reference:.2f}" if reference else "–"
-        values = figures[name]
-        lines.append(f"| {name} | {median:,.1f} | {min(values):,.1f} – {max(values):,.1f} | {ratio} |")
+        first = [figure[0] for figure in figures[name]]
+        row = f"| {name} | {median:,.1f} | {min(first):,.1f} – {max(first):,.1f} | {ratio} |"
+        lines.append(row + "".join(f" {wait / 1000:,.1f} |" for wait in waits))
     return "\n".join(lines) + "\n"
 
 

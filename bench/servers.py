@@ -19,15 +19,18 @@ OURS = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class Server:
-    """`command` has {app} and {port}. `peer`: from the bench's own environment."""
+    """`command` has {app} and {port}. `peer`: from the bench's own environment; `ours`: a path of this checkout.
+    `cores`: how many it may use; with more than one it shares the client's."""
 
     name: str
     command: str
     peer: bool = True
+    ours: bool = False
+    cores: int = 1
 
     @property
     def program(self) -> Path:
-        return (PEERS if self.peer else OURS) / self.command.split()[0]
+        return (ROOT if self.ours else PEERS if self.peer else OURS) / self.command.split()[0]
 
 
 PENEUS = Server("peneus", "peneus --access-log /dev/null -v 0 -p {port} {app}", peer=False)
@@ -36,6 +39,9 @@ DAPHNE = Server("daphne", "daphne -v 0 -p {port} {app}")
 HYPERCORN = Server("hypercorn", "hypercorn --worker-class uvloop --log-level warning -b 127.0.0.1:{port} {app}")
 GRANIAN = Server("granian", "granian --interface asgi --loop uvloop --log-level warning --host 127.0.0.1 --port {port} {app}")
 H2CORN = Server("h2corn", "h2corn --bind 127.0.0.1:{port} {app}")
+PENEUS_2 = Server("peneus, 2 workers", PENEUS.command + " --workers 2", peer=False, cores=2)
+UVICORN_2 = Server("uvicorn, 2 workers", UVICORN.command + " --workers 2", cores=2)
+BARE = Server("bare C loop", "build/bench/bare_fanout {port} 256", peer=False, ours=True)
 ALL = [PENEUS, UVICORN, DAPHNE, HYPERCORN, GRANIAN, H2CORN]
 
 
@@ -78,7 +84,7 @@ def running(server: Server, app: str, environment: Mapping[str, str] | None = No
     """Runs server with app; gives (port, pid)."""
     port = free_port()
     words = server.command.format(app=app, port=port).split()
-    command = [*pinned(core), str(server.program), *words[1:]]
+    command = [*(pinned(core) if server.cores == 1 else []), str(server.program), *words[1:]]
     process = subprocess.Popen(
         command,
         cwd=ROOT,

@@ -5,8 +5,9 @@
  *        ws_load HOST PORT PATH idle   CONNECTIONS 0     0    SECONDS
  *
  * echo:   each connection keeps DEPTH text messages of SIZE bytes on the way and sends another for each that comes back.
- * fanout: connection 0 is sent "publish" messages; every other one is a subscriber. DEPTH publications are on the way at most:
- *         the next is sent when all subscribers have got one more. Nothing is dropped, so deliveries are comparable.
+ * fanout: connection 0 sends the time, 20 digits of ns; every other one is a subscriber, and gets that with something behind it.
+ *         DEPTH publications are on the way at most: the next is sent when all subscribers have got one more. Nothing is dropped, so
+ *         deliveries are comparable. Prints also the 50th, 99th and 99.9th percentile of the time from sending to each receipt, in us.
  * idle:   prints "ready" once all are open, and waits.
  *
  * Prints messages received a second, over the seconds after all connections were open and a tenth of the time has warmed up.
@@ -34,6 +35,12 @@ struct client {
     size_t kept_capacity;
 };
 
+/* Latencies, in buckets that are 1/64 wide of their value. */
+enum { SUB_BUCKETS = 64, BUCKETS = 40 * SUB_BUCKETS, STAMP = 20 };
+
+static uint64_t histogram[BUCKETS];
+static bool measuring;
+
 static unsigned char *frame;
 static size_t frame_length;
 static unsigned char input[INPUT * 2];
@@ -49,6 +56,53 @@ static double now(void)
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static unsigned bucket_of(uint64_t us)
+{
+    if (us < SUB_BUCKETS)
+        return (unsigned)us;
+    unsigned shift = 63 - (unsigned)__builtin_clzll(us) - 6;
+    unsigned bucket = (shift + 1) * SUB_BUCKETS + (unsigned)(us >> shift) - SUB_BUCKETS;
+    return bucket < BUCKETS ? bucket : BUCKETS - 1;
+}
+
+static uint64_t value_of(unsigned bucket)
+{
+    if (bucket < SUB_BUCKETS)
+        return bucket;
+    unsigned shift = bucket / SUB_BUCKETS - 1;
+    return (uint64_t)(bucket % SUB_BUCKETS + SUB_BUCKETS) << shift;
+}
+
+static void note(const unsigned char *stamp, size_t size, uint64_t time)
+{
+    uint64_t sent = 0;
+    if (size < STAMP)
+        return;
+    for (size_t i = 0; i < STAMP; i++)
+        sent = sent * 10 + (uint64_t)(stamp[i] - '0');
+    histogram[bucket_of((time - sent) / 1000)]++;
+}
+
+static uint64_t percentile(double part)
+{
+    uint64_t total = 0, seen = 0;
+    for (unsigned i = 0; i < BUCKETS; i++)
+        total += histogram[i];
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        seen += histogram[i];
+        if (total > 0 && (double)seen >= part * (double)total)
+            return value_of(i);
+    }
+    return 0;
 }
 
 static void make_frame(const char *text, size_t size)
@@ -114,6 +168,7 @@ static int open_client(const char *host, int port, const char *path)
 static unsigned count_frames(const unsigned char *bytes, size_t length, size_t *used)
 {
     unsigned frames = 0;
+    uint64_t time = measuring ? now_ns() : 0;
     *used = 0;
     while (length - *used >= 2) {
         const unsigned char *at = bytes + *used;
@@ -135,6 +190,8 @@ static unsigned count_frames(const unsigned char *bytes, size_t length, size_t *
         if (length - *used < head + size)
             break;
         frames += (at[0] & 0x0f) <= 2;
+        if (measuring)
+            note(at + head, size, time);
         *used += head + size;
     }
     return frames;
@@ -177,6 +234,17 @@ static void send_frames(int fd, unsigned count)
     send_all(fd, block, length);
 }
 
+static void publish(int fd, unsigned count)
+{
+    char stamp[STAMP + 1];
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(stamp, sizeof stamp, "%0*llu", STAMP, (unsigned long long)now_ns());
+        free(frame);
+        make_frame(stamp, STAMP);
+        send_all(fd, frame, frame_length);
+    }
+}
+
 int main(int count, char **arguments)
 {
     if (count != 9) {
@@ -193,9 +261,7 @@ int main(int count, char **arguments)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    if (fanout)
-        make_frame("publish", 7);
-    else
+    if (!fanout)
         make_frame(NULL, (size_t)atoi(arguments[7]));
     struct client *clients = calloc(connections, sizeof *clients);
     int poll = epoll_create1(0);
@@ -212,7 +278,7 @@ int main(int count, char **arguments)
     }
     if (fanout) {
         sleep(1); /* the consumers join their group after they accept */
-        send_frames(clients[0].fd, depth);
+        publish(clients[0].fd, depth);
     } else {
         for (unsigned i = 0; i < connections; i++)
             send_frames(clients[i].fd, depth);
@@ -232,16 +298,21 @@ int main(int count, char **arguments)
         double time = now();
         if (fanout) {
             while (received >= (published - depth + 1) * (uint64_t)(connections - 1)) {
-                send_frames(clients[0].fd, 1);
+                publish(clients[0].fd, 1);
                 published++;
             }
         }
         if (from == 0 && time >= warm) {
             from = time;
+            measuring = fanout;
             measured = received;
         }
         if (time >= end) {
-            printf("%.0f\n", (double)(received - measured) / (time - from));
+            printf("%.0f", (double)(received - measured) / (time - from));
+            if (fanout)
+                printf(" %llu %llu %llu", (unsigned long long)percentile(0.5), (unsigned long long)percentile(0.99),
+                       (unsigned long long)percentile(0.999));
+            printf("\n");
             return 0;
         }
     }

@@ -1,6 +1,6 @@
-"""Ordinary Channels consumers: /echo, and /fanout, where "publish" from one client reaches the group.
+"""Ordinary Channels consumers: /echo; /fanout, where what one client sends reaches the group; /relay, the same relayed.
 
-BENCH_LAYER names the layer: peneus, memory, core or pubsub; the last two use the Redis at BENCH_REDIS.
+BENCH_LAYER names the layer: peneus, peneus-redis, memory, core or pubsub; those of Redis use the one at BENCH_REDIS.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from django.conf import settings
 
 LAYERS: dict[str, dict[str, Any]] = {
     "peneus": {"BACKEND": "peneus.ChannelLayer"},
+    "peneus-redis": {"BACKEND": "peneus.ChannelLayer", "CONFIG": {"hosts": [os.environ.get("BENCH_REDIS", "")]}},
     "memory": {"BACKEND": "channels.layers.InMemoryChannelLayer"},
     "core": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [os.environ.get("BENCH_REDIS", "")]}},
     "pubsub": {
@@ -29,7 +30,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path  # noqa: E402
 
-PAYLOAD = "x" * 256
+SIZE = 256  # of a message
 
 
 class Echo(AsyncWebsocketConsumer):
@@ -38,6 +39,7 @@ class Echo(AsyncWebsocketConsumer):
 
 
 class Fanout(AsyncWebsocketConsumer):
+    kind = "price"
     publisher = False
 
     async def connect(self) -> None:
@@ -51,10 +53,15 @@ class Fanout(AsyncWebsocketConsumer):
         if not self.publisher:
             self.publisher = True
             await self.channel_layer.group_discard("prices", self.channel_name)
-        await self.channel_layer.group_send("prices", {"type": "price", "text": PAYLOAD})
+        await self.channel_layer.group_send("prices", {"type": self.kind, "text": (text_data or "").ljust(SIZE, "x")})
 
     async def price(self, event: dict[str, Any]) -> None:
         await self.send(text_data=event["text"])
 
 
-application = ProtocolTypeRouter({"websocket": URLRouter([path("echo", Echo.as_asgi()), path("fanout", Fanout.as_asgi())])})
+class Relay(Fanout):
+    kind = "websocket.send"
+
+
+consumers = {"echo": Echo, "fanout": Fanout, "relay": Relay}
+application = ProtocolTypeRouter({"websocket": URLRouter([path(name, kind.as_asgi()) for name, kind in consumers.items()])})
