@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -19,12 +18,9 @@ static size_t weight(const struct remote_item *item)
     return sizeof *item + (item->message != NULL ? item->message->length : 0);
 }
 
-/* An item with copies of the names; NULL when there is no memory. */
-static struct remote_item *create(struct remote *remote, enum remote_kind kind, struct name group, struct name channel)
+/* Makes item, which has room for both names, one with copies of them. */
+static struct remote_item *fill(struct remote_item *item, struct remote *remote, enum remote_kind kind, struct name group, struct name channel)
 {
-    struct remote_item *item = mem_try_alloc(sizeof *item + group.length + channel.length);
-    if (item == NULL)
-        return NULL;
     *item = (struct remote_item){ .remote = remote, .kind = kind, .asked_at = clock_ms() };
     list_init(&item->link);
     char *text = (char *)(item + 1);
@@ -35,6 +31,12 @@ static struct remote_item *create(struct remote *remote, enum remote_kind kind, 
     item->group = (struct name){ text, group.length };
     item->channel = (struct name){ text + group.length, channel.length };
     return item;
+}
+
+/* For what must not be lost. Names are at most 99 bytes long: a fixed size, so there is memory. */
+static struct remote_item *create(struct remote *remote, enum remote_kind kind, struct name group, struct name channel)
+{
+    return fill(mem_alloc(sizeof(struct remote_item) + group.length + channel.length), remote, kind, group, channel);
 }
 
 static void push(struct remote_item *item)
@@ -49,8 +51,6 @@ static void push_change(struct bus *bus, enum remote_kind kind, struct name grou
                         size_t receivers)
 {
     struct remote_item *item = create(remote_of(bus), kind, group, channel);
-    if (item == NULL)
-        abort(); /* names are at most 99 bytes long: this is a fixed size */
     item->edge = edge;
     item->capacity = receivers;
     push(item);
@@ -92,9 +92,10 @@ static void flush(struct bus *bus)
 static int push_message(struct remote *remote, enum remote_kind kind, struct name group, struct name channel, size_t capacity,
                         struct message *message)
 {
-    struct remote_item *item = create(remote, kind, group, channel);
+    struct remote_item *item = mem_try_alloc(sizeof *item + group.length + channel.length);
     if (item == NULL)
         return LAYER_NO_MEMORY;
+    fill(item, remote, kind, group, channel);
     item->message = message_retain(message);
     item->capacity = capacity;
     size_t before = atomic_fetch_add(&remote->pending, weight(item));
@@ -124,8 +125,6 @@ static int send_direct(struct bus *bus, struct name channel, size_t capacity, st
 static bool settle(struct bus *bus, struct waiter *waiter)
 {
     struct remote_item *item = create(remote_of(bus), REMOTE_SETTLE, no_name, no_name);
-    if (item == NULL)
-        abort(); /* a fixed size */
     item->waiter = waiter;
     push(item);
     return true;
@@ -135,8 +134,6 @@ static void query(struct bus *bus, struct name group, struct waiter *waiter)
 {
     struct remote *remote = remote_of(bus);
     struct remote_item *item = create(remote, REMOTE_QUERY, group, no_name);
-    if (item == NULL)
-        abort(); /* a fixed size: names are at most 99 bytes long */
     item->waiter = waiter;
     if (remote->operations->queries)
         push(item);
