@@ -79,6 +79,9 @@ static int write_member(struct core *core, struct member *member, struct core_jo
     snprintf(expiry, sizeof expiry, "%llu", (unsigned long long)(core->settings->group_expiry_ms + 999) / 1000);
     const struct name add[] = { WORD("ZADD"), member->key, { score, strlen(score) }, member->channel };
     const struct name expire[] = { WORD("EXPIRE"), member->key, { expiry, strlen(expiry) } };
+    bool first = job == NULL || job->item->edge;
+    if (first && redis_link_is_up(shard->commands))
+        core_census_note(shard, member->key, true);
     int result = core_send(shard, 4, add, NULL, NULL);
     if (result != REDIS_LINK_OK)
         return result;
@@ -104,7 +107,10 @@ static void write_job(struct core_job *job)
         struct name key;
         char *text = core_group_key(core, item->group, &key);
         const struct name remove[] = { WORD("ZREM"), key, item->channel };
-        result = core_send(&core->shards[redis_shard(item->group, core->shard_count)], 3, remove, on_written, job);
+        struct core_shard *shard = &core->shards[redis_shard(item->group, core->shard_count)];
+        result = core_send(shard, 3, remove, on_written, job);
+        if (result == REDIS_LINK_OK && item->edge)
+            core_census_note(shard, key, false);
         mem_free(text);
     }
     if (result == REDIS_LINK_NO_MEMORY)

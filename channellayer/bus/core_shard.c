@@ -82,9 +82,17 @@ static void on_failed(void *context, const char *reason)
     remote_trouble(&shard->core->remote, host_of(shard)->label, reason);
 }
 
+void core_shard_forgotten(struct core_shard *shard)
+{
+    shard->told = false;
+    core_members_restore(shard);
+    tell_gap(shard, false);
+}
+
 static void on_commands_up(void *context)
 {
     struct core_shard *shard = context;
+    shard->told = shard->counted = false;
     remote_trouble(&shard->core->remote, host_of(shard)->label, NULL);
     bool again = shard->was_up;
     shard->was_up = true;

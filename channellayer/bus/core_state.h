@@ -7,6 +7,7 @@
  *   redis_core.c    what the layer asks, time, beginning and end
  *   core_shard.c    the two connections to each Redis, and what their loss means
  *   core_members.c  memberships, as the groups' sorted sets have them
+ *   core_census.c   which processes live, so that those of the dead end
  *   core_listen.c   the keys that this process receives from, and the loop that empties them
  *   core_publish.c  messages on their way out, in order
  *   core_letters.c  one group message, for each key that it goes to
@@ -56,6 +57,8 @@ struct core_shard {
     int64_t listener_id; /* for CLIENT UNBLOCK; 0: not known */
     bool unblocking;    /* a CLIENT UNBLOCK is unanswered */
     uint64_t listen_at; /* after an error: not before; 0: at once */
+    bool told;          /* the census: it has been told of this process, through the present connection */
+    bool counted;       /* and has answered */
 };
 
 enum core_stage {
@@ -87,8 +90,9 @@ struct core {
     struct fernet *fernet; /* NULL: messages are not encrypted */
     struct core_shard *shards;
     size_t shard_count;
-    size_t closing; /* links and the timer that are not closed yet */
+    size_t closing; /* links and timers that are not closed yet */
     uv_timer_t timer;
+    uv_timer_t census;
     uint64_t stop_at; /* 0: the layer lives */
     bool closed;      /* the links are being destroyed */
     struct ledger ledger;
@@ -128,6 +132,8 @@ enum { CORE_SCORE_SIZE = 40 };
 void core_score(struct core *core, char text[CORE_SCORE_SIZE]);
 
 /* core_shard.c */
+/* Others thought that this process was dead: joins its groups again. */
+void core_shard_forgotten(struct core_shard *shard);
 void core_shards_begin(struct core *core);
 int core_send(struct core_shard *shard, size_t count, const struct name *words,
               void (*on_reply)(void *context, void *argument, const struct redisReply *reply), void *argument);
@@ -139,6 +145,11 @@ void core_query(struct core *core, struct core_job *job);
 void core_members_restore(struct core_shard *shard);
 void core_members_expire(struct core *core, uint64_t then);
 void core_members_free(struct core *core);
+
+/* core_census.c */
+void core_census_begin(struct core *core);
+/* This process has its first member of the group, or no more. The connection is there. */
+void core_census_note(struct core_shard *shard, struct name group_key, bool joined);
 
 /* core_listen.c */
 void core_made(struct core *core, struct name channel);

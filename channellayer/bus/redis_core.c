@@ -113,6 +113,7 @@ static void start(struct remote *remote)
     uv_timer_init(remote_loop(remote), &core->timer);
     core->timer.data = core;
     core->closing = 1;
+    core_census_begin(core);
     core_shards_begin(core);
 }
 
@@ -198,6 +199,7 @@ static void close_everything(struct core *core)
 {
     core->closed = true;
     uv_close((uv_handle_t *)&core->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&core->census, on_timer_closed);
     for (size_t i = 0; i < core->shard_count; i++) {
         redis_link_destroy(core->shards[i].commands);
         redis_link_destroy(core->shards[i].listener);

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
@@ -12,6 +13,7 @@ import channels_redis.pubsub
 import msgpack
 import peneus
 import pytest
+import redis
 from channels.exceptions import ChannelFull
 from cryptography.fernet import Fernet
 
@@ -185,8 +187,6 @@ async def test_core_what_lies_in_redis(servers):
         channel = await both.theirs.new_channel()
         await both.ours.send(channel, {"type": "t"})
         key = f"{both.prefix}{channel.partition('!')[0]}!"
-        import redis
-
         with redis.Redis(port=servers[0].port) as client:
             ((member, score),) = client.zrange(key, 0, -1, withscores=True)
             assert abs(score - client.time()[0]) < 60
@@ -247,8 +247,6 @@ async def test_core_what_a_dead_receiver_had_in_flight(servers):
     async with pair("core", servers[:1]) as both:
         await both.theirs.send("tasks", {"number": 1})
         key = f"{both.prefix}tasks"
-        import redis
-
         with redis.Redis(port=servers[0].port) as client:
             ((member, score),) = client.zpopmin(key)
             client.zadd(f"{key}$inflight", {member: score})
@@ -281,3 +279,78 @@ async def test_core_flush(servers):
         await both.ours.group_add("group", ours)
         await both.theirs.group_send("group", {"type": "after"})
         assert await received(both.ours, ours) == {"type": "after"}
+
+
+KILLED = """
+import asyncio, sys, peneus
+async def main():
+    layer = peneus.ChannelLayer(bus="redis-core", hosts=sys.argv[2:], prefix=sys.argv[1])
+    for number in range(8):
+        await layer.group_add(f"group-{number}", await layer.new_channel())
+        await layer.group_add("all", await layer.new_channel())
+    print(layer.client_prefix, flush=True)
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+
+
+def members(servers: list[Redis], prefix: str) -> list[str]:
+    """All members of all groups."""
+    found = []
+    for server in servers:
+        with redis.Redis(port=server.port, decode_responses=True) as client:
+            for key in client.scan_iter(f"{prefix}:group:*"):
+                found += client.zrange(key, 0, -1)
+    return found
+
+
+async def test_core_members_of_a_killed_process_end(servers):
+    """channels_redis leaves them for a day."""
+    async with pair("core", servers) as both:
+        ours = await both.ours.new_channel()
+        theirs = await both.theirs.new_channel()
+        for number in range(8):
+            await both.ours.group_add(f"group-{number}", ours)
+            await both.theirs.group_add(f"group-{number}", theirs)
+        urls = [server.url for server in servers]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", KILLED, both.prefix, *urls, stdout=asyncio.subprocess.PIPE
+        )
+        client_of_dead = (await process.stdout.readline()).decode().strip()
+        process.kill()
+        await process.wait()
+        assert sum(client_of_dead in member for member in members(servers, both.prefix)) == 16
+        for server in servers:  # as if nobody had seen it for long
+            with redis.Redis(port=server.port) as client:
+                if client.zscore(f"{both.prefix}:peneus:alive", client_of_dead) is not None:
+                    client.zadd(f"{both.prefix}:peneus:alive", {client_of_dead: 1})
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        while any(client_of_dead in member for member in members(servers, both.prefix)):
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.1)
+        assert sorted(members(servers, both.prefix)) == sorted([ours, theirs] * 8), "those of the living stay"
+
+
+async def test_core_one_that_was_only_stopped_joins_again(servers):
+    async with pair("core", servers[:1]) as both:
+        ours = await both.ours.new_channel()
+        await both.ours.group_add("group", ours)
+        await both.ours.group_add("other", ours)
+        with redis.Redis(port=servers[0].port) as client:
+            client.delete(*client.keys(f"{both.prefix}*"))
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        while members(servers[:1], both.prefix) != [ours, ours]:
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.1)
+        await both.theirs.group_send("group", {"type": "t"})
+        assert await received(both.ours, ours) == {"type": "t"}
+
+
+async def test_core_who_is_in_a_group(servers):
+    async with pair("core", servers) as both:
+        ours, theirs = await both.ours.new_channel(), await both.theirs.new_channel()
+        await both.ours.group_add("group", ours)
+        await both.theirs.group_add("group", theirs)
+        assert sorted(await both.ours.group_channels("group")) == sorted([ours, theirs])
+        assert await both.ours.group_count("group") == 2
+        assert await both.ours.group_count("nobody") == 0
