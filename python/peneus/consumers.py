@@ -38,7 +38,7 @@ def install(inbox: bool = True, database_shortcut: bool = True) -> None:
     module = sys.modules.get("channels.consumer")
     if module is None:
         return
-    database.install(module, database_shortcut)
+    database.install(database_shortcut)
     call = module.AsyncConsumer.__call__
     if not hasattr(call, "peneus_wrapped"):
         wrapped = _with_inbox(call, module) if _is_known(call, module) else _with_disconnect(call, module.StopConsumer)

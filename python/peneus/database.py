@@ -13,10 +13,11 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from types import ModuleType
 from typing import Any
 
 from ._core import current_connection
+
+MODULES = ("channels.db", "channels.consumer", "channels.generic.websocket", "channels.generic.http")
 
 _wanted = True
 
@@ -50,11 +51,11 @@ _opened = _Opened()
 _of_executor: weakref.WeakKeyDictionary[Any, _List] = weakref.WeakKeyDictionary()
 
 
-def install(consumer: ModuleType, wanted: bool) -> None:
-    """Puts the shortcut into channels.consumer, once; wanted: it is taken."""
+def install(wanted: bool) -> None:
+    """Puts the shortcut into the modules of Channels that look, once. wanted: it is taken."""
     global _wanted
     _wanted = wanted
-    close = getattr(consumer, "aclose_old_connections", None)
+    close = getattr(sys.modules.get("channels.db"), "aclose_old_connections", None)
     if close is None or hasattr(close, "peneus_wrapped"):  # Channels before 4.2 does not look
         return
     from django.db.backends.signals import connection_created  # type: ignore[import-untyped]
@@ -62,7 +63,10 @@ def install(consumer: ModuleType, wanted: bool) -> None:
     connection_created.connect(_on_created, weak=False, dispatch_uid="peneus")
     shortened = _shortened(close)
     shortened.peneus_wrapped = close  # type: ignore[attr-defined]
-    consumer.aclose_old_connections = shortened  # type: ignore[attr-defined]
+    for name in MODULES:
+        module = sys.modules.get(name)
+        if getattr(module, "aclose_old_connections", None) is close:
+            module.aclose_old_connections = shortened  # type: ignore[union-attr]
 
 
 def close_all() -> None:

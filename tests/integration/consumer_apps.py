@@ -203,6 +203,16 @@ class Echo(AsyncWebsocketConsumer):
         await self.send(text_data=text_data, bytes_data=bytes_data)
 
 
+class Leaving(AsyncWebsocketConsumer):
+    """Says when Channels has done with it."""
+
+    async def websocket_disconnect(self, message):
+        try:
+            await super().websocket_disconnect(message)
+        finally:
+            print("has left", flush=True)
+
+
 def query():
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
@@ -296,6 +306,7 @@ routes = {
     "json-in-thread": JsonInThread.as_asgi(),
     "failing": Failing.as_asgi(),
     "blocking": Blocking.as_asgi(),
+    "leaving": Leaving.as_asgi(),
     "echo": Echo.as_asgi(),
     "database": Database.as_asgi(),
 }

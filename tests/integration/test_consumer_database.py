@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import pytest
 from peneus.testing import LiveServer
 
@@ -109,6 +110,9 @@ def test_where_nothing_is_open_nobody_waits_for_the_thread(tmp_path):
         try:
             echo.send(b"meanwhile")
             assert echo.receive() == b"meanwhile"
+            Client(server.port, "/leaving", timeout=10).open().close()
+            until(lambda: "has left" in server.stdout, "a consumer that leaves does not wait either")
+            assert httpx.post(server.url, content=b"body", timeout=10).status_code == 200
         finally:
             flag.touch()
         assert blocking.receive() == b"block False"
