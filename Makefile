@@ -3,7 +3,7 @@
 #   make demo PORT=9000            another port
 #   make test ARGS="-k chunked"    arguments for pytest
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check asan tsan bench soak wheel clean
+.PHONY: help build demo test check asan tsan fuzz bench soak wheel clean
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -30,6 +30,9 @@ asan: build     ## C and Python tests under AddressSanitizer and UndefinedBehavi
 
 tsan: build     ## C tests under ThreadSanitizer
 	@tools/sanitize.sh thread
+
+fuzz: build     ## each fuzz target for ten minutes, or: make fuzz ARGS="60 http1"
+	@tools/fuzz.sh $(if $(ARGS),$(ARGS),600)
 
 bench: build    ## throughput and latency beside uvicorn and daphne
 	@tools/install_debian.sh bench
