@@ -140,6 +140,12 @@ static PyObject *shutdown_method(PyObject *self, PyObject *args)
     return command_now(server_of(self), COMMAND_SHUTDOWN, code);
 }
 
+static PyObject *retire(PyObject *self, PyObject *ignored)
+{
+    (void)ignored;
+    return command_now(server_of(self), COMMAND_RETIRE, 0);
+}
+
 static PyObject *stop(PyObject *self, PyObject *ignored)
 {
     (void)ignored;
@@ -245,6 +251,7 @@ PyMethodDef pyserver_methods[] = {
     {"listen_fd", listen_fd, METH_VARARGS, "Takes over a listening or bound socket; OSError with a sentence."},
     {"join_crew", join_crew, METH_VARARGS, "Shares the listening sockets with other processes."},
     {"start", start, METH_O, "Starts the I/O thread; applications run on loop."},
+    {"retire", retire, METH_NOARGS, "Stops listening, and serves who has been taken."},
     {"shutdown", shutdown_method, METH_VARARGS, "Stops listening, closes WebSockets with code, lets requests end."},
     {"cancel_applications", cancel_applications, METH_NOARGS, "Cancels every running application; returns how many."},
     {"connections", connections, METH_NOARGS, "Every exchange whose application has not ended."},

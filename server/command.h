@@ -27,6 +27,7 @@ enum command_kind {
     COMMAND_FINISHED, /* the application has ended; failed: by an exception, or it was killed */
     COMMAND_KICK,     /* from any thread: close the exchange with code, as DISCONNECT_OVERFLOW */
     COMMAND_BROADCAST, /* from any thread, by server_broadcast(): a WebSocket message, or without message a close, for many exchanges */
+    COMMAND_RETIRE,   /* server-wide: stop listening, as others listen on; who has been taken is served as before */
     COMMAND_SHUTDOWN, /* server-wide: stop listening, close WebSockets with code, let requests end; then EVENT_DRAINED */
     COMMAND_STOP,     /* server-wide: close every connection now; then EVENT_STOPPED and the thread ends */
 };

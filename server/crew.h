@@ -1,7 +1,7 @@
 /* crew.h: the processes that share listening sockets, and which of them takes who comes next.
  *
  * Owner:   the memory is the supervisor's; each server has a mapping of it, and one place in it.
- * Thread:  crew_join and crew_leave when no I/O thread runs; then the I/O thread.
+ * Thread:  the I/O thread, or the one that has not started it yet.
  * Limits:  CREW_SIZE places. Without a crew everybody is taken at once.
  *
  * The kernel wakes all of them and gives a connection to the fastest: on a quiet machine nearly always to the same one, and also
@@ -39,6 +39,7 @@ void crew_tell(struct crew *crew, uint64_t connections);
 /* How long to let others go first; 0: not at all. */
 unsigned crew_wait_ms(const struct crew *crew, uint64_t now_ns);
 
+/* Takes none any more. Twice is allowed. */
 void crew_leave(struct crew *crew);
 
 #endif

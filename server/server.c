@@ -59,7 +59,7 @@ void server_connection_gone(struct server *server)
 
 static void close_listeners(struct server *server)
 {
-    crew_tell(&server->crew, CREW_AWAY);
+    crew_leave(&server->crew);
     for (struct list_node *node = server->listeners.next; node != &server->listeners; node = node->next)
         listener_close(list_entry(node, struct listener, of_server));
 }
@@ -110,6 +110,10 @@ static void obey(struct server *server, struct command *command)
 {
     if (command->kind == COMMAND_BROADCAST) {
         broadcast(server, command);
+        return;
+    }
+    if (command->kind == COMMAND_RETIRE) {
+        close_listeners(server);
         return;
     }
     if (command->kind == COMMAND_SHUTDOWN) {

@@ -102,6 +102,8 @@ class Server:
         """(host, port) for TCP, the path for a Unix socket, in the order of the listeners."""
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Starts the I/O thread; applications run on loop, which must be running or about to. Call on loop's thread."""
+    def retire(self) -> None:
+        """Any thread: stops listening, and serves as before those who have been taken; `shutdown()` follows."""
     def shutdown(self, code: int) -> None:
         """Any thread: stops listening, closes WebSockets with code, lets requests end; then `on_drained()`."""
     def cancel_applications(self) -> int:

@@ -103,6 +103,12 @@ class Server:
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._changed.set)
 
+    def retire(self) -> None:
+        """Any thread: closes the listeners, where others listen on, and serves who has been taken; stop() follows."""
+        core = self._core
+        if core is not None and self._serving:
+            core.retire()
+
     def _on_signal(self, code: int) -> None:
         self.stop(code)
         if self.owns_process and len(self._stops) > 1:

@@ -1,8 +1,8 @@
 """A worker: the process that `python -m peneus.worker` is. Its supervisor has started it, and is at the other end of its link.
 
 The link carries a JSON object on each line. The supervisor sends first the order (what to serve), then `{"do": …}` with "stats",
-"details", "stop" or "hurry"; the worker sends `{"ready": true}`, `{"id": n, "reply": …}`, `{"hub": path}` for a hub that it
-wants, and at its end `{"last": stats}`.
+"details", "retire", "stop" or "hurry"; the worker sends `{"ready": true}`, `{"id": n, "reply": …}`, `{"hub": path}` for a hub
+that it wants, and at its end `{"last": stats}`.
 """
 
 import asyncio
@@ -139,6 +139,9 @@ class Worker:
                 self._link.send(id=request["id"], reply=counters.stats())
             case "details":
                 self._link.send(id=request["id"], reply=counters.details(request["rows"]))
+            case "retire":
+                if self._server is not None:
+                    self._server.retire()
             case "stop":
                 self._stop(request["code"])
             case "hurry":

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 ANSWER_TIME = 2.0  # s in which a worker must answer
 LINE_LIMIT = 64 * 1024 * 1024  # bytes of one answer
+RETIRE_TIME = 0.5  # s for requests and handshakes of clients that were taken just before
 LAST_WORDS_TIME = 1.0  # s for what an ended worker has sent to be read
 
 
@@ -88,6 +89,13 @@ class WorkerProcess:
             return await self.pulse.where(self.pid) if not self.ended.is_set() else ""
         except OSError:
             return ""
+
+    def retire(self, code: int, patience: float) -> None:
+        """Others take its place: as stop(), but whom it has already taken is first served a little longer, so that nobody meets
+        a server that is stopping."""
+        self.is_stopping = True
+        self._tell({"do": "retire"})
+        asyncio.get_running_loop().call_later(RETIRE_TIME, self.stop, code, patience)
 
     def stop(self, code: int, patience: float) -> None:
         """Lets it end: its WebSockets are closed with code. After patience seconds it is killed."""

@@ -191,7 +191,7 @@ class Workforce:
             await self._start()
         if not self._is_replacing:
             for worker in self.serving[self.wanted :]:
-                worker.stop(RESTART, self._patience)
+                worker.retire(RESTART, self._patience)
 
     async def _replace_all(self) -> None:
         try:
@@ -213,7 +213,7 @@ class Workforce:
             return False
         new.on_trial = False
         if not old.is_stopping:
-            old.stop(RESTART, self._patience)
+            old.retire(RESTART, self._patience)
         await old.ended.wait()
         return True
 

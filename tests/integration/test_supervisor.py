@@ -14,7 +14,7 @@ from peneus.errors import ConfigurationError, SettingError
 from peneus.testing import LiveServer
 
 from tests.integration.programs import PATIENCE, command, connect, get, peneus, until
-from tests.leaks.client import Client
+from tests.leaks.client import Client, Gone
 
 HERE = "tests.integration.test_supervisor"
 
@@ -148,7 +148,14 @@ def test_sighup_replaces_all_and_refuses_nobody():
                 except (OSError, AssertionError) as error:
                     failed.append(error)
 
-        threads = [threading.Thread(target=ask) for _ in range(3)]
+        def shake_hands():
+            while not stop.is_set():
+                try:
+                    Client(port, "/").open().close()
+                except (OSError, Gone) as error:
+                    failed.append(error)
+
+        threads = [threading.Thread(target=work) for work in (ask, ask, shake_hands)]
         for thread in threads:
             thread.start()
         try:

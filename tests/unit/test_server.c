@@ -13,6 +13,13 @@ static void hello(int fd)
     assert_true(hear_until(fd, text, sizeof text, "\r\n\r\n/hello"));
 }
 
+/* Until nobody listens any more. */
+static void await_deaf(const struct fixture *f)
+{
+    for (int fd; (fd = try_connect(f->port)) != -1; usleep(1000))
+        close(fd);
+}
+
 static int dial_unix(const char *path)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -182,13 +189,41 @@ static void test_shutdown_lets_new_connections_ask(void **state)
     int silent = dial(f), asks = dial(f);
     AWAIT_STAT(f, connections, 2);
     give_code(f, COMMAND_SHUTDOWN, 0, 1012, "");
-    while (try_connect(f->port) != -1)
-        usleep(1000);
+    await_deaf(f);
     hello(asks);
     assert_int_equal(hear_all(asks, text, sizeof text), 0);
     assert_int_equal(hear_all(silent, text, sizeof text), 0);
     close(silent);
     close(asks);
+    await(f, EVENT_DRAINED, 0);
+    fixture_stop(f);
+}
+
+/* Nobody is taken any more, and who has been is served as before, until shutting down follows. */
+static void test_retiring(void **state)
+{
+    struct server_settings settings = test_settings();
+    struct fixture *f = fixture_start(&settings);
+    int fresh = dial(f), socket = dial(f), handshake = dial(f);
+    uint64_t websocket = open_websocket(f, socket);
+    uint64_t pending = ask(f, handshake, HANDSHAKE("/pending"));
+    char text[1024];
+    AWAIT_STAT(f, connections, 3);
+    give_plain(f, COMMAND_RETIRE, 0);
+    await_deaf(f);
+    hello(fresh);
+    hello(fresh);
+    give_plain(f, COMMAND_ACCEPT, pending);
+    assert_true(hear_until(handshake, text, sizeof text, "\r\n\r\n"));
+    assert_ptr_equal(strstr(text, "HTTP/1.1 101 "), text);
+    give_plain(f, COMMAND_RETIRE, 0);
+    give_code(f, COMMAND_SHUTDOWN, 0, 1012, "");
+    expect_close(socket, 1012, "");
+    expect_close(handshake, 1012, "");
+    assert_int_equal(await_disconnect(f, websocket).cause, DISCONNECT_SHUTDOWN);
+    close(fresh);
+    close(socket);
+    close(handshake);
     await(f, EVENT_DRAINED, 0);
     fixture_stop(f);
 }
@@ -343,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_shutdown_when_idle),
         cmocka_unit_test(test_shutdown_drains),
         cmocka_unit_test(test_shutdown_lets_new_connections_ask),
+        cmocka_unit_test(test_retiring),
         cmocka_unit_test(test_shutdown_behind_a_response),
         cmocka_unit_test(test_stop_with_live_connections),
         cmocka_unit_test(test_max_connections),
