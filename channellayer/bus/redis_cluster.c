@@ -91,10 +91,7 @@ static struct redis_node *make_node(struct redis_cluster *cluster, const char *h
         return NULL;
     }
     node->own_host = own;
-    if (redis_node_connect(node) != 0) {
-        redis_node_close(node);
-        return NULL;
-    }
+    redis_node_connect(node);
     return node;
 }
 

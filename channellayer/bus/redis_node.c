@@ -394,14 +394,21 @@ struct redis_node *redis_node_create(struct redis_pubsub *bus, const struct redi
     return node;
 }
 
-int redis_node_connect(struct redis_node *node)
+static void make_link(struct redis_node *node, struct redis_link **link, const struct redis_link_events *events)
 {
-    uv_loop_t *loop = pubsub_loop(node->bus);
-    node->subscriber = redis_link_create(loop, node->host, 0, &subscriber_events, node);
-    node->publisher = redis_link_create(loop, node->host, 0, &publisher_events, node);
-    node->open_links = (node->subscriber != NULL) + (node->publisher != NULL);
-    atomic_fetch_add(&node->bus->remote.links, node->open_links);
-    return node->open_links == 2 ? 0 : -1;
+    if (*link != NULL)
+        return;
+    *link = redis_link_create(pubsub_loop(node->bus), node->host, 0, events, node);
+    if (*link == NULL)
+        return;
+    node->open_links++;
+    atomic_fetch_add(&node->bus->remote.links, 1);
+}
+
+void redis_node_connect(struct redis_node *node)
+{
+    make_link(node, &node->subscriber, &subscriber_events);
+    make_link(node, &node->publisher, &publisher_events);
 }
 
 static void close_link(struct redis_node *node, struct redis_link **link)

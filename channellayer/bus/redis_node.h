@@ -53,8 +53,8 @@ struct redis_node {
 /* In the bus's nodes, without links. host lives as long as the node. NULL when there is no memory. */
 struct redis_node *redis_node_create(struct redis_pubsub *bus, const struct redis_host *host);
 
-/* Makes its links. 0; -1 when there is no memory: then redis_node_close() all the same. */
-int redis_node_connect(struct redis_node *node);
+/* Makes the links that it has not. Where there is no memory some are missing: call it again later. */
+void redis_node_connect(struct redis_node *node);
 
 /* Closes its links; it has neither topics nor anything waiting. pubsub_node_closed() when that is done; then redis_node_free(). */
 void redis_node_close(struct redis_node *node);

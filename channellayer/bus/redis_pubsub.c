@@ -1,7 +1,6 @@
 #include "channellayer/bus/redis_pubsub.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -43,8 +42,9 @@ static struct topic *topic_of(struct redis_pubsub *bus, struct name prefix, stru
         topic_destroy(fresh);
         return found;
     }
-    if (table_insert(&bus->topics, &fresh->of_table, name_hash(fresh->name)) != 0)
-        abort(); /* the first few buckets */
+    int result = table_insert(&bus->topics, &fresh->of_table, name_hash(fresh->name));
+    assert(result == 0); /* only the first can fail, and anchor was that */
+    (void)result;
     redis_node_add(pubsub_node_of(bus, fresh->name), fresh);
     return fresh;
 }
@@ -241,6 +241,19 @@ void pubsub_recovered(struct redis_pubsub *bus, struct redis_node *node)
 
 /* --- time --- */
 
+/* What there was no memory for before, too. */
+static void connect_all(struct redis_pubsub *bus)
+{
+    const struct redis_host *host = &bus->settings->hosts[0];
+    if (host->kind == REDIS_CLUSTER && bus->cluster == NULL)
+        bus->cluster = redis_cluster_create(bus, host);
+    for (struct list_node *at = bus->nodes.next; at != &bus->nodes; at = at->next) {
+        struct redis_node *node = list_entry(at, struct redis_node, link);
+        if (node->host->kind != REDIS_CLUSTER && !node->leaving)
+            redis_node_connect(node);
+    }
+}
+
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct redis_pubsub *bus = prepare->data;
@@ -278,25 +291,37 @@ static void on_expiry(uv_timer_t *timer)
     }
     for (struct list_node *at = bus->nodes.next; at != &bus->nodes; at = at->next)
         redis_node_expire(list_entry(at, struct redis_node, link), now > patience ? now - patience : 0);
+    connect_all(bus);
     ledger_expire(&bus->ledger, now > SETTLE_TIMEOUT_MS ? now - SETTLE_TIMEOUT_MS : 0);
 }
 
 /* --- life --- */
 
+static bool make_anchor(struct redis_pubsub *bus)
+{
+    bus->anchor = topic_create(nothing, nothing);
+    if (table_insert(&bus->topics, &bus->anchor->of_table, name_hash(bus->anchor->name)) == 0)
+        return true;
+    topic_destroy(bus->anchor);
+    bus->anchor = NULL;
+    return false;
+}
+
+static void drop_anchor(struct redis_pubsub *bus)
+{
+    if (bus->anchor != NULL)
+        pubsub_forget(bus, bus->anchor);
+    table_deinit(&bus->topics);
+}
+
 static void start(struct remote *remote)
 {
     struct redis_pubsub *bus = bus_of(remote);
-    const struct redis_settings *settings = bus->settings;
     uv_prepare_init(pubsub_loop(bus), &bus->flush);
     uv_timer_init(pubsub_loop(bus), &bus->expiry);
     bus->flush.data = bus->expiry.data = bus;
     uv_timer_start(&bus->expiry, on_expiry, EXPIRY_CHECK_MS, EXPIRY_CHECK_MS);
-    if (settings->hosts[0].kind == REDIS_CLUSTER) {
-        bus->cluster = redis_cluster_create(bus, &settings->hosts[0]);
-        return;
-    }
-    for (size_t i = 0; i < settings->host_count; i++)
-        redis_node_connect(bus->shards[i]);
+    connect_all(bus);
 }
 
 void pubsub_closed(struct redis_pubsub *bus)
@@ -304,7 +329,7 @@ void pubsub_closed(struct redis_pubsub *bus)
     if (--bus->open_handles > 0)
         return;
     ledger_deinit(&bus->ledger);
-    table_deinit(&bus->topics);
+    drop_anchor(bus);
     fernet_destroy(bus->fernet);
     mem_free(bus->shards);
     mem_free((void *)bus->group_prefix.bytes);
@@ -407,12 +432,13 @@ struct bus *bus_redis_create(struct layer *layer, const void *given)
     const struct redis_settings *settings = bus->settings;
     if (settings->key_count > 0 && (bus->fernet = fernet_create(settings->keys[0], settings->key_count)) == NULL)
         goto fail;
-    if (make_prefix(bus) && make_nodes(bus) && remote_init(&bus->remote, &operations, layer, settings->buffer_limit) == LAYER_OK)
+    if (make_anchor(bus) && make_prefix(bus) && make_nodes(bus) && remote_init(&bus->remote, &operations, layer, settings->buffer_limit) == LAYER_OK)
         return &bus->remote.bus;
 fail:
     while (!list_empty(&bus->nodes))
         redis_node_free(list_entry(bus->nodes.next, struct redis_node, link));
     ledger_deinit(&bus->ledger);
+    drop_anchor(bus);
     fernet_destroy(bus->fernet);
     mem_free(bus->shards);
     mem_free((void *)bus->group_prefix.bytes);

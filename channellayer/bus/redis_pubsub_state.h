@@ -26,6 +26,7 @@ struct redis_pubsub {
     struct name group_prefix;        /* "{prefix}__group__" */
     struct ledger ledger;
     struct table topics;
+    struct topic *anchor;            /* nobody's: it keeps the table from being empty, so that no insertion fails */
     struct list_node holding;        /* topics that hold publishes */
     struct list_node nodes;
     struct redis_node **shards;      /* settings->host_count; of a cluster: one, the node of what has no place yet */
