@@ -297,7 +297,9 @@ def test_groups_and_stats(run):
             assert layer.group_add("g", channel, 2, "drop-oldest") == "ok"
         for i in range(3):
             assert layer.group_send("g", b"%d" % i, None) == "ok"
-        assert layer.groups() == {"g": {"members": 2, "messages": 3, "dropped": 2}}
+        groups = layer.groups()
+        assert groups["g"].pop("queued_bytes") > 0
+        assert groups == {"g": {"members": 2, "messages": 3, "dropped": 2, "queued": 4}}
         stats = layer.stats()
         assert (stats["groups"], stats["group_members"], stats["dropped_oldest"]) == (1, 2, 2)
         assert [await receive(layer, "a") for _ in range(2)] == [b"1", b"2"]
