@@ -12,14 +12,20 @@ TOOLS = ROOT / "build" / "bench"
 CLIENT_CORE = 1
 
 
+def build_tool(name: str) -> Path:
+    """The program that bench/NAME.c alone is."""
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cc", "-std=gnu11", "-O2", "-o", TOOLS / name, ROOT / "bench" / f"{name}.c"], check=True)
+    return TOOLS / name
+
+
 def build_tools() -> None:
     """Compiles the load client, and the server without Python when its libraries are there."""
-    TOOLS.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["cc", "-std=gnu11", "-O2", "-o", TOOLS / "ws_load", ROOT / "bench/ws_load.c"], check=True)
+    build_tool("ws_load")
+    build_tool("bare_fanout")
     llhttp = ROOT / ".cache/sources/llhttp"
     sources: list[Path] = [*ROOT.glob("base/*.c"), *ROOT.glob("server/*.c"), *llhttp.glob("src/*.c"), ROOT / "bench/bare_c.c"]
     command = ["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-w", f"-I{ROOT}", f"-I{llhttp}/include", *map(str, sources)]
-    subprocess.run(["cc", "-std=gnu11", "-O2", "-o", TOOLS / "bare_fanout", ROOT / "bench/bare_fanout.c"], check=True)
     subprocess.run([*command, "-o", TOOLS / "bare_c", "-luv", "-lwslay", "-lcrypto", "-lpthread"], check=True)
 
 

@@ -2,15 +2,22 @@
  *
  * Usage: ws_load HOST PORT PATH echo   CONNECTIONS DEPTH SIZE SECONDS
  *        ws_load HOST PORT PATH fanout CONNECTIONS DEPTH SIZE SECONDS
+ *        ws_load HOST PORT PATH steady CONNECTIONS RATE  SIZE SECONDS
+ *        ws_load HOST PORT PATH listen CONNECTIONS COUNT SIZE SECONDS
  *        ws_load HOST PORT PATH idle   CONNECTIONS 0     0    SECONDS
  *
  * echo:   each connection keeps DEPTH text messages of SIZE bytes on the way and sends another for each that comes back.
  * fanout: connection 0 sends the time, 20 digits of ns; every other one is a subscriber, and gets that with something behind it.
  *         DEPTH publications are on the way at most: the next is sent when all subscribers have got one more. Nothing is dropped, so
  *         deliveries are comparable. Prints also the 50th, 99th and 99.9th percentile of the time from sending to each receipt, in us.
+ * steady: connection 0 sends the time RATE times a second, whatever arrives; every other one must get each of them, filled up to
+ *         SIZE bytes with "x", once and in order. What is on its way at the end has DRAIN seconds more. Prints deliveries a
+ *         second, the percentiles, how many are missing and how many were wrong (not whole, or not in order).
+ * listen: the same for COUNT messages that others publish, SECONDS at most. Prints "ready" first, once all are open.
  * idle:   prints "ready" once all are open, and waits.
  *
- * Prints messages received a second, over the seconds after all connections were open and a tenth of the time has warmed up.
+ * echo and fanout print messages received a second, over the seconds after all connections were open and a tenth of the time has
+ * warmed up.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,10 +33,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { INPUT = 64 * 1024, EVENTS = 256 };
+enum { INPUT = 64 * 1024, EVENTS = 256, DRAIN = 5 };
 
 struct client {
     int fd;
+    unsigned taken; /* of steady and listen: the messages that were right, and the time in the last one */
+    uint64_t last;
     unsigned char *kept; /* an incomplete frame */
     size_t kept_length;
     size_t kept_capacity;
@@ -40,6 +49,9 @@ enum { SUB_BUCKETS = 64, BUCKETS = 40 * SUB_BUCKETS, STAMP = 20 };
 
 static uint64_t histogram[BUCKETS];
 static bool measuring;
+
+static size_t expected_size; /* of steady and listen */
+static uint64_t right, wrong;
 
 static unsigned char *frame;
 static size_t frame_length;
@@ -82,14 +94,28 @@ static uint64_t value_of(unsigned bucket)
     return (uint64_t)(bucket % SUB_BUCKETS + SUB_BUCKETS) << shift;
 }
 
-static void note(const unsigned char *stamp, size_t size, uint64_t time)
+/* Times differ from one publication to the next, so that rising ones are in order, and none is there twice. */
+static void check(struct client *client, const unsigned char *bytes, size_t size, uint64_t sent)
+{
+    bool whole = size == expected_size && sent > client->last;
+    for (size_t i = STAMP; whole && i < size; i++)
+        whole = bytes[i] == 'x';
+    client->taken += whole;
+    client->last = sent;
+    right += whole;
+    wrong += !whole;
+}
+
+static void note(struct client *client, const unsigned char *bytes, size_t size, uint64_t time)
 {
     uint64_t sent = 0;
     if (size < STAMP)
         return;
     for (size_t i = 0; i < STAMP; i++)
-        sent = sent * 10 + (uint64_t)(stamp[i] - '0');
+        sent = sent * 10 + (uint64_t)(bytes[i] - '0');
     histogram[bucket_of((time - sent) / 1000)]++;
+    if (expected_size > 0)
+        check(client, bytes, size, sent);
 }
 
 static uint64_t percentile(double part)
@@ -165,7 +191,7 @@ static int open_client(const char *host, int port, const char *path)
 }
 
 /* Counts whole data frames in bytes; *used is where they end. */
-static unsigned count_frames(const unsigned char *bytes, size_t length, size_t *used)
+static unsigned count_frames(struct client *client, const unsigned char *bytes, size_t length, size_t *used)
 {
     unsigned frames = 0;
     uint64_t time = measuring ? now_ns() : 0;
@@ -189,9 +215,10 @@ static unsigned count_frames(const unsigned char *bytes, size_t length, size_t *
         }
         if (length - *used < head + size)
             break;
-        frames += (at[0] & 0x0f) <= 2;
-        if (measuring)
-            note(at + head, size, time);
+        bool data = (at[0] & 0x0f) <= 2;
+        frames += data;
+        if (measuring && data)
+            note(client, at + head, size, time);
         *used += head + size;
     }
     return frames;
@@ -207,7 +234,7 @@ static unsigned receive(struct client *client)
     if (got <= 0)
         die("the server has closed a connection");
     size_t length = client->kept_length + (size_t)got;
-    unsigned frames = count_frames(input, length, &used);
+    unsigned frames = count_frames(client, input, length, &used);
     client->kept_length = length - used;
     if (client->kept_length > client->kept_capacity) {
         client->kept_capacity = INPUT;
@@ -245,39 +272,32 @@ static void publish(int fd, unsigned count)
     }
 }
 
-int main(int count, char **arguments)
+static void print_percentiles(void)
 {
-    if (count != 9) {
-        fprintf(stderr, "usage: ws_load HOST PORT PATH echo|fanout|idle CONNECTIONS DEPTH SIZE SECONDS\n");
-        return 2;
+    printf(" %llu %llu %llu", (unsigned long long)percentile(0.5), (unsigned long long)percentile(0.99),
+           (unsigned long long)percentile(0.999));
+}
+
+/* Receives what comes within timeout_ms how many messages that were. answer: sends as many. */
+static unsigned receive_some(int poll, struct client *clients, int timeout_ms, bool answer)
+{
+    struct epoll_event events[EVENTS];
+    unsigned received = 0;
+    int ready = epoll_wait(poll, events, EVENTS, timeout_ms);
+    for (int i = 0; i < ready; i++) {
+        struct client *client = &clients[events[i].data.u32];
+        unsigned frames = receive(client);
+        received += frames;
+        if (answer && frames > 0)
+            send_frames(client->fd, frames);
     }
-    int port = atoi(arguments[2]);
-    bool fanout = strcmp(arguments[4], "fanout") == 0;
-    bool idle = strcmp(arguments[4], "idle") == 0;
-    unsigned connections = (unsigned)atoi(arguments[5]);
-    unsigned depth = (unsigned)atoi(arguments[6]);
-    double seconds = atof(arguments[8]);
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &files);
-    if (!fanout)
-        make_frame(NULL, (size_t)atoi(arguments[7]));
-    struct client *clients = calloc(connections, sizeof *clients);
-    int poll = epoll_create1(0);
-    for (unsigned i = 0; i < connections; i++) {
-        clients[i].fd = open_client(arguments[1], port, arguments[3]);
-        struct epoll_event event = { .events = EPOLLIN, .data.u32 = i };
-        epoll_ctl(poll, EPOLL_CTL_ADD, clients[i].fd, &event);
-    }
-    if (idle) {
-        printf("ready\n");
-        fflush(stdout);
-        usleep((useconds_t)(seconds * 1e6));
-        return 0;
-    }
+    return received;
+}
+
+/* echo and fanout: as many as get through. */
+static void run_paced(int poll, struct client *clients, unsigned connections, bool fanout, unsigned depth, double seconds)
+{
     if (fanout) {
-        sleep(1); /* the consumers join their group after they accept */
         publish(clients[0].fd, depth);
     } else {
         for (unsigned i = 0; i < connections; i++)
@@ -285,35 +305,89 @@ int main(int count, char **arguments)
     }
     uint64_t received = 0, measured = 0, published = depth;
     double begun = now(), warm = begun + seconds / 10, end = begun + seconds, from = 0;
-    for (;;) {
-        struct epoll_event events[EVENTS];
-        int ready = epoll_wait(poll, events, EVENTS, 100);
-        for (int i = 0; i < ready; i++) {
-            struct client *client = &clients[events[i].data.u32];
-            unsigned frames = receive(client);
-            received += frames;
-            if (!fanout && frames > 0)
-                send_frames(client->fd, frames);
-        }
-        double time = now();
-        if (fanout) {
-            while (received >= (published - depth + 1) * (uint64_t)(connections - 1)) {
-                publish(clients[0].fd, 1);
-                published++;
-            }
-        }
+    for (double time = begun; time < end; time = now()) {
         if (from == 0 && time >= warm) {
             from = time;
             measuring = fanout;
             measured = received;
         }
-        if (time >= end) {
-            printf("%.0f", (double)(received - measured) / (time - from));
-            if (fanout)
-                printf(" %llu %llu %llu", (unsigned long long)percentile(0.5), (unsigned long long)percentile(0.99),
-                       (unsigned long long)percentile(0.999));
-            printf("\n");
-            return 0;
+        received += receive_some(poll, clients, 100, !fanout);
+        while (fanout && received >= (published - depth + 1) * (uint64_t)(connections - 1)) {
+            publish(clients[0].fd, 1);
+            published++;
         }
     }
+    printf("%.0f", (double)(received - measured) / (now() - from));
+    if (fanout)
+        print_percentiles();
+    printf("\n");
+}
+
+/* steady, rate > 0, and listen. */
+static void run_checked(int poll, struct client *clients, unsigned subscribers, unsigned rate, unsigned count, double seconds)
+{
+    unsigned published = 0;
+    double begun = now(), end = begun + seconds + (rate > 0 ? DRAIN : 0), last = begun;
+    uint64_t wanted = (uint64_t)subscribers * count;
+    measuring = true;
+    while (right + wrong < wanted && now() < end) {
+        double due = rate > 0 && published < count ? begun + (double)published / rate : end;
+        double wait = due - now();
+        if (wait <= 0 && due < end) {
+            publish(clients[0].fd, 1);
+            published++;
+            wait = 0;
+        }
+        if (receive_some(poll, clients, wait > 0.1 ? 100 : wait > 0 ? 1 + (int)(wait * 1000) : 0, false) > 0)
+            last = now();
+    }
+    printf("%.0f", (double)right / (last - begun));
+    print_percentiles();
+    printf(" %llu %llu\n", (unsigned long long)(wanted - right), (unsigned long long)wrong);
+}
+
+static void allow_many_files(void)
+{
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
+int main(int count, char **arguments)
+{
+    if (count != 9) {
+        fprintf(stderr, "usage: ws_load HOST PORT PATH echo|fanout|steady|listen|idle CONNECTIONS DEPTH|RATE|COUNT SIZE SECONDS\n");
+        return 2;
+    }
+    const char *kind = arguments[4];
+    bool steady = strcmp(kind, "steady") == 0, listens = strcmp(kind, "listen") == 0;
+    bool fanout = strcmp(kind, "fanout") == 0;
+    unsigned connections = (unsigned)atoi(arguments[5]), amount = (unsigned)atoi(arguments[6]);
+    size_t size = (size_t)atoi(arguments[7]);
+    double seconds = atof(arguments[8]);
+    allow_many_files();
+    struct client *clients = calloc(connections, sizeof *clients);
+    int poll = epoll_create1(0);
+    for (unsigned i = 0; i < connections; i++) {
+        clients[i].fd = open_client(arguments[1], atoi(arguments[2]), arguments[3]);
+        struct epoll_event event = { .events = EPOLLIN, .data.u32 = i };
+        epoll_ctl(poll, EPOLL_CTL_ADD, clients[i].fd, &event);
+    }
+    if (fanout || steady || listens)
+        sleep(1); /* the consumers join their group after they accept */
+    if (listens || strcmp(kind, "idle") == 0) {
+        printf("ready\n");
+        fflush(stdout);
+    }
+    if (steady || listens) {
+        expected_size = size;
+        run_checked(poll, clients, connections - steady, steady ? amount : 0, steady ? (unsigned)(amount * seconds) : amount, seconds);
+    } else if (strcmp(kind, "idle") == 0) {
+        usleep((useconds_t)(seconds * 1e6));
+    } else {
+        make_frame(NULL, size);
+        run_paced(poll, clients, connections, fanout, amount, seconds);
+    }
+    return 0;
 }
