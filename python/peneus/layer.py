@@ -137,8 +137,8 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         if result == "full":
             raise ChannelFull()
         self._accepted(result, payload)
-        if self._bus.kind == "redis-core" or self._alone():
-            await self._confirmed()
+        if channel not in self._origins and (self._bus.kind == "redis-core" or self._alone()):
+            await self._confirmed()  # one of this process's own has it already
 
     async def receive(self, channel: str) -> Any:
         """The next message of channel. Of several that wait for it, one gets it."""
