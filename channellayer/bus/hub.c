@@ -6,11 +6,11 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "channellayer/bus/hub_names.h"
 #include "channellayer/bus/hub_pipe.h"
 #include "channellayer/bus/remote.h"
 #include "channellayer/bytes.h"
 #include "channellayer/name.h"
-#include "channellayer/table.h"
 
 enum {
     FIRST_WAIT_MS = 5,
@@ -32,13 +32,6 @@ enum state {
     CLOSING,    /* for the handle's close callback */
 };
 
-/* What this process has announced: a group, or a channel. */
-struct wanted {
-    struct table_node by_name;
-    struct name name;
-    char text[];
-};
-
 /* A settle, or a query, on its way. */
 struct asked {
     struct list_node link;
@@ -56,8 +49,8 @@ struct bus_hub {
     bool stopping;
     uint64_t wait_ms;    /* before the next attempt */
     uint64_t retry_at;   /* clock_ms() */
-    struct table groups;
-    struct table channels;
+    struct hub_names groups;
+    struct hub_names channels;
     struct list_node waiting; /* of struct remote_item: PUBLISH, SEND, SETTLE, in order */
     struct list_node asked;   /* of struct asked */
     uint64_t last_number;
@@ -87,61 +80,20 @@ static void set_state(struct bus_hub *hub, enum state state)
 
 /* What is announced */
 
-static struct wanted *find(const struct table *table, struct name name)
-{
-    struct table_node *node = table_first(table, name_hash(name));
-    for (; node != NULL; node = table_next_same(node)) {
-        struct wanted *wanted = list_entry(node, struct wanted, by_name);
-        if (name_equal(wanted->name, name))
-            return wanted;
-    }
-    return NULL;
-}
-
-static void add(struct table *table, struct name name)
-{
-    if (find(table, name) != NULL)
-        return;
-    struct wanted *wanted = mem_alloc(sizeof *wanted + name.length);
-    memcpy(wanted->text, name.bytes, name.length);
-    wanted->name = (struct name){ wanted->text, name.length };
-    if (table_insert(table, &wanted->by_name, name_hash(name)) != 0)
-        abort(); /* the first buckets: a fixed size */
-}
-
-static void take_out(struct table *table, struct name name)
-{
-    struct wanted *wanted = find(table, name);
-    if (wanted == NULL)
-        return;
-    table_remove(table, &wanted->by_name);
-    mem_free(wanted);
-}
-
-static void empty(struct table *table)
-{
-    struct table_node *node;
-    size_t bucket = 0;
-    while ((node = table_walk(table, &bucket, NULL)) != NULL) {
-        table_remove(table, node);
-        mem_free(list_entry(node, struct wanted, by_name));
-        bucket = 0;
-    }
-    table_deinit(table);
-}
-
 static void say(struct bus_hub *hub, enum hub_kind kind, uint64_t number, struct name name)
 {
     if (hub->state == UP)
         (void)hub_pipe_say(&hub->pipe, &(struct hub_frame){ .kind = kind, .number = number, .name = name });
 }
 
-static void announce_all(struct bus_hub *hub, const struct table *table, enum hub_kind kind)
+static void announce_group(void *context, struct name group)
 {
-    struct table_node *node = NULL;
-    size_t bucket = 0;
-    while ((node = table_walk(table, &bucket, node)) != NULL)
-        say(hub, kind, 0, list_entry(node, struct wanted, by_name)->name);
+    say(context, HUB_JOIN, 0, group);
+}
+
+static void announce_channel(void *context, struct name channel)
+{
+    say(context, HUB_RECEIVE, 0, channel);
 }
 
 /* A channel whose name says whose it is needs no announcement. */
@@ -263,8 +215,8 @@ static void on_hello(struct bus_hub *hub)
 {
     set_state(hub, UP);
     hub->wait_ms = FIRST_WAIT_MS;
-    announce_all(hub, &hub->groups, HUB_JOIN);
-    announce_all(hub, &hub->channels, HUB_RECEIVE);
+    hub_names_each(&hub->groups, announce_group, hub);
+    hub_names_each(&hub->channels, announce_channel, hub);
     if (hub->was_up) {
         atomic_fetch_add(&hub->remote.reconnects, 1);
         tell_gap(hub);
@@ -433,22 +385,22 @@ static void take(struct remote *remote, struct remote_item *item)
     struct bus_hub *hub = (struct bus_hub *)remote;
     switch (item->kind) {
     case REMOTE_JOIN:
-        add(&hub->groups, item->group);
+        hub_names_add(&hub->groups, item->group);
         say(hub, HUB_JOIN, 0, item->group);
         break;
     case REMOTE_LEAVE:
-        take_out(&hub->groups, item->group);
+        hub_names_remove(&hub->groups, item->group);
         say(hub, HUB_LEAVE, 0, item->group);
         break;
     case REMOTE_MADE:
         if (is_anybodys(item->channel)) {
-            add(&hub->channels, item->channel);
+            hub_names_add(&hub->channels, item->channel);
             say(hub, HUB_RECEIVE, 0, item->channel);
         }
         break;
     case REMOTE_GONE:
         if (is_anybodys(item->channel)) {
-            take_out(&hub->channels, item->channel);
+            hub_names_remove(&hub->channels, item->channel);
             say(hub, HUB_UNRECEIVE, 0, item->channel);
         }
         break;
@@ -473,8 +425,8 @@ static void on_clock_closed(uv_handle_t *handle)
         list_remove(&item->link);
         remote_done(item, false);
     }
-    empty(&hub->groups);
-    empty(&hub->channels);
+    hub_names_deinit(&hub->groups);
+    hub_names_deinit(&hub->channels);
     mem_free(hub->path);
     mem_free(hub->client);
     remote_stopped(&hub->remote);
@@ -524,8 +476,8 @@ struct bus *bus_hub_create(struct layer *layer, const void *argument)
     hub->wait_ms = FIRST_WAIT_MS;
     hub->buffer_time_ms = settings->buffer_time_ms;
     hub->state = WAITING;
-    table_init(&hub->groups);
-    table_init(&hub->channels);
+    hub_names_init(&hub->groups);
+    hub_names_init(&hub->channels);
     list_init(&hub->waiting);
     list_init(&hub->asked);
     if (remote_init(&hub->remote, &operations, layer, settings->buffer_limit) == LAYER_OK)
