@@ -23,7 +23,8 @@ STOP_TIME = 10.0  # s
 
 
 class LiveServer:
-    """Serves application, an import path or a callable that pickle can take, with the settings of `peneus.Server`.
+    """Serves application, an import path or a callable that pickle can take, with the settings of `peneus.Server`; also with
+    `workers`, where application is an import path: then `process` is their supervisor.
 
     On entering it listens on `host` and `port` (a free one unless settings say otherwise); RuntimeError with what it printed
     where it does not. `stdout` and `stderr` are what it has printed so far; `stop()` is SIGTERM, and gives the exit code.
