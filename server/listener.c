@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,8 +19,9 @@
 #include "server/connection.h"
 #include "server/server_state.h"
 
-/* Connections taken at once before others have their turn, and the wait when there is no descriptor left. */
-enum { ACCEPT_BATCH = 64, ACCEPT_PAUSE_MS = 50 };
+/* Connections taken at once before others have their turn, and the wait when there is no descriptor left; bytes that wait in the
+ * kernel to be sent to one client. */
+enum { ACCEPT_BATCH = 64, ACCEPT_PAUSE_MS = 50, MOST_UNSENT = 128 * 1024 };
 
 union address {
     struct sockaddr any;
@@ -77,6 +79,14 @@ static void fill_endpoints(struct connection *connection, const struct listener 
         describe(&address, endpoints->server_host, sizeof endpoints->server_host, &endpoints->server_port);
 }
 
+/* For a client that reads slowly the kernel would take up to tcp_wmem's 4 MiB, all of it older than what the outbox drops. What is
+ * on its way to the client does not count. */
+static void limit_unsent(int fd)
+{
+    int most = MOST_UNSENT;
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most); /* where it fails, the kernel takes more */
+}
+
 static int adopt(struct connection *connection, int family, int fd)
 {
     struct server *server = connection->server;
@@ -88,6 +98,7 @@ static int adopt(struct connection *connection, int family, int fd)
     int error = uv_tcp_open(&connection->transport.tcp, fd);
     if (error == 0)
         uv_tcp_nodelay(&connection->transport.tcp, 1);
+    limit_unsent(fd);
     return error;
 }
 
