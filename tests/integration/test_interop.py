@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import sys
 import uuid
+import zlib
 from collections.abc import AsyncIterator, Iterator
 
 import channels_redis.core
@@ -147,6 +148,34 @@ async def test_order(servers, wire):
                 assert [number for number in numbers if number % 3 == first] == list(range(first, 300, 3))
 
 
+def shard_of(name: str) -> int:
+    return (zlib.crc32(name.encode()) & 0xFFF) * SHARDS // 4096
+
+
+async def test_core_order_when_one_redis_is_slow(servers):
+    """Who is in the first group is asked of a Redis that answers late, in the second of one that does not."""
+    async with pair("core", servers, capacity=1000) as both:
+        ours = await both.ours.new_channel()
+        receives_at = shard_of(ours.partition("!")[0] + "!")
+        slow, quick = (
+            next(f"group-{number}" for number in range(100) if shard_of(f"group-{number}") == shard)
+            for shard in [shard for shard in range(SHARDS) if shard != receives_at][:2]
+        )
+        for group in (slow, quick):
+            await both.ours.group_add(group, ours)
+        sender = both.another()
+        await sender.group_send(quick, {"number": -1})
+        assert (await received(both.ours, ours))["number"] == -1
+        servers[shard_of(slow)].freeze()
+        try:
+            for number in range(20):
+                sender._core.group_send((slow, quick)[number % 2], msgpack.packb({"number": number}), None)
+            await asyncio.sleep(0.3)
+        finally:
+            servers[shard_of(slow)].thaw()
+        assert [(await received(both.ours, ours))["number"] for _ in range(20)] == list(range(20))
+
+
 @wires
 async def test_two_of_ours(servers, wire):
     async with pair(wire, servers) as both:
@@ -241,6 +270,24 @@ async def test_core_general_channel_is_a_queue(servers):
         waiting = [asyncio.create_task(received(layer, "tasks")) for layer in (both.ours, other)]
         await both.theirs.send("tasks", {"number": 40})
         assert sorted([(await task)["number"] for task in waiting]) == [39, 40]
+
+
+async def test_core_general_channel_on_several_redis(servers):
+    """A receiver that looks at all of them takes no more than it asked for."""
+    async with pair("core", servers, capacity=1000) as both:
+        for number in range(24):
+            await (both.ours if number % 2 else both.theirs).send("tasks", {"number": number})
+        got = [(await received(both.ours, "tasks"))["number"] for _ in range(9)]
+
+        def left() -> int:
+            return sum(int(server.command("ZCARD", f"{both.prefix}tasks")[0][1:]) for server in servers)
+
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        while left() != 24 - 9:  # some are on their way back
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.05)
+        got += [(await received(both.ours, "tasks"))["number"] for _ in range(15)]
+        assert sorted(got) == list(range(24))
 
 
 async def test_core_what_a_dead_receiver_had_in_flight(servers):
