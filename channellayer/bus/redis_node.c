@@ -111,7 +111,8 @@ static void on_error(struct redis_node *node, const struct redis_request *reques
         return; /* the new map puts it where it belongs */
     } else {
         set_state(topic, TOPIC_REFUSED);
-        remote_trouble(&node->bus->remote, node->host->label, reply->str);
+        if (!topic->query_wanted)
+            remote_trouble(&node->bus->remote, node->host->label, reply->str);
     }
     redis_node_update(node, topic);
 }
@@ -218,24 +219,31 @@ static void on_published(void *context, void *argument, const struct redisReply 
     pubsub_end(bus, publish, reply != NULL && !refused);
 }
 
-static void send_publish(struct redis_node *node, struct publish *publish)
+int redis_node_say(struct redis_node *node, struct name topic, struct name payload, struct redis_reader reader)
 {
     struct redis_pubsub *bus = node->bus;
-    const struct message *message = publish->item->message;
     struct bytes sealed = { 0 };
-    struct name payload = { (const char *)message->bytes, message->length };
     int result = REDIS_LINK_NO_MEMORY;
+    if (node->publisher == NULL)
+        return REDIS_LINK_DOWN;
     if (bus->fernet != NULL) {
-        if (fernet_encrypt(bus->fernet, &sealed, message->bytes, message->length, (uint64_t)time(NULL)) != FERNET_OK)
+        if (fernet_encrypt(bus->fernet, &sealed, payload.bytes, payload.length, (uint64_t)time(NULL)) != FERNET_OK)
             goto done;
         payload = (struct name){ (const char *)sealed.data, sealed.length };
     }
-    struct name words[] = { text(bus->cluster != NULL ? "SPUBLISH" : "PUBLISH"), publish->topic, payload };
-    result = redis_link_send(node->publisher, 3, words, (struct redis_reader){ on_published, publish });
+    struct name words[] = { text(bus->cluster != NULL ? "SPUBLISH" : "PUBLISH"), topic, payload };
+    result = redis_link_send(node->publisher, 3, words, reader);
 done:
     bytes_deinit(&sealed);
-    if (result != REDIS_LINK_OK)
-        pubsub_end(bus, publish, false);
+    return result;
+}
+
+static void send_publish(struct redis_node *node, struct publish *publish)
+{
+    const struct message *message = publish->item->message;
+    struct name payload = { (const char *)message->bytes, message->length };
+    if (redis_node_say(node, publish->topic, payload, (struct redis_reader){ on_published, publish }) != REDIS_LINK_OK)
+        pubsub_end(node->bus, publish, false);
 }
 
 void redis_node_publish(struct redis_node *node, struct publish *publish)

@@ -75,6 +75,9 @@ void redis_node_flush(struct redis_node *node);
 /* Messages may be missed from now on, until every topic is subscribed: pubsub_recovered() then. */
 void redis_node_miss(struct redis_node *node);
 
+/* Publishes payload (encrypted where the bus does so) now. As redis_link_send(). */
+int redis_node_say(struct redis_node *node, struct name topic, struct name payload, struct redis_reader reader);
+
 /* Publishes, now or once there is a connection. */
 void redis_node_publish(struct redis_node *node, struct publish *publish);
 

@@ -35,7 +35,7 @@ struct redis_node *pubsub_node_of(struct redis_pubsub *bus, struct name topic)
     return node != NULL ? node : bus->shards[0];
 }
 
-static struct topic *topic_of(struct redis_pubsub *bus, struct name prefix, struct name rest)
+struct topic *pubsub_topic(struct redis_pubsub *bus, struct name prefix, struct name rest)
 {
     struct topic *fresh = topic_create(prefix, rest), *found = topic_find(&bus->topics, fresh->name);
     if (found != NULL) {
@@ -53,9 +53,11 @@ static void want(struct redis_pubsub *bus, struct remote_item *item)
 {
     bool of_group = item->kind == REMOTE_JOIN || item->kind == REMOTE_LEAVE;
     bool wanted = item->kind == REMOTE_JOIN || item->kind == REMOTE_MADE;
-    struct topic *topic = topic_of(bus, of_group ? bus->group_prefix : nothing, of_group ? item->group : item->channel);
+    struct topic *topic = pubsub_topic(bus, of_group ? bus->group_prefix : nothing, of_group ? item->group : item->channel);
     if (of_group) {
         topic->prefix_length = bus->group_prefix.length;
+        if (wanted != topic->group_wanted)
+            redis_queries_count(bus, wanted);
         topic->group_wanted = wanted;
     } else {
         topic->channel_wanted = wanted;
@@ -135,8 +137,10 @@ static void take(struct remote *remote, struct remote_item *item)
     case REMOTE_SETTLE:
         ledger_settle(&bus->ledger, item);
         break;
-    case REMOTE_WANTED: /* not asked for, as the next one */
     case REMOTE_QUERY:
+        redis_query_ask(bus, item);
+        break;
+    case REMOTE_WANTED: /* not asked for */
     case REMOTE_FLUSH:  /* the layer has left every group, and Redis keeps nothing */
         remote_done(item, true);
         break;
@@ -145,39 +149,42 @@ static void take(struct remote *remote, struct remote_item *item)
 
 /* --- what comes --- */
 
-static struct message *opened(struct redis_pubsub *bus, struct name payload)
+static void deliver(struct redis_pubsub *bus, const struct topic *topic, struct name payload)
 {
-    if (bus->fernet == NULL)
-        return message_create(payload.bytes, payload.length, NULL, 0);
-    struct bytes plain = { 0 };
-    struct message *message = NULL;
-    if (fernet_decrypt(bus->fernet, &plain, payload.bytes, payload.length, 0, (uint64_t)time(NULL)) == FERNET_OK)
-        message = message_create(plain.data, plain.length, NULL, 0);
-    else
-        atomic_fetch_add(&bus->remote.unreadable, 1);
-    bytes_deinit(&plain);
-    return message;
+    struct layer *layer = remote_enter(&bus->remote);
+    if (layer == NULL)
+        return;
+    struct message *message = message_create(payload.bytes, payload.length, NULL, 0);
+    if (message != NULL) {
+        atomic_fetch_add(&bus->remote.received, 1);
+        struct name group = { topic->name.bytes + topic->prefix_length, topic->name.length - topic->prefix_length };
+        if (topic->channel_wanted)
+            layer_put(layer, topic->name, PUT_CAPACITY, message);
+        if (topic->group_wanted)
+            layer_deliver(layer, group, message);
+    }
+    message_release(message);
+    layer_release(layer);
 }
 
 void pubsub_heard(struct redis_pubsub *bus, struct name name, struct name payload)
 {
     struct topic *topic = topic_find(&bus->topics, name);
+    struct bytes plain = { 0 };
     if (topic == NULL || !topic_wanted(topic))
         return; /* on its way when it was unsubscribed */
-    struct layer *layer = remote_enter(&bus->remote);
-    if (layer == NULL)
-        return;
-    struct message *message = opened(bus, payload);
-    if (message != NULL) {
-        atomic_fetch_add(&bus->remote.received, 1);
-        struct name group = { name.bytes + topic->prefix_length, name.length - topic->prefix_length };
-        if (topic->channel_wanted)
-            layer_put(layer, name, PUT_CAPACITY, message);
-        if (topic->group_wanted)
-            layer_deliver(layer, group, message);
-        message_release(message);
+    if (bus->fernet != NULL) {
+        if (fernet_decrypt(bus->fernet, &plain, payload.bytes, payload.length, 0, (uint64_t)time(NULL)) != FERNET_OK) {
+            atomic_fetch_add(&bus->remote.unreadable, 1);
+            return;
+        }
+        payload = (struct name){ (const char *)plain.data, plain.length };
     }
-    layer_release(layer);
+    if (topic->query_wanted)
+        redis_query_heard(bus, payload);
+    else
+        deliver(bus, topic, payload);
+    bytes_deinit(&plain);
 }
 
 /* --- lost connections --- */
@@ -292,6 +299,7 @@ static void on_expiry(uv_timer_t *timer)
     for (struct list_node *at = bus->nodes.next; at != &bus->nodes; at = at->next)
         redis_node_expire(list_entry(at, struct redis_node, link), now > patience ? now - patience : 0);
     connect_all(bus);
+    redis_queries_pump(bus);
     ledger_expire(&bus->ledger, now > SETTLE_TIMEOUT_MS ? now - SETTLE_TIMEOUT_MS : 0);
 }
 
@@ -377,6 +385,7 @@ static void stop(struct remote *remote)
     bus->open_handles = 3; /* the last of them is this function */
     uv_close((uv_handle_t *)&bus->flush, on_handle_closed);
     uv_close((uv_handle_t *)&bus->expiry, on_handle_closed);
+    redis_queries_deinit(&bus->queries);
     for (struct list_node *at = bus->nodes.next, *next; at != &bus->nodes; at = next) {
         next = at->next;
         bus->open_handles++;
@@ -390,7 +399,7 @@ static void stop(struct remote *remote)
 }
 
 static const struct remote_operations operations = {
-    .name = "redis", .pairs = false, .delivers_here = false, .start = start, .take = take, .stop = stop,
+    .name = "redis", .pairs = false, .queries = true, .start = start, .take = take, .stop = stop,
 };
 
 static bool make_nodes(struct redis_pubsub *bus)
@@ -427,6 +436,7 @@ struct bus *bus_redis_create(struct layer *layer, const void *given)
     bus->settings = redis_settings_retain((struct redis_settings *)given);
     ledger_init(&bus->ledger);
     table_init(&bus->topics);
+    redis_queries_init(&bus->queries);
     list_init(&bus->holding);
     list_init(&bus->nodes);
     const struct redis_settings *settings = bus->settings;

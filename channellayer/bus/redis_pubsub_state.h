@@ -13,6 +13,7 @@
 
 #include "channellayer/bus/ledger.h"
 #include "channellayer/bus/redis_node.h"
+#include "channellayer/bus/redis_query.h"
 #include "channellayer/bus/remote.h"
 #include "channellayer/table.h"
 
@@ -27,6 +28,7 @@ struct redis_pubsub {
     struct ledger ledger;
     struct table topics;
     struct topic *anchor;            /* nobody's: it keeps the table from being empty, so that no insertion fails */
+    struct redis_queries queries;
     struct list_node holding;        /* topics that hold publishes */
     struct list_node nodes;
     struct redis_node **shards;      /* settings->host_count; of a cluster: one, the node of what has no place yet */
@@ -47,6 +49,9 @@ void pubsub_flush_soon(struct redis_pubsub *bus);
 
 /* A message of a subscription has come. */
 void pubsub_heard(struct redis_pubsub *bus, struct name topic, struct name payload);
+
+/* The topic of that name, made where there is none: redis_node_update() then. */
+struct topic *pubsub_topic(struct redis_pubsub *bus, struct name prefix, struct name rest);
 
 /* publish has been answered, or will not be: ends it. */
 void pubsub_end(struct redis_pubsub *bus, struct publish *publish, bool done);

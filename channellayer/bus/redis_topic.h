@@ -40,6 +40,7 @@ struct topic {
     enum topic_state state;
     bool group_wanted;
     bool channel_wanted;
+    bool query_wanted; /* redis_query.h */
     bool open;  /* counted in its node's open_topics */
     bool alone; /* was refused together with others: ask for it by itself */
     size_t prefix_length; /* of name, before the group */
@@ -52,7 +53,7 @@ void topic_destroy(struct topic *topic);
 
 static inline bool topic_wanted(const struct topic *topic)
 {
-    return topic->group_wanted || topic->channel_wanted;
+    return topic->group_wanted || topic->channel_wanted || topic->query_wanted;
 }
 
 /* Whether Redis has heard what is wanted. */

@@ -16,6 +16,7 @@ from tests.support.redis import redis_server
 from tests.support.redis_fleet import cluster, sentinels
 
 PATIENCE = 30.0
+QUESTIONS = 1  # topic of a process that has groups: by it processes ask each other who is in one
 
 
 def run(main):
@@ -318,7 +319,7 @@ def test_one_subscription_however_many_members(fresh_redis):
             await layer.group_add("prices", channel)
         topics = fresh_redis.command("PUBSUB", "NUMSUB", "asgi__group__prices")
         assert topics[-1] == b":1"
-        assert fresh_redis.subscribed_channels() == 51
+        assert fresh_redis.subscribed_channels() == 50 + 1 + QUESTIONS
         for channel in channels[:-1]:
             await layer.group_discard("prices", channel)
         assert await layer.settled()
@@ -375,6 +376,56 @@ def test_joining_and_leaving_in_a_hurry(redis):
             assert await layer.settled()
             assert redis.command("PUBSUB", "NUMSUB", "asgi__group__hurry")[-1] == (b":0" if turns % 2 else b":1")
             layer._core.group_discard("hurry", channel)
+
+    run(main())
+
+
+async def assert_group_channels(hosts, **config):
+    one, other, third = (layer_at(*hosts, **config) for _ in range(3))
+    assert await one.group_channels("prices") == []
+    mine = [await member(one) for _ in range(3)]
+    theirs = [await member(other) for _ in range(2)]
+    await member(other, "elsewhere")
+    for layer in (one, other, third):
+        assert await layer.group_channels("prices") == sorted(mine + theirs)
+        assert await layer.group_count("prices") == 5
+    await one.group_discard("prices", mine[0])
+    assert await third.group_count("prices") == 4
+    assert await third.settled()
+
+
+def test_who_is_in_a_group_everywhere(fresh_redis):
+    run(assert_group_channels([fresh_redis.url]))
+    run(assert_group_channels([fresh_redis.url], symmetric_encryption_keys=["secret"]))
+
+
+def test_who_asks_hears_of_no_answer_that_does_not_come(fresh_redis):
+    """Somebody else listens on the topic and says nothing: what the others said is given; and nonsense is no answer."""
+
+    async def main():
+        layer = layer_at(fresh_redis.url)
+        channel = await member(layer)
+        old = RedisPubSubChannelLayer(hosts=[fresh_redis.url])
+        with contextlib.suppress(asyncio.TimeoutError):
+            listener = asyncio.ensure_future(old.receive("asgi__peneus__query"))
+            await eventually(lambda: fresh_redis.command("PUBSUB", "NUMSUB", "asgi__peneus__query")[-1] == b":2")
+            for nonsense in ("", "?", "!", "!0123456789abcdef" + "x", "?0123456789abcdef"):
+                fresh_redis.command("PUBLISH", "asgi__peneus__query", nonsense)
+            assert await layer.group_channels("prices") == [channel]
+            listener.cancel()
+        await old.flush()
+
+    run(main())
+
+
+def test_nobody_can_be_asked(fresh_redis):
+    async def main():
+        layer = layer_at(fresh_redis.url)
+        await member(layer)
+        fresh_redis.kill()
+        await eventually(lambda: stats(layer)["bus_links_up"] == 0)
+        with pytest.raises(BusUnavailable):
+            await layer.group_channels("prices")
 
     run(main())
 
@@ -525,7 +576,7 @@ def test_gap_is_told_once_everything_is_subscribed_again(fresh_redis):
         message = await received(layer, channel)
         assert message["type"] == "channel.layer.gap"
         assert sorted(message["groups"]) == sorted(f"g{n}" for n in range(30))
-        assert fresh_redis.subscribed_channels() == 31
+        assert fresh_redis.subscribed_channels() == 30 + 1 + QUESTIONS
 
     run(main())
 
@@ -539,7 +590,9 @@ def test_no_shard_but_the_lost_one_has_a_gap():
             assert layer._core.new_channel(channel, 100, True)
             for n in range(30):
                 await layer.group_add(f"g{n}", channel)
-            lost = {line.decode().removeprefix("asgi__group__") for line in one.command("PUBSUB", "CHANNELS", "asgi__*")[2::2]}
+            lost = {
+                line.decode().removeprefix("asgi__group__") for line in one.command("PUBSUB", "CHANNELS", "asgi__group__*")[2::2]
+            }
             assert 0 < len(lost) < 30
             one.command("CLIENT", "KILL", "TYPE", "pubsub")
             message = await received(layer, channel)
@@ -647,13 +700,17 @@ def test_cluster(nodes):
         await other.send(channel, {"type": "direct"})
         assert (await received(one, channel))["type"] == "direct"
         topics = [int(node.command("PUBSUB", "SHARDCHANNELS")[0][1:]) for node in nodes]
-        assert sum(topics) == 31 and min(topics) > 0
+        assert sum(topics) == 30 + 1 + QUESTIONS and min(topics) > 0
         for n in range(30):
             await one.group_discard(f"g{n}", channel)
         assert await one.settled()
         assert sum(int(node.command("PUBSUB", "SHARDCHANNELS")[0][1:]) for node in nodes) == 1
 
     run(main())
+
+
+def test_who_is_in_a_group_of_a_cluster(nodes):
+    run(assert_group_channels([seeds(nodes)]))
 
 
 def test_cluster_whose_slots_move(nodes):
@@ -676,7 +733,7 @@ def test_cluster_whose_slots_move(nodes):
         for group in moved:
             for node in (nodes[1], nodes[0], nodes[2]):
                 node.command("CLUSTER", "SETSLOT", str(slots[group]), "NODE", ids[1])
-        await eventually(lambda: sum(int(node.command("PUBSUB", "SHARDCHANNELS")[0][1:]) for node in nodes) == 41)
+        await eventually(lambda: sum(int(node.command("PUBSUB", "SHARDCHANNELS")[0][1:]) for node in nodes) == 40 + 1 + QUESTIONS)
         assert int(nodes[1].command("PUBSUB", "SHARDCHANNELS")[0][1:]) >= len(moved)
         gap = await received(layer, channel)
         assert gap["type"] == "channel.layer.gap" and set(moved) <= set(gap["groups"])
