@@ -222,8 +222,8 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         return found
 
     async def group_channels(self, group: str) -> list[str]:
-        """The channels in group, sorted, of every process that can be asked: on buses "local", "hub" and "redis-core" of all;
-        Redis's pub/sub does not know who listens, so on "redis" of this process. BusUnavailable where they cannot be asked."""
+        """The channels in group, sorted, of every process; on bus "redis" of every process of Peneus, as Redis's pub/sub does not
+        know who listens, and those of channels_redis are not asked. BusUnavailable where nobody can be asked."""
         self._check_group(self, group)
         channels = await self._core.group_channels(group)
         if channels is None:
