@@ -42,10 +42,11 @@ class Redis:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def command(self, *words: str) -> list[bytes]:
+    def command(self, *words: str | bytes) -> list[bytes]:
         """Sends one command; the reply's lines, as they came."""
+        encoded = [word.encode() if isinstance(word, str) else word for word in words]
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
-            request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word.encode()) for word in words)
+            request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded)
             connection.sendall(request + b"*1\r\n$4\r\nQUIT\r\n")
             reply = b""
             while received := connection.recv(65536):
