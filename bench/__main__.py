@@ -1,7 +1,9 @@
 """python -m bench: Peneus beside its peers, side by side in one run.
 
 Rounds alternate between the servers, so that a machine whose speed drifts does so for all of them; medians are reported,
-and the ratio to uvicorn. Servers run on one core, the client on the other. Loopback only.
+and their ratio to one of the peers. Servers run on one core, the client on the other. Loopback only.
+
+Each work's table is kept in build/bench; the page has those of all works that were ever measured.
 """
 
 from __future__ import annotations
@@ -9,12 +11,14 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from bench import work
@@ -35,6 +39,21 @@ from bench.servers import (
     running,
 )
 from tests.support.redis import redis_server
+
+KEPT = ROOT / "build/bench"
+INTRODUCTION = """# Benchmarks
+
+Written by `make bench ARGS="--output docs/benchmarks.md"`; a single work (`ARGS="fanout --output …"`) renews its own table.
+
+The server has one core and the load client, in C, the other, unless a table says otherwise; all of it on loopback, each
+server with uvloop where it can. Rounds alternate between the servers; the figures are medians of the rounds. In a fan-out one
+more client publishes through a consumer, two messages on the way at most: the next goes out when every subscriber has one
+more, so that throughput is delivered messages. Latency is from the publisher's sending to each subscriber's receipt; with two
+messages always on the way it is mostly what a whole round to all subscribers takes. The bare C loop (bench/bare_fanout.c)
+writes the same frames to the same sockets, one system call each, and does nothing else; Peneus joins messages that wait for
+the same socket, so that with two on the way it can be faster. "relay" is a group message of type `websocket.send`,
+"consumers" are ordinary Channels consumers whose handler sends.
+"""
 
 PLAIN = "bench.applications.plain:application"
 CONSUMERS = "bench.applications.consumers:application"
@@ -60,6 +79,7 @@ class Work:
     contenders: list[Contender]
     measure: Callable[[Contender, int, int, float], list[float]]  # port, pid, seconds
     reference: str
+    columns: tuple[str, ...] = ()  # of what measure gives behind the first figure
 
 
 EVERYONE = [Contender(server) for server in ALL]
@@ -94,9 +114,24 @@ TWO_WORKERS = [
 ]
 
 
+STEADY = [
+    Contender(BARE, path="/"),
+    Contender(PENEUS, "peneus", "/relay", "peneus, relay"),
+    Contender(PENEUS, "peneus-redis", "/relay", "peneus, relay over Redis"),
+    Contender(PENEUS, "peneus", "/fanout", "peneus, consumers"),
+    *PEER_LAYERS,
+]
+LATENCIES = ("p50, ms", "p99, ms", "p99.9, ms")
+
+
 def fanout(sockets: int) -> Callable[[Contender, int, int, float], list[float]]:
     """To so many subscribers; one more connection publishes."""
     return lambda contender, port, pid, seconds: work.ws_load(port, contender.path, "fanout", sockets + 1, 2, seconds)
+
+
+def steady(sockets: int, rate: int) -> Callable[[Contender, int, int, float], list[float]]:
+    """rate messages a second to so many subscribers, whether they are kept up with or not."""
+    return lambda contender, port, _, seconds: work.ws_steady(port, contender.path, sockets, rate, 256, seconds)
 
 
 WORKS = {
@@ -127,9 +162,20 @@ WORKS = {
         lambda _, p, __, s: work.ws_load(p, "/echo", "echo", 64, 1, s),
         "uvicorn + memory",
     ),
-    "fanout": Work("Fan-out of 256 bytes to 1,000 sockets", "deliveries/s", CONSUMERS, FANOUT, fanout(1000), "daphne + pubsub"),
+    "fanout": Work(
+        "Fan-out of 256 bytes to 1,000 sockets", "deliveries/s", CONSUMERS, FANOUT, fanout(1000), "daphne + pubsub", LATENCIES
+    ),
+    "steady": Work(
+        "200 messages of 256 bytes a second to 500 sockets: 100,000 deliveries/s are wanted",
+        "deliveries/s",
+        CONSUMERS,
+        STEADY,
+        steady(500, 200),
+        "daphne + pubsub",
+        (*LATENCIES, "arrived, %"),
+    ),
     "fanout10k": Work(
-        "Fan-out of 256 bytes to 10,000 sockets", "deliveries/s", CONSUMERS, BROAD, fanout(10000), "daphne + pubsub"
+        "Fan-out of 256 bytes to 10,000 sockets", "deliveries/s", CONSUMERS, BROAD, fanout(10000), "daphne + pubsub", LATENCIES
     ),
     "fanout2": Work(
         "Fan-out of 256 bytes to 1,000 sockets, two workers on both cores, which the client shares",
@@ -138,6 +184,7 @@ WORKS = {
         TWO_WORKERS,
         fanout(1000),
         "uvicorn, 2 workers + pubsub",
+        LATENCIES,
     ),
     "idle": Work(
         "An idle WebSocket, plain ASGI",
@@ -178,19 +225,17 @@ def run_work(this: Work, rounds: int, seconds: float, redis: str) -> dict[str, l
 
 
 def table(this: Work, figures: dict[str, list[list[float]]]) -> str:
-    """Medians over the rounds; a work with latencies has four figures for each."""
     medians = {name: [statistics.median(column) for column in zip(*rounds, strict=True)] for name, rounds in figures.items()}
     reference = medians.get(this.reference, [0.0])[0]
-    latencies = any(len(values) > 1 for values in medians.values())
-    more = " p50, ms | p99, ms | p99.9, ms |" if latencies else ""
-    lines = [f"### {this.title}", "", f"| | {this.unit}, median | min – max | beside {this.reference} |{more}"]
-    lines.append("|---|" + "---|" * (6 if latencies else 3))
-    for name, (median, *waits) in medians.items():
-        ratio = f"{median / reference:.2f}" if reference else "–"
+    head = ["", f"{this.unit}, median", "min – max", f"beside {this.reference}", *this.columns]
+    rows = [head, ["---"] * len(head)]
+    for name, (median, *more) in medians.items():
         first = [figure[0] for figure in figures[name]]
-        row = f"| {name} | {median:,.1f} | {min(first):,.1f} – {max(first):,.1f} | {ratio} |"
-        lines.append(row + "".join(f" {wait / 1000:,.1f} |" for wait in waits))
-    return "\n".join(lines) + "\n"
+        ratio = f"{median / reference:.2f}" if reference else "–"
+        rows.append(
+            [name, f"{median:,.1f}", f"{min(first):,.1f} – {max(first):,.1f}", ratio, *(f"{value:,.1f}" for value in more)]
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
 def machine() -> str:
@@ -200,25 +245,41 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, {system}"
 
 
+def versions() -> str:
+    peers = [line for line in (ROOT / "bench/requirements.txt").read_text().split() if "==" in line]
+    return ", ".join([f"peneus {version('peneus')}", *(peer.replace("==", " ") for peer in peers)])
+
+
+def page() -> str:
+    """All works that were measured."""
+    tables = [path.read_text() for name in WORKS if (path := KEPT / f"{name}.md").exists()]
+    return "\n".join([INTRODUCTION, f"Versions: {versions()}.\n", *tables])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("works", nargs="*", choices=[*WORKS, []], help="all when none is named")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
-    parser.add_argument("--output", type=Path, default=ROOT / "build/bench/latest.md")
+    parser.add_argument("--output", type=Path, default=KEPT / "latest.md", help="the page; docs/benchmarks.md is one")
     options = parser.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # servers and clients inherit it
     install_peers()
     work.build_tools()
-    chosen = [WORKS[name] for name in options.works or WORKS]
+    KEPT.mkdir(parents=True, exist_ok=True)
     with redis_server() as redis:
-        parts = [f"Measured {time.strftime('%Y-%m-%d')} by `make bench` on {machine()}; {options.rounds} alternating rounds.\n"]
-        for this in chosen:
+        for name in options.works or WORKS:
+            this = WORKS[name]
             print(f"==> {this.title}", flush=True)
-            parts.append(table(this, run_work(this, options.rounds, options.seconds, redis.url)))
-    text = "\n".join(parts)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(text)
-    print(f"\n{text}\nwritten to {options.output}")
+            busy = os.getloadavg()[0]
+            figures = run_work(this, options.rounds, options.seconds, redis.url)
+            when = f"{time.strftime('%Y-%m-%d %H:%M')}, {machine()}, load {busy:.1f}"
+            text = f"## {this.title}\n\n{when}; {options.rounds} rounds of {options.seconds:g} s.\n\n{table(this, figures)}"
+            (KEPT / f"{name}.md").write_text(text)
+            options.output.write_text(page())
+            print(f"\n{text}", flush=True)
+    print(f"written to {options.output}")
 
 
 if __name__ == "__main__":

@@ -39,14 +39,26 @@ def http_hello(port: int, seconds: float, connections: int = 64) -> list[float]:
     return [float(found.group(1))]
 
 
-def ws_load(port: int, path: str, kind: str, connections: int, depth: int, seconds: float) -> list[float]:
-    """Messages received a second, by the load client; of kind fanout also the 50th, 99th and 99.9th percentile
-    of their latency, in µs."""
-    command = [str(TOOLS / "ws_load"), "127.0.0.1", str(port), path, kind, str(connections), str(depth), "64", str(seconds)]
+def _ws_load(port: int, path: str, kind: str, connections: int, amount: int, size: int, seconds: float) -> list[float]:
+    command = [str(TOOLS / "ws_load"), "127.0.0.1", str(port), path, kind, str(connections), str(amount), str(size), str(seconds)]
     result = subprocess.run([*pinned(CLIENT_CORE), *command], capture_output=True, text=True, timeout=seconds + 120)
     if result.returncode != 0:
         raise RuntimeError(result.stderr.strip())
     return [float(figure) for figure in result.stdout.split()]
+
+
+def ws_load(port: int, path: str, kind: str, connections: int, depth: int, seconds: float) -> list[float]:
+    """Messages received a second, by the load client; of kind fanout also the 50th, 99th and 99.9th percentile
+    of their latency, in ms."""
+    rate, *latencies = _ws_load(port, path, kind, connections, depth, 64, seconds)
+    return [rate, *(latency / 1000 for latency in latencies)]
+
+
+def ws_steady(port: int, path: str, subscribers: int, rate: int, size: int, seconds: float) -> list[float]:
+    """Deliveries a second, the percentiles, and how many of the wanted deliveries there were, whole and in order, in %."""
+    figures = _ws_load(port, path, "steady", subscribers + 1, rate, size, seconds)
+    wanted = subscribers * int(rate * seconds)
+    return [figures[0], *(latency / 1000 for latency in figures[1:4]), 100 * (1 - figures[4] / wanted)]
 
 
 def pss_kib(pid: int) -> float:
