@@ -2,7 +2,7 @@
  * one machine; redis: the wire of channels_redis.pubsub; core: that of channels_redis.core.
  *
  * Owner:   the layer creates (layer_config.bus_create) and destroys its bus.
- * Thread:  the layer calls joined, left, made, gone and wanted with its lock held: they must neither block nor call the layer.
+ * Thread:  the layer calls joined, left, elsewhere, made, gone and wanted with its lock held: they must neither block nor call the layer.
  *          The others it calls without, from any thread: they must not block either.
  * Limits:  each bus bounds what waits to be sent; publish and send say when it is full.
  *
@@ -28,6 +28,9 @@ struct bus_operations {
     /* channel has become a member of group, or renewed it; first: the first one in this process. left: no more; last: no other. */
     void (*joined)(struct bus *bus, struct name group, struct name channel, bool first);
     void (*left)(struct bus *bus, struct name group, struct name channel, bool last);
+    /* A channel that another process receives from joins group, or renews, or leaves. False: it cannot be another's. NULL: nobody
+     * but the process that a channel belongs to can make it a member. */
+    bool (*elsewhere)(struct bus *bus, struct name group, struct name channel, bool joins);
     /* This process receives from channel, or no more. */
     void (*made)(struct bus *bus, struct name channel);
     void (*gone)(struct bus *bus, struct name channel);

@@ -345,6 +345,13 @@ void layer_pass(struct layer *layer, uint64_t id)
     leave(layer, &aftermath);
 }
 
+/* Whether the bus has made channel, which is not here, a member of group, or no more. */
+static bool is_anothers(struct layer *layer, struct name group, struct name channel, bool joins)
+{
+    const struct bus_operations *bus = layer->bus->operations;
+    return bus->elsewhere != NULL && bus->elsewhere(layer->bus, group, channel, joins);
+}
+
 int layer_group_add(struct layer *layer, struct name group, struct name name, size_t capacity, enum overflow overflow)
 {
     struct aftermath aftermath = { 0 };
@@ -359,6 +366,8 @@ int layer_group_add(struct layer *layer, struct name group, struct name name, si
         result = channel->closed ? LAYER_CLOSED : group_join(layer, group, group_hash, channel, overflow, now);
         keep_or_free(layer, channel, made, result, now, &aftermath);
     }
+    if (result == LAYER_UNKNOWN && is_anothers(layer, group, name, true))
+        result = LAYER_OK;
     if (result == LAYER_CLOSED || result == LAYER_UNKNOWN)
         layer->counted.late_group_adds++;
     leave(layer, &aftermath);
@@ -377,6 +386,8 @@ void layer_group_discard(struct layer *layer, struct name group_name, struct nam
     if (membership != NULL) {
         group_leave(layer, membership);
         channel_settle(layer, channel, now);
+    } else if (channel == NULL && name_is_local(name, layer->config.local_prefix)) {
+        (void)is_anothers(layer, group_name, name, false);
     }
     leave(layer, &aftermath);
 }

@@ -71,22 +71,36 @@ static void on_written(void *context, void *argument, const struct redisReply *r
 }
 
 /* Adds member to its set; job, which may be NULL, is told. */
-static int write_member(struct core *core, struct member *member, struct core_job *job)
+static int add(struct core_shard *shard, struct name key, struct name channel, struct core_job *job)
 {
-    struct core_shard *shard = &core->shards[member->shard];
+    struct core *core = shard->core;
     char score[CORE_SCORE_SIZE], expiry[24];
     core_score(core, score);
     snprintf(expiry, sizeof expiry, "%llu", (unsigned long long)(core->settings->group_expiry_ms + 999) / 1000);
-    const struct name add[] = { WORD("ZADD"), member->key, { score, strlen(score) }, member->channel };
-    const struct name expire[] = { WORD("EXPIRE"), member->key, { expiry, strlen(expiry) } };
+    const struct name words[] = { WORD("ZADD"), key, { score, strlen(score) }, channel };
+    const struct name expire[] = { WORD("EXPIRE"), key, { expiry, strlen(expiry) } };
+    int result = core_send(shard, 4, words, NULL, NULL);
+    return result != REDIS_LINK_OK ? result : core_send(shard, 3, expire, job != NULL ? on_written : NULL, job);
+}
+
+static int write_member(struct core *core, struct member *member, struct core_job *job)
+{
+    struct core_shard *shard = &core->shards[member->shard];
     bool first = job == NULL || job->item->edge;
     if (first && redis_link_is_up(shard->commands))
         core_census_note(shard, member->key, true);
-    int result = core_send(shard, 4, add, NULL, NULL);
-    if (result != REDIS_LINK_OK)
-        return result;
-    member->written = true;
-    return core_send(shard, 3, expire, job != NULL ? on_written : NULL, job);
+    int result = add(shard, member->key, member->channel, job);
+    member->written = member->written || result != REDIS_LINK_DOWN;
+    return result;
+}
+
+static int remove_member(struct core_shard *shard, struct name key, struct core_job *job)
+{
+    const struct name words[] = { WORD("ZREM"), key, job->item->channel };
+    int result = core_send(shard, 3, words, on_written, job);
+    if (result == REDIS_LINK_OK && job->item->edge)
+        core_census_note(shard, key, false);
+    return result;
 }
 
 /* Sends what job asks for, or keeps it until the connection is there. */
@@ -95,24 +109,22 @@ static void write_job(struct core_job *job)
     struct core *core = job->core;
     const struct remote_item *item = job->item;
     struct member *member = find(core, item->group, item->channel);
+    struct core_shard *shard = &core->shards[redis_shard(item->group, core->shard_count)];
+    struct name key;
     int result;
     list_remove(&job->link);
-    if (item->kind == REMOTE_JOIN) {
-        if (member == NULL) {
-            core_job_done(job, true); /* it has left meanwhile */
-            return;
-        }
-        result = write_member(core, member, job);
-    } else {
-        struct name key;
-        char *text = core_group_key(core, item->group, &key);
-        const struct name remove[] = { WORD("ZREM"), key, item->channel };
-        struct core_shard *shard = &core->shards[redis_shard(item->group, core->shard_count)];
-        result = core_send(shard, 3, remove, on_written, job);
-        if (result == REDIS_LINK_OK && item->edge)
-            core_census_note(shard, key, false);
-        mem_free(text);
+    if (item->kind == REMOTE_JOIN && !item->elsewhere && member == NULL) {
+        core_job_done(job, true); /* it has left meanwhile */
+        return;
     }
+    char *text = core_group_key(core, item->group, &key);
+    if (item->kind == REMOTE_LEAVE)
+        result = remove_member(shard, key, job);
+    else if (member != NULL)
+        result = write_member(core, member, job);
+    else
+        result = add(shard, key, item->channel, job);
+    mem_free(text);
     if (result == REDIS_LINK_NO_MEMORY)
         core_job_done(job, false);
     else
@@ -121,7 +133,7 @@ static void write_job(struct core_job *job)
 
 void core_join(struct core *core, struct core_job *job)
 {
-    if (find(core, job->item->group, job->item->channel) == NULL)
+    if (!job->item->elsewhere && find(core, job->item->group, job->item->channel) == NULL)
         make(core, job->item->group, job->item->channel);
     write_job(job);
 }
@@ -134,7 +146,7 @@ void core_leave(struct core *core, struct core_job *job)
         table_remove(&core->members, &member->by_pair);
         mem_free(member);
     }
-    if (written)
+    if (written || job->item->elsewhere)
         write_job(job);
     else
         core_job_done(job, true); /* Redis never heard of it */
@@ -204,8 +216,8 @@ void core_members_expire(struct core *core, uint64_t then)
     while (node != &core->unwritten) {
         struct core_job *job = list_entry(node, struct core_job, link);
         node = node->next;
-        if (job->item->kind == REMOTE_JOIN && job->asked_at < then)
-            core_job_done(job, false); /* the membership itself is written when the connection is back */
+        if ((job->item->kind == REMOTE_JOIN || job->item->elsewhere) && job->asked_at < then)
+            core_job_done(job, false); /* a membership of ours is written when the connection is back */
     }
 }
 

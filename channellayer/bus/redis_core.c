@@ -253,6 +253,7 @@ struct bus *bus_redis_core_create(struct layer *layer, const void *given)
     }
     if (remote_init(&core->remote, &operations, layer, settings->buffer_limit) != LAYER_OK)
         goto fail;
+    core->remote.own = settings->client; /* nobody calls before this function has returned */
     return &core->remote.bus;
 fail:
     ledger_deinit(&core->ledger);

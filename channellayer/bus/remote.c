@@ -78,6 +78,19 @@ static void gone(struct bus *bus, struct name channel)
     push_change(bus, REMOTE_GONE, no_name, channel, false, 0);
 }
 
+static bool elsewhere(struct bus *bus, struct name group, struct name channel, bool joins)
+{
+    const struct name *own = &remote_of(bus)->own;
+    if (own->length == 0 || memmem(channel.bytes, channel.length, own->bytes, own->length) != NULL)
+        return false;
+    struct remote_item *item = create(remote_of(bus), joins ? REMOTE_JOIN : REMOTE_LEAVE, group, channel);
+    if (item == NULL)
+        abort(); /* a fixed size: see above */
+    item->elsewhere = true;
+    push(item);
+    return true;
+}
+
 static void wanted(struct bus *bus, struct name channel, size_t receivers)
 {
     if (remote_of(bus)->operations->wants)
@@ -202,11 +215,11 @@ static void wake(void *argument)
 
 /* For a bus that delivers here at once, as the hub's; and one that does not, as Redis's. What differs is asked of remote->operations. */
 static const struct bus_operations every_member = {
-    .name = "remote", .pairs = true, .joined = joined, .left = left, .made = made, .gone = gone, .wanted = wanted, .publish = publish,
+    .name = "remote", .pairs = true, .joined = joined, .left = left, .elsewhere = elsewhere, .made = made, .gone = gone, .wanted = wanted, .publish = publish,
     .send = send_direct, .settle = settle, .query = query, .flush = flush, .stats = stats, .destroy = destroy,
 };
 static const struct bus_operations first_and_last = {
-    .name = "remote", .pairs = false, .joined = joined, .left = left, .made = made, .gone = gone, .wanted = wanted, .publish = publish,
+    .name = "remote", .pairs = false, .joined = joined, .left = left, .elsewhere = elsewhere, .made = made, .gone = gone, .wanted = wanted, .publish = publish,
     .send = send_direct, .settle = settle, .query = query, .flush = flush, .stats = stats, .destroy = destroy,
 };
 

@@ -46,6 +46,7 @@ struct remote_item {
     struct remote *remote;
     enum remote_kind kind;
     bool edge;
+    bool elsewhere;         /* JOIN, LEAVE: another process receives from channel */
     bool failed;            /* SETTLE: something asked for before it has failed */
     bool full;              /* SETTLE: the SEND just before it met a full channel elsewhere */
     uint64_t asked_at;      /* clock_ms() */
@@ -81,6 +82,7 @@ struct remote {
     struct bus_task end;
     _Atomic size_t pending; /* bytes of messages in items that are not done */
     size_t buffer_limit;
+    struct name own;       /* is in the names of all channels of this process; empty: only those can become members */
     char trouble[200];     /* struct bus_stats; under the gate */
     /* struct bus_stats; written on the bus thread, but unsent and published from any */
     _Atomic uint64_t published, received, unsent, refused, unreadable, reconnects, gaps, links, links_up;

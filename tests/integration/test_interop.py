@@ -220,9 +220,7 @@ async def test_core_what_lies_in_redis(servers):
             ((member, score),) = client.zrange(key, 0, -1, withscores=True)
             assert abs(score - client.time()[0]) < 60
             assert 0 < client.ttl(key) <= 7
-            await both.ours.group_add("group", channel)
             group_key = f"{both.prefix}:group:group"
-            # Another process's channel is not ours to add; our own is.
             ours = await both.ours.new_channel()
             await both.ours.group_add("group", ours)
             assert client.zrange(group_key, 0, -1) == [ours.encode()]
@@ -391,6 +389,25 @@ async def test_core_one_that_was_only_stopped_joins_again(servers):
             await asyncio.sleep(0.1)
         await both.theirs.group_send("group", {"type": "t"})
         assert await received(both.ours, ours) == {"type": "t"}
+
+
+async def test_core_members_that_are_elsewhere(servers):
+    """A view may make another process's consumer a member, as with channels_redis.core."""
+    async with pair("core", servers) as both:
+        other = both.another()
+        theirs, others = await both.theirs.new_channel(), await other.new_channel()
+        for channel in (theirs, others):
+            await both.ours.group_add("group", channel)
+        assert both.ours.groups() == {}
+        await both.ours.group_send("group", {"type": "t"})
+        assert await received(both.theirs, theirs) == await received(other, others) == {"type": "t"}
+        for channel in (theirs, others):
+            await both.ours.group_discard("group", channel)
+        assert await both.ours.group_channels("group") == []
+        mine = f"specific.{both.ours.client_prefix}!gone"  # of this process, and ended
+        await both.ours.group_add("group", mine)
+        assert await both.ours.group_channels("group") == []
+        assert both.ours._core.stats()["late_group_adds"] == 1
 
 
 async def test_core_who_is_in_a_group(servers):
