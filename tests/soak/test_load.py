@@ -30,7 +30,8 @@ from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = min(float(os.environ.get("PENEUS_SOAK_SECONDS", "3")), 60)
-RATE = 200 // int(os.environ.get("PENEUS_TEST_SLOWDOWN", "1"))
+SLOWDOWN = int(os.environ.get("PENEUS_TEST_SLOWDOWN", "1"))  # of instrumented builds
+RATE = 200 // SLOWDOWN
 SOCKETS = 500
 SIZE = 256
 PATIENCE = 60  # seconds behind the last publication
@@ -157,7 +158,7 @@ WRITE_LIMIT = 64 * 1024  # websocket_write_limit
 BIG = 4096
 SLOW = 100
 SLOW_RATE = RATE // 4
-SLACK = 8 * 1024  # KiB that the process may grow for other reasons
+SLACK = 8 * 1024 * SLOWDOWN  # KiB that the process may grow for other reasons
 KERNEL = 512  # KiB for each client: 128 KiB unsent, what its window takes, and the kernel's bookkeeping
 
 
