@@ -70,7 +70,7 @@ static int attempt(struct awaitable *awaitable, PyObject **result)
     struct inbox *inbox = (struct inbox *)awaitable;
     struct name channel;
     /* Neither a consumer that asks on after the disconnect nor one that sends to its own group keeps the loop from everyone else. */
-    if (inbox->in_a_row >= INBOX_IN_A_ROW || (inbox->connection->told && !awaitable->turned)) {
+    if (inbox->in_a_row >= INBOX_IN_A_ROW) {
         inbox->in_a_row = 0;
         return AWAITABLE_TURN;
     }

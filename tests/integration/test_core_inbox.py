@@ -65,9 +65,9 @@ def serve(request):
     """A running server of a Consumer, and the Consumer."""
     servers = []
 
-    def serve(each, accepts=True):
+    def serve(each, accepts=True, **settings):
         consumer = Consumer(each, accepts)
-        server = CoreServer(consumer, request.param)
+        server = CoreServer(consumer, request.param, settings)
         servers.append(server.__enter__())
         return server, consumer
 
@@ -187,6 +187,7 @@ async def be_cancelled(consumer, inbox, send):
         except asyncio.CancelledError:
             if number % 2:
                 await consumer.take(inbox)
+        assert consumer.layer.stats()["waiters"] == 0
 
 
 def test_a_cancelled_wait_loses_nothing(serve):
@@ -222,6 +223,66 @@ def test_what_a_cancelled_wait_was_told_of_goes_to_the_next(serve):
     with server.websocket().open():
         server.idle()
     assert consumer.taken == ["message"]
+
+
+async def pass_on_late(consumer, inbox, send):
+    """It is told, but its task has been cancelled just before, by another that was told in the same go of the loop."""
+    layer = consumer.layer
+
+    async def cancel_first():
+        await layer.receive("other", CAPACITY, decode)
+        first.cancel()
+
+    canceller = asyncio.ensure_future(cancel_first())
+    first = asyncio.ensure_future(consumer.take(inbox))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(layer.receive(CHANNEL, CAPACITY, decode))
+    await asyncio.sleep(0)
+    layer.send("other", CAPACITY, b"")
+    consumer.send("message")
+    consumer.taken.append(await asyncio.wait_for(second, PATIENCE))
+    await canceller
+    assert first.cancelled()
+
+
+def test_what_a_wait_cancelled_meanwhile_was_told_of_goes_to_the_next(serve):
+    server, consumer = serve(pass_on_late)
+    with server.websocket().open():
+        server.idle()
+    assert consumer.taken == ["message"]
+
+
+async def refuse_while_waiting(consumer, inbox, send):
+    """It is told of a message, and gives the disconnect, which is older: the message is another's."""
+    first = asyncio.ensure_future(consumer.take(inbox))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(consumer.layer.receive(CHANNEL, CAPACITY, decode))
+    await asyncio.sleep(0)
+    await send({"type": "websocket.close"})
+    consumer.send("message")
+    await first
+    consumer.taken.append(await asyncio.wait_for(second, PATIENCE))
+
+
+def test_a_message_that_it_was_told_of_and_does_not_take_goes_to_the_next(serve):
+    server, consumer = serve(refuse_while_waiting, accepts=False)
+    with server.websocket() as client:
+        assert client.head()[0] == 403
+        server.idle()
+    assert consumer.taken == ["websocket.disconnect", "message"]
+
+
+async def ask_on(consumer, inbox, send):
+    while True:
+        await inbox
+
+
+def test_one_that_asks_on_after_the_disconnect_is_killed_and_holds_nobody_up(serve):
+    server, consumer = serve(ask_on, application_close_timeout_ms=300)
+    with server.websocket().open() as client:
+        client.reset()
+    eventually(lambda: server.kills, "it is killed")
+    server.idle()
 
 
 async def wait_twice(consumer, inbox, send):
