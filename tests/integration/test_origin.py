@@ -1,0 +1,106 @@
+"""Who made a channel, as layer.channels() says it."""
+
+import inspect
+
+import channels.consumer
+import peneus
+import pytest
+from channels.consumer import AsyncConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import channel_layers
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture
+def layer(monkeypatch):
+    """The default layer of Channels, without a database behind it."""
+
+    async def nothing():
+        pass
+
+    layer = peneus.ChannelLayer()
+    monkeypatch.setattr(channels.consumer, "aclose_old_connections", nothing)
+    monkeypatch.setattr(channel_layers, "backends", {"default": layer}, raising=False)
+    return layer
+
+
+class Prices(AsyncWebsocketConsumer):
+    async def connect(self):
+        self.own = await self.channel_layer.new_channel("own")
+        await super().connect()
+
+
+class Gaps(AsyncConsumer):
+    async def channel_layer_gap(self, event):
+        pass
+
+
+async def run(consumer):
+    """Until it has connected."""
+    events = [{"type": "websocket.connect"}]
+
+    class Done(Exception):
+        pass
+
+    async def receive():
+        if events:
+            return events.pop()
+        raise Done
+
+    async def send(event):
+        raise Done
+
+    with pytest.raises(Done):
+        await consumer({"type": "websocket"}, receive, send)
+
+
+async def test_a_consumer(layer):
+    await run(Prices())
+    found = {name.partition(".")[0]: channel for name, channel in layer.channels().items()}
+    assert {channel["consumer"] for channel in found.values()} == {f"{__name__}.Prices"}
+    file, _, line = found["specific"]["made_at"].rpartition(":")
+    assert file == __file__
+    first = inspect.getsourcelines(Prices)[1]
+    assert first <= int(line) <= first + 1, "the consumer's class: Channels made the channel for it"
+    lines, first = inspect.getsourcelines(Prices.connect)
+    assert found["own"]["made_at"] == f"{__file__}:{first + 1}"
+
+
+async def test_a_function(layer):
+    async def application():
+        return await layer.new_channel()
+
+    (channel,) = [layer.channels()[name] for name in [await application()]]
+    assert channel["consumer"] == f"{__name__}.application"
+    assert channel["made_at"] == f"{__file__}:{inspect.getsourcelines(application)[1] + 1}"
+
+
+async def test_who_wants_to_hear_of_gaps(layer):
+    told = []
+    new_channel = layer._core.new_channel
+
+    class Core:
+        def __getattr__(self, name):
+            return getattr(core, name)
+
+        def new_channel(self, channel, capacity, gaps):
+            told.append(gaps)
+            return new_channel(channel, capacity, gaps)
+
+    core, layer._core = layer._core, Core()
+    with pytest.raises(Exception):  # noqa: B017 - it has no handler for the event
+        await run(Gaps())
+    await run(Prices())
+    layer._core = core
+    assert told == [True, False, False]
+
+
+async def test_those_that_are_gone_are_forgotten(layer):
+    from peneus import layer as module
+
+    for _ in range(3 * module.FIRST_PRUNE):
+        await layer.new_channel()
+        if len(layer._origins) % 100 == 0:
+            layer._core.flush()
+    assert len(layer._origins) <= 2 * module.FIRST_PRUNE
