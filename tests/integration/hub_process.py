@@ -2,7 +2,7 @@
 
 It reads commands, one JSON list a line, and answers each with one line: ["new"], ["add", group, channel],
 ["discard", group, channel], ["group_send", group, message], ["send", channel, message], ["receive", channel, seconds],
-["members", group].
+["members", group], ["links"].
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ async def answer(layer: peneus.ChannelLayer, command: list[Any]) -> Any:
             return await layer.send(channel, message)
         case ["receive", channel, seconds]:
             return await asyncio.wait_for(layer.receive(channel), seconds)
+        case ["links"]:
+            return peneus.stats()["bus_links_up"]
         case ["members", group]:
             return sorted(await layer.group_channels(group))
     raise ValueError(command)

@@ -128,6 +128,7 @@ def test_the_hub_dies_and_returns(path: Path) -> None:
         channel = a.ask("new")
         a.ask("add", "g", channel)
         hub.close()
+        eventually(lambda: b.ask("links") == 0)
         b.begin("group_send", "g", TICK)  # waits for the hub
         hub = peneus.hub.host(path)
         assert b.read() is None
