@@ -3,6 +3,7 @@
 #include "channellayer/bus/redis_link.h"
 
 #include <hiredis/hiredis.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "tests/unit/fake_redis.h"
@@ -90,6 +91,8 @@ static const char *answer(struct fake_redis *fake, size_t count, char **words)
         return "*1\r\n$5\r\nslave\r\n";
     if (strcmp(words[0], "NOTHING") == 0)
         return NULL;
+    if (strcmp(words[0], "STALL") == 0)
+        nanosleep(&(struct timespec){ .tv_sec = 4 }, NULL);
     return "+OK\r\n";
 }
 
@@ -233,7 +236,7 @@ static void subscribe(struct bench *bench, const char *const *said)
     dial_and_wait(bench);
     bench->fake.silent = true;
     command(bench, "SUBSCRIBE a b", "subscribe");
-    command(bench, "SUBSCRIBE c", "refused");
+    command(bench, "SUBSCRIBE c d", "refused");
     command(bench, "UNSUBSCRIBE a", "unsubscribe");
     command(bench, "PING", "ping");
     UNTIL(bench, strstr(bench->fake.log, "PING") != NULL);
@@ -373,6 +376,17 @@ static void test_server_that_is_idle_is_not_lost(void **state)
     assert_int_equal(bench->downs, 0);
 }
 
+/* It was this process that stood still: the answer is there, only not read. */
+static void test_own_standstill_is_not_the_servers(void **state)
+{
+    struct bench *bench = *state;
+    dial_and_wait(bench);
+    command(bench, "STALL", "stall");
+    UNTIL(bench, bench->note[0] != '\0');
+    assert_string_equal(bench->note, "stall OK\n");
+    assert_int_equal(bench->downs, 0);
+}
+
 static void test_greeting_that_takes_too_long(void **state)
 {
     struct bench *bench = *state;
@@ -432,6 +446,26 @@ static void test_destroyed_by_the_answer_to_a_command(void **state)
     bench->link = NULL;
 }
 
+static void test_command_without_memory_leaves_the_link_up(void **state)
+{
+    struct bench *bench = *state;
+    char large[3000];
+    memset(large, 'x', sizeof large);
+    struct name words[] = { { "ECHO", 4 }, { "one", 3 }, { large, sizeof large } };
+    dial_and_wait(bench);
+    for (unsigned long n = 1; n <= 3; n++) { /* the note of it, its bytes, the buffer they go to */
+        mem_fail_at(n);
+        int result = redis_link_send(bench->link, 3, words, (struct redis_reader){ on_reply, "large" });
+        mem_fail_at(0);
+        assert_int_equal(result, REDIS_LINK_NO_MEMORY);
+        bench->note[0] = '\0';
+        assert_int_equal(command(bench, "ECHO two", "echo"), REDIS_LINK_OK);
+        UNTIL(bench, bench->note[0] != '\0');
+        assert_string_equal(bench->note, "echo two\n");
+    }
+    assert_int_equal(bench->downs, 0);
+}
+
 /* Whatever allocation fails: an attempt, a command or the connection, and it recovers. */
 static void test_each_allocation_fails_once(void **state)
 {
@@ -482,11 +516,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_strange_pushes, begin, end),
         cmocka_unit_test_setup_teardown(test_server_that_is_silent_is_lost, begin, end),
         cmocka_unit_test_setup_teardown(test_server_that_is_idle_is_not_lost, begin, end),
+        cmocka_unit_test_setup_teardown(test_own_standstill_is_not_the_servers, begin, end),
         cmocka_unit_test_setup_teardown(test_greeting_that_takes_too_long, begin, end),
         cmocka_unit_test_setup_teardown(test_renewed, begin, end),
         cmocka_unit_test_setup_teardown(test_unresolvable_name, begin, end),
         cmocka_unit_test_setup_teardown(test_second_address, begin, end),
         cmocka_unit_test_setup_teardown(test_destroyed_by_the_answer_to_a_command, begin, end),
+        cmocka_unit_test_setup_teardown(test_command_without_memory_leaves_the_link_up, begin, end),
         cmocka_unit_test_setup_teardown(test_each_allocation_fails_once, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
