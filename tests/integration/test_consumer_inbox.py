@@ -48,6 +48,12 @@ def test_how_a_consumer_is_run(server, path):
     assert ask(server, path) == expected
 
 
+def test_somebody_elses_call_goes_on_being_called():
+    with LiveServer(APPLICATION, environment={"TEST_WRAPPED": "1"}) as server:
+        assert ask(server, "way") == "channels"
+        assert server.stdout.count("traced") == 1
+
+
 def test_json_and_groups(server):
     content = {"a": [1, 2.5, None, "ü"]}
     assert json.loads(ask(server, "json", json.dumps(content))) == content
