@@ -14,7 +14,7 @@
 
 enum {
     FIRST_WAIT_MS = 5,
-    LAST_WAIT_MS = 1000,
+    LAST_WAIT_MS = 150, /* below HUB_GRACE_MS, so that a new hub does not forward before we are back */
     CLOCK_MS = 100,
     SETTLE_MS = 1000,      /* without a hub nothing can be confirmed: a join is announced when there is one */
     ON_THE_WAY = 256 * 1024, /* bytes that are given to the socket ahead of it; the rest can still expire */

@@ -14,7 +14,7 @@
 #include "channellayer/bus/hub_state.h"
 #include "channellayer/name.h"
 
-enum { CLOCK_MS = 200, BACKLOG = 128 };
+enum { CLOCK_MS = HUB_GRACE_MS, BACKLOG = 128 };
 
 /* Members */
 
@@ -36,6 +36,7 @@ static void leave(struct hub_member *member)
     struct hub *hub = member->hub;
     hub_unfollow_all(member);
     hub_queries_forget(hub, member);
+    hub_late_forget(hub, member);
     if (member->greeted)
         table_remove(&hub->clients, &member->by_client);
     member->greeted = false;
@@ -83,6 +84,16 @@ static bool greet(struct hub_member *member, const struct hub_frame *frame)
     return hub_pipe_say(&member->pipe, &(struct hub_frame){ .kind = HUB_HELLO, .number = HUB_VERSION, .name = { "", 0 } });
 }
 
+void hub_route(struct hub *hub, struct hub_member *from, const struct hub_frame *frame)
+{
+    if (frame->kind == HUB_PUBLISH)
+        hub_publish(hub, from, frame);
+    else if (frame->kind == HUB_SEND)
+        hub_send(hub, frame);
+    else if (from != NULL)
+        (void)hub_pipe_say(&from->pipe, &(struct hub_frame){ .kind = HUB_SETTLED, .number = frame->number, .name = { "", 0 } });
+}
+
 static bool obey(struct hub_member *member, const struct hub_frame *frame)
 {
     struct hub *hub = member->hub;
@@ -98,13 +109,13 @@ static bool obey(struct hub_member *member, const struct hub_frame *frame)
         hub_unfollow(member, &hub->channels, frame->name);
         return true;
     case HUB_PUBLISH:
-        hub_publish(member, frame);
-        return true;
     case HUB_SEND:
-        hub_send(hub, frame);
-        return true;
     case HUB_SETTLE:
-        return hub_pipe_say(&member->pipe, &(struct hub_frame){ .kind = HUB_SETTLED, .number = frame->number, .name = { "", 0 } });
+        if (hub_is_new(hub))
+            hub_keep_late(member, frame);
+        else
+            hub_route(hub, member, frame);
+        return true;
     case HUB_QUERY:
         hub_ask(member, frame);
         return true;
@@ -163,6 +174,8 @@ static void on_connection(uv_stream_t *listener, int status)
 static void on_clock(uv_timer_t *clock)
 {
     struct hub *hub = clock->data;
+    if (hub_is_new(hub))
+        hub_settle_down(hub);
     hub_queries_expire(hub, uv_now(bus_thread_loop(hub->thread)));
     hub_expire_waiting(hub);
 }
@@ -186,6 +199,7 @@ static void free_if_closed(struct hub *hub)
         return;
     struct bus_thread *thread = hub->thread;
     hub_queries_free(hub);
+    hub_late_free(hub);
     hub_topics_free(hub, &hub->groups);
     hub_topics_free(hub, &hub->channels);
     table_deinit(&hub->clients);
@@ -266,6 +280,7 @@ static struct hub *make(const char *path, int fd, int lock)
     memcpy(hub->path, path, strlen(path) + 1);
     list_init(&hub->members);
     list_init(&hub->queries);
+    list_init(&hub->late);
     table_init(&hub->clients);
     table_init(&hub->groups);
     table_init(&hub->channels);

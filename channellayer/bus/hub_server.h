@@ -5,6 +5,7 @@
  * Limits:  HUB_OUT_LIMIT bytes wait for one slow process, then its oldest messages go (counted), and it is told that there was
  *          a gap. A channel that nobody receives from keeps `capacity` messages, HUB_EXPIRY_MS long; HUB_CHANNELS such channels.
  *
+ * For its first HUB_GRACE_MS it sends nothing on: the processes of a hub that has died are coming back.
  * Only processes of the same user are let in. A group message goes to the processes that have announced a member, and not back to
  * the one that sent it; a message for `prefix.{client}!…` goes to the process of that client; one for another channel to one of the
  * processes that receive from it, in turn.
@@ -17,7 +18,7 @@
 
 struct hub;
 
-enum { HUB_OUT_LIMIT = 16 * 1024 * 1024, HUB_EXPIRY_MS = 60 * 1000, HUB_CHANNELS = 10000, HUB_CHANNEL_BYTES = 16 * 1024 * 1024 };
+enum { HUB_OUT_LIMIT = 16 * 1024 * 1024, HUB_EXPIRY_MS = 60 * 1000, HUB_CHANNELS = 10000, HUB_CHANNEL_BYTES = 16 * 1024 * 1024, HUB_GRACE_MS = 250 };
 
 struct hub_stats {
     uint64_t members;   /* gauges: processes */

@@ -75,6 +75,9 @@ struct hub {
     size_t waiting_channels;
     struct list_node queries;
     uint64_t last_query;
+    bool settled;             /* HUB_GRACE_MS have passed */
+    struct list_node late;    /* hub_grace.c */
+    size_t late_bytes;
     _Atomic uint64_t member_count, group_count, published, forwarded, dropped, refused;
 };
 
@@ -86,10 +89,20 @@ bool hub_follow(struct hub_member *member, struct table *table, struct name name
 void hub_unfollow(struct hub_member *member, struct table *table, struct name name);
 void hub_unfollow_all(struct hub_member *member);
 struct hub_topic *hub_topic_find(const struct table *table, struct name name);
-void hub_publish(struct hub_member *from, const struct hub_frame *frame);
+void hub_publish(struct hub *hub, const struct hub_member *from, const struct hub_frame *frame); /* from: or NULL */
 void hub_send(struct hub *hub, const struct hub_frame *frame);
 void hub_expire_waiting(struct hub *hub);
 void hub_topics_free(struct hub *hub, struct table *table);
+
+/* hub_server.c: a PUBLISH, SEND or SETTLE of from; NULL: which has gone. */
+void hub_route(struct hub *hub, struct hub_member *from, const struct hub_frame *frame);
+
+/* hub_grace.c: while the hub is new, what hub_route() would do waits. */
+bool hub_is_new(const struct hub *hub);
+void hub_keep_late(struct hub_member *from, const struct hub_frame *frame);
+void hub_late_forget(struct hub *hub, const struct hub_member *member);
+void hub_settle_down(struct hub *hub);
+void hub_late_free(struct hub *hub);
 
 /* hub_query.c */
 void hub_ask(struct hub_member *asker, const struct hub_frame *frame);

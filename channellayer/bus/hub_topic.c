@@ -127,9 +127,8 @@ void hub_unfollow_all(struct hub_member *member)
         end_follow(list_entry(member->follows.next, struct hub_follow, of_member));
 }
 
-void hub_publish(struct hub_member *from, const struct hub_frame *frame)
+void hub_publish(struct hub *hub, const struct hub_member *from, const struct hub_frame *frame)
 {
-    struct hub *hub = from->hub;
     struct hub_topic *topic = hub_topic_find(&hub->groups, frame->name);
     struct hub_chunk *chunk = NULL;
     atomic_fetch_add(&hub->published, 1);
