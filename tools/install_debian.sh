@@ -7,7 +7,7 @@ wanted=""
 for group in "$@"; do
     case $group in
     build) wanted="$wanted gcc libc6-dev pkg-config python3 python3-dev python3-venv libuv1-dev libwslay-dev libssl-dev ca-certificates" ;;
-    test) wanted="$wanted libcmocka-dev redis-server iproute2 openssl chromium fonts-dejavu-core" ;;
+    test) wanted="$wanted libcmocka-dev redis-server openssl iproute2 openssl chromium fonts-dejavu-core" ;;
     tsan) wanted="$wanted clang libclang-rt-14-dev" ;;
     bench) wanted="$wanted redis-server wrk" ;;
     *) echo "install_debian.sh: unknown group $group" >&2 && exit 2 ;;
