@@ -183,9 +183,9 @@ static PyObject *dict_of_all(struct copies *copies, PyObject *(*dict_of)(const s
 
 PyObject *layer_trouble_text(struct layer *layer)
 {
-    struct layer_stats stats;
-    layer_stats(layer, &stats);
-    return PyUnicode_DecodeUTF8(stats.bus.trouble, (Py_ssize_t)strlen(stats.bus.trouble), "replace");
+    struct bus_stats stats;
+    layer_bus_stats(layer, &stats);
+    return PyUnicode_DecodeUTF8(stats.trouble, (Py_ssize_t)strlen(stats.trouble), "replace");
 }
 
 PyObject *layer_groups_dict(struct layer *layer)

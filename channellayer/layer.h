@@ -142,6 +142,9 @@ void layer_sweep(struct layer *layer);
 /* Gauges and counters, consistent with each other. */
 void layer_stats(struct layer *layer, struct layer_stats *stats);
 
+/* Of its bus alone: cheap. */
+void layer_bus_stats(struct layer *layer, struct bus_stats *stats);
+
 struct layer_group_info {
     struct name name;
     size_t members;

@@ -60,6 +60,13 @@ void layer_flush(struct layer *layer)
     aftermath_run(&aftermath, layer->owners);
 }
 
+void layer_bus_stats(struct layer *layer, struct bus_stats *stats)
+{
+    *stats = (struct bus_stats){ 0 };
+    if (layer->bus->operations->stats != NULL)
+        layer->bus->operations->stats(layer->bus, stats);
+}
+
 void layer_stats(struct layer *layer, struct layer_stats *stats)
 {
     uint64_t now = layer->config.now_ms();
@@ -78,8 +85,7 @@ void layer_stats(struct layer *layer, struct layer_stats *stats)
             stats->orphaned_channels++;
     }
     pthread_mutex_unlock(&layer->lock);
-    if (layer->bus->operations->stats != NULL)
-        layer->bus->operations->stats(layer->bus, &stats->bus);
+    layer_bus_stats(layer, &stats->bus);
 }
 
 void layer_each_member(struct layer *layer, struct name name, void (*each)(void *context, struct name channel), void *context)

@@ -214,6 +214,7 @@ static void tell_gap(struct bus_hub *hub)
 static void on_hello(struct bus_hub *hub)
 {
     set_state(hub, UP);
+    remote_trouble(&hub->remote, hub->path, NULL);
     hub->wait_ms = FIRST_WAIT_MS;
     hub_names_each(&hub->groups, announce_group, hub);
     hub_names_each(&hub->channels, announce_channel, hub);
@@ -300,6 +301,7 @@ static bool on_frame(struct hub_pipe *pipe, const struct hub_frame *frame)
 
 static void lose(struct bus_hub *hub)
 {
+    remote_trouble(&hub->remote, hub->path, hub->state == CONNECTING ? "nobody is the hub there" : "the hub has gone");
     set_state(hub, CLOSING);
     fail_asked(hub);
     hub_pipe_close(&hub->pipe);

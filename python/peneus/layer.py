@@ -124,6 +124,15 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         """ "local", "hub", "redis" or "redis-core"."""
         return self._bus.kind
 
+    @property
+    def where(self) -> str:
+        """What the bus reaches, for people."""
+        return self._bus.where
+
+    def trouble(self) -> str:
+        """Why the other processes cannot be reached; "" where all is well. Cheap."""
+        return self._core.trouble()
+
     def get_capacity(self, channel: str) -> int:
         """The capacity of the first pattern of channel_capacity that matches, or `capacity`."""
         return self._capacities.of(channel)
@@ -283,7 +292,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
     def _why(self) -> str:
         """What the bus says itself, or what to look at."""
         return (
-            self._core.trouble()
+            self.trouble()
             or f"Is it running, and is CHANNEL_LAYERS' {'hub' if self._bus.kind == 'hub' else 'hosts'} right?"
         )
 

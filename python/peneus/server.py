@@ -15,6 +15,7 @@ from . import access, consumers, counters, endpoints, hubs, imports, kill, logs,
 from . import settings as settings_module
 from ._core import Connection
 from ._core import Server as Core
+from .bus_log import BusLog
 from .desk import DeskThread
 from .errors import ListenError
 from .lifespan import Lifespan
@@ -313,9 +314,11 @@ def announce(addresses: list[tuple[str, int] | str]) -> None:
 
 
 async def _sweep(hosting: hubs.Hosting) -> None:
+    log = BusLog()
     while True:
         await asyncio.sleep(SWEEP_TIME)
         counters.sweep()
+        log.look()
         hosting.try_again()
 
 

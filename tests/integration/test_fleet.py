@@ -205,3 +205,15 @@ def test_two_hosts_and_a_pulled_cable(tmp_path: Path) -> None:
         while len(text(there)) != 9:
             pass
         assert len(text(here)) in (7, 9)
+
+
+def test_the_log_says_when_redis_is_gone_and_back() -> None:
+    with redis_server() as redis:
+        config = {"hosts": [redis.url]}
+        with LiveServer(APPLICATION, environment={"RELAY_LAYER": json.dumps(config)}, close_timeout=1) as server:
+            with WebSocket(server.port, "/prices").open() as client:
+                assert text(client) == "joined"
+                redis.kill()
+                eventually(lambda: f"Channel layer: redis://127.0.0.1:{redis.port}/0" in server.stderr)
+                redis.start()
+                eventually(lambda: "is connected again" in server.stderr)
