@@ -49,10 +49,11 @@ The server has one core and the load client, in C, the other, unless a table say
 server with uvloop where it can. Rounds alternate between the servers; the figures are medians of the rounds. In a fan-out one
 more client publishes through a consumer, two messages on the way at most: the next goes out when every subscriber has one
 more, so that throughput is delivered messages. Latency is from the publisher's sending to each subscriber's receipt; with two
-messages always on the way it is mostly what a whole round to all subscribers takes. The bare C loop (bench/bare_fanout.c)
-writes the same frames to the same sockets, one system call each, and does nothing else; Peneus joins messages that wait for
-the same socket, so that with two on the way it can be faster. "relay" is a group message of type `websocket.send`,
-"consumers" are ordinary Channels consumers whose handler sends.
+messages always on the way it is mostly what a whole round to all subscribers takes. The server's processor time for each
+delivery, user and kernel, says the same where the machine is shared with others. The bare C loop (bench/bare_fanout.c) writes
+the same frames to the same sockets, one system call each, and does nothing else; Peneus joins messages that wait for the same
+socket, so that with two on the way it can be faster. "relay" is a group message of type `websocket.send`, "consumers" are
+ordinary Channels consumers whose handler sends.
 """
 
 PLAIN = "bench.applications.plain:application"
@@ -122,11 +123,12 @@ STEADY = [
     *PEER_LAYERS,
 ]
 LATENCIES = ("p50, ms", "p99, ms", "p99.9, ms")
+FANOUT_COLUMNS = (*LATENCIES, "server's CPU, µs for each")
 
 
 def fanout(sockets: int) -> Callable[[Contender, int, int, float], list[float]]:
     """To so many subscribers; one more connection publishes."""
-    return lambda contender, port, pid, seconds: work.ws_load(port, contender.path, "fanout", sockets + 1, 2, seconds)
+    return lambda contender, port, pid, seconds: work.ws_fanout(port, pid, contender.path, sockets, seconds)
 
 
 def steady(sockets: int, rate: int) -> Callable[[Contender, int, int, float], list[float]]:
@@ -143,7 +145,7 @@ WORKS = {
         "messages/s",
         PLAIN,
         EVERYONE,
-        lambda _, p, __, s: work.ws_load(p, "/", "echo", 64, 1, s),
+        lambda _, p, __, s: work.ws_echo(p, 1, s),
         "uvicorn",
     ),
     "echo16": Work(
@@ -151,7 +153,7 @@ WORKS = {
         "messages/s",
         PLAIN,
         EVERYONE,
-        lambda _, p, __, s: work.ws_load(p, "/", "echo", 64, 16, s),
+        lambda _, p, __, s: work.ws_echo(p, 16, s),
         "uvicorn",
     ),
     "consumer": Work(
@@ -159,11 +161,17 @@ WORKS = {
         "messages/s",
         CONSUMERS,
         CHANNELS,
-        lambda _, p, __, s: work.ws_load(p, "/echo", "echo", 64, 1, s),
+        lambda _, p, __, s: work.ws_echo(p, 1, s, "/echo"),
         "uvicorn + memory",
     ),
     "fanout": Work(
-        "Fan-out of 256 bytes to 1,000 sockets", "deliveries/s", CONSUMERS, FANOUT, fanout(1000), "daphne + pubsub", LATENCIES
+        "Fan-out of 256 bytes to 1,000 sockets",
+        "deliveries/s",
+        CONSUMERS,
+        FANOUT,
+        fanout(1000),
+        "daphne + pubsub",
+        FANOUT_COLUMNS,
     ),
     "steady": Work(
         "200 messages of 256 bytes a second to 500 sockets: 100,000 deliveries/s are wanted",
@@ -175,7 +183,13 @@ WORKS = {
         (*LATENCIES, "arrived, %"),
     ),
     "fanout10k": Work(
-        "Fan-out of 256 bytes to 10,000 sockets", "deliveries/s", CONSUMERS, BROAD, fanout(10000), "daphne + pubsub", LATENCIES
+        "Fan-out of 256 bytes to 10,000 sockets",
+        "deliveries/s",
+        CONSUMERS,
+        BROAD,
+        fanout(10000),
+        "daphne + pubsub",
+        FANOUT_COLUMNS,
     ),
     "fanout2": Work(
         "Fan-out of 256 bytes to 1,000 sockets, two workers on both cores, which the client shares",
@@ -184,7 +198,7 @@ WORKS = {
         TWO_WORKERS,
         fanout(1000),
         "uvicorn, 2 workers + pubsub",
-        LATENCIES,
+        FANOUT_COLUMNS,
     ),
     "idle": Work(
         "An idle WebSocket, plain ASGI",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from bench.servers import ROOT, pinned
 
 TOOLS = ROOT / "build" / "bench"
 CLIENT_CORE = 1
+LIBRARIES = ["-luv", "-lwslay", "-lssl", "-lcrypto", "-lz", "-lpthread"]  # of server/
 
 
 def build_tool(name: str) -> Path:
@@ -26,7 +30,7 @@ def build_tools() -> None:
     llhttp = ROOT / ".cache/sources/llhttp"
     sources: list[Path] = [*ROOT.glob("base/*.c"), *ROOT.glob("server/*.c"), *llhttp.glob("src/*.c"), ROOT / "bench/bare_c.c"]
     command = ["cc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-w", f"-I{ROOT}", f"-I{llhttp}/include", *map(str, sources)]
-    subprocess.run([*command, "-o", TOOLS / "bare_c", "-luv", "-lwslay", "-lcrypto", "-lpthread"], check=True)
+    subprocess.run([*command, "-o", TOOLS / "bare_c", *LIBRARIES], check=True)
 
 
 def http_hello(port: int, seconds: float, connections: int = 64) -> list[float]:
@@ -39,19 +43,40 @@ def http_hello(port: int, seconds: float, connections: int = 64) -> list[float]:
     return [float(found.group(1))]
 
 
-def _ws_load(port: int, path: str, kind: str, connections: int, amount: int, size: int, seconds: float) -> list[float]:
-    command = [str(TOOLS / "ws_load"), "127.0.0.1", str(port), path, kind, str(connections), str(amount), str(size), str(seconds)]
-    result = subprocess.run([*pinned(CLIENT_CORE), *command], capture_output=True, text=True, timeout=seconds + 120)
+def _command(port: int, path: str, kind: str, connections: int, amount: int, size: int, seconds: float) -> list[str]:
+    arguments = [path, kind, connections, amount, size, seconds]
+    return [*pinned(CLIENT_CORE), str(TOOLS / "ws_load"), "127.0.0.1", str(port), *map(str, arguments)]
+
+
+def _ws_load(*arguments: Any) -> list[float]:
+    result = subprocess.run(_command(*arguments), capture_output=True, text=True, timeout=arguments[-1] + 120)
     if result.returncode != 0:
         raise RuntimeError(result.stderr.strip())
     return [float(figure) for figure in result.stdout.split()]
 
 
-def ws_load(port: int, path: str, kind: str, connections: int, depth: int, seconds: float) -> list[float]:
-    """Messages received a second, by the load client; of kind fanout also the 50th, 99th and 99.9th percentile
-    of their latency, in ms."""
-    rate, *latencies = _ws_load(port, path, kind, connections, depth, 64, seconds)
-    return [rate, *(latency / 1000 for latency in latencies)]
+def ws_echo(port: int, depth: int, seconds: float, path: str = "/") -> list[float]:
+    """Messages received a second, by the load client."""
+    return _ws_load(port, path, "echo", 64, depth, 64, seconds)
+
+
+def ws_fanout(port: int, pid: int, path: str, subscribers: int, seconds: float) -> list[float]:
+    """Deliveries a second; the 50th, 99th and 99.9th percentile of their latency, in ms; and the server's processor time for
+    each, in us."""
+    command = _command(port, path, "fanout", subscribers + 1, 2, 64, seconds)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as client:
+        try:
+            assert client.stdout is not None
+            ready = client.stdout.readline()
+            before = cpu_seconds(pid)
+            output, error = client.communicate(timeout=seconds + 120)
+            spent = cpu_seconds(pid) - before
+        finally:
+            client.kill()
+    if not ready or client.returncode != 0:
+        raise RuntimeError(error.strip())
+    rate, *latencies = (float(figure) for figure in output.split())
+    return [rate, *(latency / 1000 for latency in latencies), spent / (rate * seconds) * 1e6 if rate else 0.0]
 
 
 def ws_steady(port: int, path: str, subscribers: int, rate: int, size: int, seconds: float) -> list[float]:
@@ -61,17 +86,25 @@ def ws_steady(port: int, path: str, subscribers: int, rate: int, size: int, seco
     return [figures[0], *(latency / 1000 for latency in figures[1:4]), 100 * (1 - figures[4] / wanted)]
 
 
-def pss_kib(pid: int) -> float:
-    """Proportional set size of pid and its children."""
-    total = 0.0
+def family(pid: int) -> Iterator[int]:
+    """pid and its children."""
     pids = [pid]
     while pids:
         current = pids.pop()
         pids += [int(child) for child in Path(f"/proc/{current}/task/{current}/children").read_text().split()]
-        for line in Path(f"/proc/{current}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += float(line.split()[1])
-    return total
+        yield current
+
+
+def pss_kib(pid: int) -> float:
+    """Proportional set size of pid and its children."""
+    lines = (line for member in family(pid) for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines())
+    return sum(float(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that pid and its children have used, in user space and for their system calls."""
+    stats = (Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split() for member in family(pid))
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def idle_kib(port: int, pid: int, path: str, connections: int = 1000) -> list[float]:

@@ -9,7 +9,8 @@
  * echo:   each connection keeps DEPTH text messages of SIZE bytes on the way and sends another for each that comes back.
  * fanout: connection 0 sends the time, 20 digits of ns; every other one is a subscriber, and gets that with something behind it.
  *         DEPTH publications are on the way at most: the next is sent when all subscribers have got one more. Nothing is dropped, so
- *         deliveries are comparable. Prints also the 50th, 99th and 99.9th percentile of the time from sending to each receipt, in us.
+ *         deliveries are comparable. Prints "ready" first; and the 50th, 99th and 99.9th percentile of the time from sending to each
+ *         receipt, in us.
  * steady: connection 0 sends the time RATE times a second, whatever arrives; every other one must get each of them, filled up to
  *         SIZE bytes with "x", once and in order. What is on its way at the end has DRAIN seconds more. Prints deliveries a
  *         second, the percentiles, how many are missing and how many were wrong (not whole, or not in order).
@@ -376,7 +377,7 @@ int main(int count, char **arguments)
     }
     if (fanout || steady || listens)
         sleep(1); /* the consumers join their group after they accept */
-    if (listens || strcmp(kind, "idle") == 0) {
+    if (listens || fanout || strcmp(kind, "idle") == 0) {
         printf("ready\n");
         fflush(stdout);
     }
