@@ -232,6 +232,8 @@ def run_work(this: Work, rounds: int, seconds: float, redis: str) -> tuple[dict[
             try:
                 with running(contender.server, this.app, environment) as (port, pid):
                     figure = this.measure(contender, port, pid, seconds)
+                if figure[0] == 0:
+                    raise RuntimeError(f"nothing arrived within {seconds:g} s")
             except (RuntimeError, subprocess.SubprocessError, OSError) as error:
                 print(f"    {contender.name}: {error}", flush=True)
                 failures[contender.name] = str(error)
