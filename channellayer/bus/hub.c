@@ -16,6 +16,7 @@ enum {
     FIRST_WAIT_MS = 5,
     LAST_WAIT_MS = 150, /* below HUB_GRACE_MS, so that a new hub does not forward before we are back */
     CLOCK_MS = 100,
+    ANSWER_MS = 10000,     /* settle_time_ms, where it is 0 */
     SETTLE_MS = 1000,      /* without a hub nothing can be confirmed: a join is announced when there is one */
     ON_THE_WAY = 256 * 1024, /* bytes that are given to the socket ahead of it; the rest can still expire */
 };
@@ -36,6 +37,7 @@ enum state {
 struct asked {
     struct list_node link;
     uint64_t number;
+    uint64_t until; /* clock_ms() */
     struct remote_item *item;
 };
 
@@ -47,6 +49,7 @@ struct bus_hub {
     enum state state;
     bool was_up;
     bool stopping;
+    bool unsent;         /* a message since the last settle could not be given to the socket */
     uint64_t wait_ms;    /* before the next attempt */
     uint64_t retry_at;   /* clock_ms() */
     struct hub_names groups;
@@ -55,6 +58,7 @@ struct bus_hub {
     struct list_node asked;   /* of struct asked */
     uint64_t last_number;
     uint64_t buffer_time_ms;
+    uint64_t settle_time_ms;
     char *path;
     char *client;
 };
@@ -124,6 +128,11 @@ static void ask(struct bus_hub *hub, struct remote_item *item)
     struct asked *asked = mem_alloc(sizeof *asked);
     asked->item = item;
     asked->number = ++hub->last_number;
+    asked->until = clock_ms() + hub->settle_time_ms;
+    if (item->kind == REMOTE_SETTLE) {
+        item->failed = item->failed || hub->unsent;
+        hub->unsent = false;
+    }
     list_append(&hub->asked, &asked->link);
     say(hub, item->kind == REMOTE_QUERY ? HUB_QUERY : HUB_SETTLE, asked->number, item->group);
 }
@@ -133,10 +142,13 @@ static void pump(struct bus_hub *hub)
     while (hub->state == UP && !list_empty(&hub->waiting) && hub->pipe.out_bytes < ON_THE_WAY) {
         struct remote_item *item = list_entry(hub->waiting.next, struct remote_item, link);
         list_remove(&item->link);
-        if (item->message == NULL)
+        if (item->message == NULL) {
             ask(hub, item);
-        else
-            remote_done(item, send_message(hub, item));
+            continue;
+        }
+        bool sent = send_message(hub, item);
+        hub->unsent = hub->unsent || !sent;
+        remote_done(item, sent);
     }
 }
 
@@ -167,11 +179,13 @@ static void expire(struct bus_hub *hub)
     }
 }
 
-/* How many are under way when the hub goes is not known: they are told that it failed. */
-static void fail_asked(struct bus_hub *hub)
+/* What was asked until then has failed: the hub is stuck, or it has gone, and how many messages were under way is not known. */
+static void fail_asked(struct bus_hub *hub, uint64_t until)
 {
     while (!list_empty(&hub->asked)) {
-        struct asked *asked = list_entry(hub->asked.next, struct asked, link);
+        struct asked *asked = list_entry(hub->asked.next, struct asked, link); /* the oldest */
+        if (asked->until > until)
+            return;
         list_remove(&asked->link);
         remote_done(asked->item, false);
         mem_free(asked);
@@ -299,17 +313,17 @@ static bool on_frame(struct hub_pipe *pipe, const struct hub_frame *frame)
 
 /* The connection */
 
-static void lose(struct bus_hub *hub)
+static void lose(struct bus_hub *hub, const char *why)
 {
-    remote_trouble(&hub->remote, hub->path, hub->state == CONNECTING ? "nobody is the hub there" : "the hub has gone");
+    remote_trouble(&hub->remote, hub->path, why);
     set_state(hub, CLOSING);
-    fail_asked(hub);
+    fail_asked(hub, UINT64_MAX);
     hub_pipe_close(&hub->pipe);
 }
 
 static void on_end(struct hub_pipe *pipe)
 {
-    lose(hub_of(pipe));
+    lose(hub_of(pipe), "the hub has gone");
 }
 
 static void on_written(struct hub_pipe *pipe)
@@ -339,7 +353,11 @@ static void on_connect(uv_connect_t *request, int status)
     if (uv_is_closing(&hub->pipe.handle))
         return;
     if (status != 0) {
-        lose(hub);
+        lose(hub, "nobody is the hub there");
+        return;
+    }
+    if (!hub_pipe_is_same_user(&hub->pipe)) { /* it would be told everything */
+        lose(hub, "the hub there is another user's");
         return;
     }
     set_state(hub, GREETING);
@@ -362,6 +380,7 @@ static void on_clock(uv_timer_t *clock)
     if (hub->state == WAITING && clock_ms() >= hub->retry_at)
         connect_now(hub);
     expire(hub);
+    fail_asked(hub, clock_ms());
 }
 
 /* The bus */
@@ -446,7 +465,7 @@ static void stop(struct remote *remote)
     if (hub->state == WAITING)
         finish(hub);
     else if (hub->state != CLOSING)
-        lose(hub);
+        lose(hub, "it is being closed");
 }
 
 /* A join or leave matters only for the first and last member here. */
@@ -477,6 +496,7 @@ struct bus *bus_hub_create(struct layer *layer, const void *argument)
     hub->client = copy(settings->client);
     hub->wait_ms = FIRST_WAIT_MS;
     hub->buffer_time_ms = settings->buffer_time_ms;
+    hub->settle_time_ms = settings->settle_time_ms > 0 ? settings->settle_time_ms : ANSWER_MS;
     hub->state = WAITING;
     hub_names_init(&hub->groups);
     hub_names_init(&hub->channels);

@@ -17,6 +17,7 @@ struct hub_settings {
     const char *client; /* of this process's channels: `prefix.{client}!…` */
     size_t buffer_limit;
     uint64_t buffer_time_ms;
+    uint64_t settle_time_ms; /* within which the hub must answer; 0: 10 s */
 };
 
 /* layer_config.bus_create; settings is a struct hub_settings, used during the call alone. */

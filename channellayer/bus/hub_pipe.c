@@ -1,6 +1,8 @@
 #include "channellayer/bus/hub_pipe.h"
 
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 
@@ -17,6 +19,11 @@ struct hub_write {
     unsigned count;
     uv_buf_t pieces[PIECES];
 };
+
+static size_t weight(const struct hub_chunk *chunk)
+{
+    return sizeof(struct waiting) + sizeof *chunk + chunk->length;
+}
 
 static void end(struct hub_pipe *pipe)
 {
@@ -124,7 +131,7 @@ void hub_chunk_release(struct hub_chunk *chunk)
 static void forget(struct hub_pipe *pipe, struct waiting *waiting)
 {
     list_remove(&waiting->link);
-    pipe->out_bytes -= waiting->chunk->length;
+    pipe->out_bytes -= weight(waiting->chunk);
     hub_chunk_release(waiting->chunk);
     mem_free(waiting);
 }
@@ -169,13 +176,19 @@ static void write_waiting(struct hub_pipe *pipe)
     mem_free(write);
 }
 
-/* Drops the oldest droppable chunks that libuv has not got, until length more fit. */
-static void make_room(struct hub_pipe *pipe, size_t length)
+/* One frame always fits. */
+static bool fits(const struct hub_pipe *pipe, size_t needed)
+{
+    return pipe->out_limit == 0 || pipe->out_bytes == 0 || pipe->out_bytes + needed <= pipe->out_limit;
+}
+
+/* Drops the oldest droppable chunks that libuv has not got, until needed more fit. */
+static void make_room(struct hub_pipe *pipe, size_t needed)
 {
     struct list_node *node = pipe->out.next;
     for (unsigned i = 0; i < pipe->writing; i++)
         node = node->next;
-    while (node != &pipe->out && pipe->out_bytes + length > pipe->out_limit) {
+    while (node != &pipe->out && !fits(pipe, needed)) {
         struct waiting *waiting = list_entry(node, struct waiting, link);
         node = node->next;
         if (!waiting->chunk->droppable)
@@ -190,13 +203,15 @@ bool hub_pipe_write(struct hub_pipe *pipe, struct hub_chunk *chunk)
     if (uv_is_closing(&pipe->handle) || pipe->ended)
         return true; /* whoever is gone misses nothing */
     uint64_t before = pipe->dropped;
-    if (chunk->droppable && pipe->out_limit > 0 && pipe->out_bytes > 0 && pipe->out_bytes + chunk->length > pipe->out_limit) {
-        make_room(pipe, chunk->length);
-        if (pipe->out_bytes > 0 && pipe->out_bytes + chunk->length > pipe->out_limit) {
+    if (chunk->droppable && !fits(pipe, weight(chunk))) {
+        make_room(pipe, weight(chunk));
+        if (!fits(pipe, weight(chunk))) {
             pipe->dropped++;
             return false;
         }
     }
+    if (!chunk->droppable && pipe->out_limit > 0 && pipe->out_bytes > 2 * pipe->out_limit)
+        return false;
     struct waiting *waiting = mem_try_alloc(sizeof *waiting);
     if (waiting == NULL) {
         pipe->dropped++;
@@ -204,7 +219,7 @@ bool hub_pipe_write(struct hub_pipe *pipe, struct hub_chunk *chunk)
     }
     waiting->chunk = chunk;
     chunk->references++;
-    pipe->out_bytes += chunk->length;
+    pipe->out_bytes += weight(chunk);
     list_append(&pipe->out, &waiting->link);
     write_waiting(pipe);
     return pipe->dropped == before;
@@ -218,6 +233,15 @@ bool hub_pipe_say(struct hub_pipe *pipe, const struct hub_frame *frame)
     if (!said)
         end(pipe);
     return said;
+}
+
+bool hub_pipe_is_same_user(const struct hub_pipe *pipe)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    uv_os_fd_t fd;
+    return uv_fileno(&pipe->handle, &fd) == 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+           peer.uid == geteuid();
 }
 
 static void on_close(uv_handle_t *handle)

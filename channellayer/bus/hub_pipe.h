@@ -2,7 +2,8 @@
  *
  * Owner:   the struct that embeds it, which may be freed from on_closed on.
  * Thread:  the bus thread.
- * Limits:  in: one frame (HUB_FRAME_LIMIT). Out: out_limit bytes of what may be dropped; then the oldest of it goes (counted).
+ * Limits:  in: one frame (HUB_FRAME_LIMIT). Out: out_limit bytes; then the oldest of what may be dropped goes (counted). Where that
+ *          is not enough, at twice out_limit, the peer asks and never reads: the pipe ends.
  */
 #ifndef PENEUS_CHANNELLAYER_BUS_HUB_PIPE_H
 #define PENEUS_CHANNELLAYER_BUS_HUB_PIPE_H
@@ -43,7 +44,7 @@ struct hub_pipe {
     size_t in_room;
     struct list_node out; /* of struct waiting; the first writing of them are with libuv */
     unsigned writing;
-    size_t out_bytes;     /* of what waits, droppable or not */
+    size_t out_bytes;     /* of what waits, droppable or not, with what each takes of memory */
     size_t out_limit;     /* 0: none, where whoever writes bounds it */
     uint64_t dropped;
     bool ended;
@@ -62,8 +63,11 @@ void hub_chunk_release(struct hub_chunk *chunk); /* NULL is allowed */
 /* Writes chunk behind the others; a reference is taken. False: it, or an older one, was dropped. */
 bool hub_pipe_write(struct hub_pipe *pipe, struct hub_chunk *chunk);
 
-/* The same for a frame that must not be dropped. False when there is no memory: the pipe has ended. */
+/* The same for a frame that must not be dropped. False when there is no memory, or no room: the pipe has ended. */
 bool hub_pipe_say(struct hub_pipe *pipe, const struct hub_frame *frame);
+
+/* Whether the process at the other end, which connected or listens, is the same user's. */
+bool hub_pipe_is_same_user(const struct hub_pipe *pipe);
 
 /* Closes, once; what waits is dropped. */
 void hub_pipe_close(struct hub_pipe *pipe);

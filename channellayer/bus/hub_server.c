@@ -20,8 +20,9 @@ enum { CLOCK_MS = HUB_GRACE_MS, BACKLOG = 128 };
 
 void hub_write(struct hub_member *member, struct hub_chunk *chunk)
 {
+    uint64_t before = member->pipe.dropped;
     if (!hub_pipe_write(&member->pipe, chunk)) {
-        atomic_fetch_add(&member->hub->dropped, 1);
+        atomic_fetch_add(&member->hub->dropped, member->pipe.dropped - before);
         member->gap = true;
     }
 }
@@ -138,15 +139,6 @@ static bool on_frame(struct hub_pipe *pipe, const struct hub_frame *frame)
 
 static const struct hub_pipe_callbacks callbacks = { on_frame, on_end, on_closed, on_written };
 
-static bool is_same_user(const struct hub_pipe *pipe)
-{
-    struct ucred peer;
-    socklen_t size = sizeof peer;
-    uv_os_fd_t fd;
-    return uv_fileno(&pipe->handle, &fd) == 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-           peer.uid == geteuid();
-}
-
 static void on_connection(uv_stream_t *listener, int status)
 {
     struct hub *hub = listener->data;
@@ -161,7 +153,7 @@ static void on_connection(uv_stream_t *listener, int status)
     atomic_fetch_add(&hub->member_count, 1);
     if (uv_accept(listener, &member->pipe.stream) != 0) {
         hub_pipe_close(&member->pipe);
-    } else if (!is_same_user(&member->pipe)) {
+    } else if (!hub_pipe_is_same_user(&member->pipe)) {
         atomic_fetch_add(&hub->refused, 1);
         hub_pipe_close(&member->pipe);
     } else {
@@ -274,6 +266,7 @@ static struct hub *make(const char *path, int fd, int lock)
         mem_free(hub);
         return NULL;
     }
+    hub->process = getpid();
     hub->fd = fd;
     hub->lock = lock;
     hub->path = mem_alloc(strlen(path) + 1);
@@ -322,7 +315,10 @@ fail:
 
 void hub_close(struct hub *hub)
 {
+    if (hub->process != getpid())
+        return; /* a child of the fork has neither the thread nor the socket's name to take away */
     unlink(hub->path);
+    flock(hub->lock, LOCK_UN); /* not close() alone: a child may have the lock open too */
     close(hub->lock);
     bus_thread_post(hub->thread, &hub->end);
 }

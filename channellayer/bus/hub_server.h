@@ -3,7 +3,8 @@
  * Owner:   asgi/hub_type.c creates and closes it; it frees itself on the bus thread.
  * Thread:  hub_create, hub_close and hub_stats from any; the rest happens on the bus thread.
  * Limits:  HUB_OUT_LIMIT bytes wait for one slow process, then its oldest messages go (counted), and it is told that there was
- *          a gap. A channel that nobody receives from keeps `capacity` messages, HUB_EXPIRY_MS long; HUB_CHANNELS such channels.
+ *          a gap. A channel that nobody receives from keeps `capacity` messages, HUB_EXPIRY_MS long; HUB_CHANNELS such channels,
+ *          HUB_CHANNEL_BYTES for each and HUB_WAITING_BYTES for all.
  *
  * For its first HUB_GRACE_MS it sends nothing on: the processes of a hub that has died are coming back.
  * Only processes of the same user are let in. A group message goes to the processes that have announced a member, and not back to
@@ -18,7 +19,7 @@
 
 struct hub;
 
-enum { HUB_OUT_LIMIT = 16 * 1024 * 1024, HUB_EXPIRY_MS = 60 * 1000, HUB_CHANNELS = 10000, HUB_CHANNEL_BYTES = 16 * 1024 * 1024, HUB_GRACE_MS = 250 };
+enum { HUB_OUT_LIMIT = 16 * 1024 * 1024, HUB_EXPIRY_MS = 60 * 1000, HUB_CHANNELS = 10000, HUB_CHANNEL_BYTES = 16 * 1024 * 1024, HUB_WAITING_BYTES = 64 * 1024 * 1024, HUB_GRACE_MS = 250 };
 
 struct hub_stats {
     uint64_t members;   /* gauges: processes */
@@ -33,7 +34,8 @@ struct hub_stats {
  * path cannot be had: somebody else is the hub there (errno EADDRINUSE), or it is no socket, or cannot be bound. */
 struct hub *hub_create(const char *path, char *error, size_t size);
 
-/* Ends it: its socket is gone when this returns, its members are disconnected soon after. */
+/* Ends it: its socket is gone when this returns, its members are disconnected soon after. In a child that has forked from the
+ * process of hub_create() it does nothing. */
 void hub_close(struct hub *hub);
 
 void hub_stats(struct hub *hub, struct hub_stats *stats);

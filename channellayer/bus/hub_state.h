@@ -9,6 +9,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "channellayer/bus/hub_pipe.h"
 #include "channellayer/bus/hub_server.h"
@@ -66,6 +67,7 @@ struct hub {
     unsigned handles;
     int fd;              /* of the listener, until it is opened */
     int lock;            /* whoever holds it is the hub */
+    pid_t process;       /* that created it */
     char *path;
     bool closing;
     struct list_node members;
@@ -73,6 +75,7 @@ struct hub {
     struct table groups;
     struct table channels;
     size_t waiting_channels;
+    size_t waiting_bytes;     /* in all of them */
     struct list_node queries;
     uint64_t last_query;
     bool settled;             /* HUB_GRACE_MS have passed */

@@ -70,6 +70,7 @@ static void give_waiting(struct hub_topic *topic, struct hub_member *member)
     struct message *message;
     if (topic->waiting.count > 0)
         hub->waiting_channels--;
+    hub->waiting_bytes -= topic->waiting.bytes;
     while ((message = mailbox_take(&topic->waiting)) != NULL) {
         struct hub_chunk *chunk =
             chunk_of(HUB_SEND, topic->waiting.capacity, topic->name, (struct span){ message->bytes, message->length });
@@ -174,12 +175,15 @@ static void keep(struct hub *hub, struct hub_topic *topic, const struct hub_fram
 {
     if (topic == NULL && hub->waiting_channels < HUB_CHANNELS)
         topic = make(&hub->channels, frame->name, frame->number > 0 ? (size_t)frame->number : 1);
-    struct message *message = topic != NULL ? message_create(frame->payload.bytes, frame->payload.length, NULL, 0) : NULL;
+    bool room = topic != NULL && hub->waiting_bytes + frame->payload.length <= HUB_WAITING_BYTES;
+    struct message *message = room ? message_create(frame->payload.bytes, frame->payload.length, NULL, 0) : NULL;
     bool first = topic != NULL && topic->waiting.count == 0;
-    if (message != NULL && mailbox_push(&topic->waiting, message, time_after(clock_ms(), HUB_EXPIRY_MS)) == LAYER_OK)
+    if (message != NULL && mailbox_push(&topic->waiting, message, time_after(clock_ms(), HUB_EXPIRY_MS)) == LAYER_OK) {
         hub->waiting_channels += first;
-    else
+        hub->waiting_bytes += mailbox_weight(message);
+    } else {
         atomic_fetch_add(&hub->dropped, 1);
+    }
     message_release(message);
     if (topic != NULL)
         free_if_unused(topic);
@@ -219,7 +223,9 @@ void hub_expire_waiting(struct hub *hub)
         unused = NULL;
         while (unused == NULL && hub->waiting_channels > 0 && (node = table_walk(&hub->channels, &bucket, node)) != NULL) {
             struct hub_topic *topic = list_entry(node, struct hub_topic, by_name);
+            hub->waiting_bytes -= topic->waiting.bytes;
             size_t expired = mailbox_expire(&topic->waiting, now);
+            hub->waiting_bytes += topic->waiting.bytes;
             atomic_fetch_add(&hub->dropped, expired);
             if (expired > 0 && topic->waiting.count == 0) {
                 hub->waiting_channels--;
