@@ -47,6 +47,7 @@ struct bus_hub {
     uv_timer_t clock;
     uv_connect_t connect;
     enum state state;
+    unsigned seed;       /* of the back-off: processes that lose a hub together come back one by one */
     bool was_up;
     bool stopping;
     bool unsent;         /* a message since the last settle could not be given to the socket */
@@ -337,7 +338,7 @@ static void on_closed(struct hub_pipe *pipe)
 {
     struct bus_hub *hub = hub_of(pipe);
     set_state(hub, WAITING);
-    hub->retry_at = clock_ms() + hub->wait_ms / 2 + (uint64_t)rand() % (hub->wait_ms / 2 + 1);
+    hub->retry_at = clock_ms() + hub->wait_ms / 2 + (uint64_t)rand_r(&hub->seed) % (hub->wait_ms / 2 + 1);
     hub->wait_ms = hub->wait_ms * 2 < LAST_WAIT_MS ? hub->wait_ms * 2 : LAST_WAIT_MS;
     if (hub->stopping)
         finish(hub);
@@ -494,6 +495,7 @@ struct bus *bus_hub_create(struct layer *layer, const void *argument)
     memset(hub, 0, sizeof *hub);
     hub->path = copy(settings->path);
     hub->client = copy(settings->client);
+    hub->seed = (unsigned)name_hash((struct name){ hub->client, strlen(hub->client) });
     hub->wait_ms = FIRST_WAIT_MS;
     hub->buffer_time_ms = settings->buffer_time_ms;
     hub->settle_time_ms = settings->settle_time_ms > 0 ? settings->settle_time_ms : ANSWER_MS;

@@ -14,19 +14,32 @@ bool hub_is_new(const struct hub *hub)
     return !hub->settled;
 }
 
-void hub_keep_late(struct hub_member *from, const struct hub_frame *frame)
+/* What a kept frame takes of memory. */
+static size_t weight(size_t length)
+{
+    return sizeof(struct late) + sizeof(struct hub_chunk) + length;
+}
+
+bool hub_keep_late(struct hub_member *from, const struct hub_frame *frame)
 {
     struct hub *hub = from->hub;
-    struct late *late = mem_try_alloc(sizeof *late);
-    struct hub_chunk *chunk = late != NULL && hub->late_bytes < HUB_OUT_LIMIT ? hub_chunk_create(frame, true) : NULL;
+    bool message = frame->kind != HUB_SETTLE;
+    size_t limit = message ? HUB_OUT_LIMIT : 2 * HUB_OUT_LIMIT;
+    bool room = hub->late_bytes == 0 || hub->late_bytes + weight(hub_frame_size(frame)) <= limit;
+    struct late *late = room ? mem_try_alloc(sizeof *late) : NULL;
+    struct hub_chunk *chunk = late != NULL ? hub_chunk_create(frame, true) : NULL;
     if (chunk == NULL) {
         mem_free(late);
-        atomic_fetch_add(&hub->dropped, 1);
-        return;
+        if (message) {
+            atomic_fetch_add(&hub->dropped, 1);
+            hub->late_gap = true;
+        }
+        return message;
     }
     *late = (struct late){ .from = from, .chunk = chunk };
-    hub->late_bytes += chunk->length;
+    hub->late_bytes += weight(chunk->length);
     list_append(&hub->late, &late->of_hub);
+    return true;
 }
 
 void hub_late_forget(struct hub *hub, const struct hub_member *member)
@@ -49,7 +62,7 @@ static struct hub_chunk *take_late(struct hub *hub, struct hub_member **from, st
     *from = late->from;
     list_remove(&late->of_hub);
     mem_free(late);
-    hub->late_bytes -= chunk->length;
+    hub->late_bytes -= weight(chunk->length);
     (void)hub_frame_read(chunk->bytes, chunk->length, frame, &taken); /* it was one when it was kept */
     return chunk;
 }
@@ -64,6 +77,8 @@ void hub_settle_down(struct hub *hub)
         hub_route(hub, from, &frame);
         hub_chunk_release(chunk);
     }
+    for (struct list_node *node = hub->members.next; hub->late_gap && node != &hub->members; node = node->next)
+        hub_tell_gap(list_entry(node, struct hub_member, of_hub));
 }
 
 void hub_late_free(struct hub *hub)

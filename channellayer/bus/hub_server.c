@@ -65,11 +65,15 @@ static void on_closed(struct hub_pipe *pipe)
 /* Once there is room again. */
 static void on_written(struct hub_pipe *pipe)
 {
-    struct hub_member *member = member_of(pipe);
-    if (!member->gap || pipe->out_bytes > HUB_OUT_LIMIT / 2)
-        return;
-    member->gap = false;
-    (void)hub_pipe_say(pipe, &(struct hub_frame){ .kind = HUB_GAP, .name = { "", 0 } });
+    if (member_of(pipe)->gap)
+        hub_tell_gap(member_of(pipe));
+}
+
+void hub_tell_gap(struct hub_member *member)
+{
+    member->gap = !member->greeted || member->pipe.out_bytes > HUB_OUT_LIMIT / 2;
+    if (!member->gap)
+        (void)hub_pipe_say(&member->pipe, &(struct hub_frame){ .kind = HUB_GAP, .name = { "", 0 } });
 }
 
 static bool greet(struct hub_member *member, const struct hub_frame *frame)
@@ -113,9 +117,8 @@ static bool obey(struct hub_member *member, const struct hub_frame *frame)
     case HUB_SEND:
     case HUB_SETTLE:
         if (hub_is_new(hub))
-            hub_keep_late(member, frame);
-        else
-            hub_route(hub, member, frame);
+            return hub_keep_late(member, frame);
+        hub_route(hub, member, frame);
         return true;
     case HUB_QUERY:
         hub_ask(member, frame);

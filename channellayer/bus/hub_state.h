@@ -81,11 +81,15 @@ struct hub {
     bool settled;             /* HUB_GRACE_MS have passed */
     struct list_node late;    /* hub_grace.c */
     size_t late_bytes;
+    bool late_gap;            /* there was no room for all of it */
     _Atomic uint64_t member_count, group_count, published, forwarded, dropped, refused;
 };
 
 /* Writes chunk to member, and sees to it that it hears of what it misses. */
 void hub_write(struct hub_member *member, struct hub_chunk *chunk);
+
+/* Says to member, as soon as its output has room, that there was a gap. */
+void hub_tell_gap(struct hub_member *member);
 
 /* hub_topic.c. follow() and put() are false when there is no memory. */
 bool hub_follow(struct hub_member *member, struct table *table, struct name name);
@@ -102,7 +106,7 @@ void hub_route(struct hub *hub, struct hub_member *from, const struct hub_frame 
 
 /* hub_grace.c: while the hub is new, what hub_route() would do waits. */
 bool hub_is_new(const struct hub *hub);
-void hub_keep_late(struct hub_member *from, const struct hub_frame *frame);
+bool hub_keep_late(struct hub_member *from, const struct hub_frame *frame); /* false: no room for a SETTLE, which must be answered */
 void hub_late_forget(struct hub *hub, const struct hub_member *member);
 void hub_settle_down(struct hub *hub);
 void hub_late_free(struct hub *hub);

@@ -400,6 +400,34 @@ static void test_a_slow_process_loses_the_oldest_and_is_told(void **state)
     close(quick);
 }
 
+/* Whether a message found the hub new or not: it arrives, or is counted and followed by a gap. */
+static void test_what_a_new_hub_has_no_room_for(void **state)
+{
+    enum { COUNT = 320 };
+    struct bench *bench = *state;
+    static char bytes[PIECE];
+    struct heard heard = { 0 };
+    unsigned got = 0;
+    int slow = enter(bench, "aa"), b = enter(bench, "bb");
+    say(slow, HUB_JOIN, 0, "g", "");
+    UNTIL(stats_now(bench).groups == 1);
+    for (int i = 0; i < COUNT; i++)
+        assert_true(say_bytes(b, HUB_PUBLISH, 0, "g", bytes, sizeof bytes));
+    assert_true(say(b, HUB_SETTLE, 1, "", ""));
+    do {
+        assert_true(hear(b, &heard));
+    } while (heard.kind != HUB_SETTLED);
+    size_t dropped = stats_now(bench).dropped;
+    assert_in_range(dropped, 1, COUNT - HUB_OUT_LIMIT / PIECE + 64);
+    while (heard.kind != HUB_GAP) {
+        assert_true(hear(slow, &heard));
+        got += heard.kind == HUB_PUBLISH;
+    }
+    assert_int_equal(got + dropped, COUNT);
+    close(slow);
+    close(b);
+}
+
 /* Answers cannot be dropped, so who asks and never reads has to go. */
 static void test_who_never_reads_answers_is_shown_out(void **state)
 {
@@ -736,6 +764,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_named_channel, begin, end),
         cmocka_unit_test_setup_teardown(test_who_is_in_a_group, begin, end),
         cmocka_unit_test_setup_teardown(test_a_slow_process_loses_the_oldest_and_is_told, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_a_new_hub_has_no_room_for, begin, end),
         cmocka_unit_test_setup_teardown(test_who_never_reads_answers_is_shown_out, begin, end),
         cmocka_unit_test_setup_teardown(test_what_waits_for_nobody_is_bounded_in_all, begin, end),
         cmocka_unit_test_setup_teardown(test_who_breaks_the_rules_is_shown_out, begin, end),
