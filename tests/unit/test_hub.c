@@ -349,6 +349,10 @@ static void test_who_is_in_a_group(void **state)
     UNTIL(stats_now(bench).members == 2);
     say(a, HUB_ANSWER, heard.number, "", "\x01x");
     settle_quietly(a);
+    assert_true(hear(b, &heard)); /* what it has left unanswered before */
+    assert_true(hear(b, &heard));
+    say(b, HUB_ANSWER, heard.number, "", "\x01y");
+    settle_quietly(b);
     close(a);
     close(b);
 }
