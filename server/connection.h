@@ -26,6 +26,7 @@
 
 struct command;
 struct server;
+struct tls;
 
 enum { REST_LIMIT = 64 * 1024, WATCH_MS = 100 };
 
@@ -64,6 +65,9 @@ struct connection {
 struct connection *connection_create(struct server *server);
 void connection_begin(struct connection *connection);
 
+/* The client speaks TLS; takes tls over. Before anything has come. */
+void connection_secure(struct connection *connection, struct tls *tls);
+
 /* Every change of state goes through here. */
 void connection_set_state(struct connection *connection, enum connection_state state);
 
@@ -92,7 +96,7 @@ void connection_end_exchange(struct connection *connection, const struct ending 
 void connection_command(struct connection *connection, struct command *command);
 
 /* A COMMAND_BROADCAST for the present exchange: a message for label, or a close. */
-void connection_broadcast(struct connection *connection, const struct command *command, uint64_t label);
+void connection_broadcast(struct connection *connection, struct command *command, uint64_t label);
 
 /* The application of the present exchange has ended. */
 void connection_finished(struct connection *connection, bool failed);

@@ -326,6 +326,8 @@ void server_stats(const struct server *server, struct server_stats *stats)
     READ(broadcasts_total);
     READ(relayed_total);
     READ(broadcasts_refused_total);
+    READ(tls_handshakes_total);
+    READ(tls_errors_total);
 #undef READ
 }
 

@@ -21,6 +21,7 @@ DAPHNE_NAMES = {
 
 # Of the table's settings, those that the native server has, by its name for them.
 SECONDS = (
+    "tls_handshake_timeout",
     "header_timeout",
     "keep_alive_timeout",
     "http_timeout",
