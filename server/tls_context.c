@@ -288,6 +288,8 @@ static enum tls_problem set_up(struct tls_context *context, struct tls_identity 
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_session_id_context(ssl, (const unsigned char *)"peneus", 6);
+    if (spec->ticket_keys != NULL && SSL_CTX_set_tlsext_ticket_keys(ssl, (void *)spec->ticket_keys, TLS_TICKET_KEYS) != 1)
+        return TLS_NO_MEMORY;
     if (SSL_CTX_set_min_proto_version(ssl, spec->minimum_version != 0 ? spec->minimum_version : TLS1_2_VERSION) != 1)
         return complain(reading, TLS_BAD_VERSION, "OpenSSL does not know this version of TLS");
     if ((result = read_certificates(ssl, files->certificate, true, reading)) != TLS_OK ||

@@ -19,6 +19,9 @@ enum tls_verify {
     TLS_VERIFY_REQUIRED,
 };
 
+/* Bytes of the keys of tickets: name, HMAC, AES. */
+enum { TLS_TICKET_KEYS = 80 };
+
 /* Paths of PEM files. */
 struct tls_identity_spec {
     const char *certificate; /* the leaf first, then its chain */
@@ -38,6 +41,7 @@ struct tls_spec {
     const char *dh_parameters;  /* PEM file; NULL: OpenSSL's own */
     const unsigned char *alpn;  /* the protocols, the best first, as ALPN writes them: each behind its length */
     size_t alpn_length;         /* 0: ALPN is not answered */
+    const unsigned char *ticket_keys; /* TLS_TICKET_KEYS bytes that processes share; NULL: keys of its own */
 };
 
 /* What of a spec is wrong. */

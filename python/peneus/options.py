@@ -229,6 +229,20 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             MIB,
             "Of one frame from a client; over: closed with 1009. 0 is no limit.",
         ),
+        Option(
+            "websocket_write_limit",
+            ("--websocket-write-limit",),
+            kinds.size(True, most=2**40),
+            256 * KIB,
+            "Of relayed group messages that wait for one slow client; over: the group's overflow policy. 0 is no limit.",
+        ),
+        Option(
+            "broadcast_backlog",
+            ("--broadcast-backlog",),
+            kinds.size(False, most=2**40),
+            16 * MIB,
+            "Of relayed group messages that wait for the I/O thread; further ones are dropped, and counted.",
+        ),
     ),
     "Connections and applications": (
         Option(
