@@ -65,7 +65,8 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             ("-e", "--endpoint"),
             kinds.texts("ENDPOINT"),
             [],
-            r"tcp:port=8000:interface=127.0.0.1, unix:/path:mode=660 or fd:fileno=3; a colon inside a value is written \:. "
+            r"tcp:port=8000:interface=127.0.0.1, unix:/path:mode=660, fd:fileno=3 or ssl:443:privateKey=key.pem:certKey=cert.pem; "
+            r"a colon inside a value is written \:. "
             "May be given several times.",
             "none",
         ),
@@ -75,7 +76,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
         Option(
             "ssl_certfile",
             ("--ssl-certfile",),
-            kinds.texts("FILE"),
+            kinds.files(),
             [],
             "Certificate and its chain, PEM: the TCP address is served as https and wss. Several times, each with its key: the "
             "one that is for the name which a client asks for is shown, else the first.",
@@ -84,7 +85,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
         Option(
             "ssl_keyfile",
             ("--ssl-keyfile",),
-            kinds.texts("FILE"),
+            kinds.files(),
             [],
             "Private key, PEM, of the certificate at the same place.",
             "in the certificate's file",
