@@ -1,3 +1,4 @@
+#define PY_SSIZE_T_CLEAN /* for "#" in PyArg_ */
 #include "asgi/tls_type.h"
 
 #include "base/alloc.h"
