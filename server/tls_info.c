@@ -36,9 +36,9 @@ static char *chain_text(X509 *leaf, STACK_OF(X509) *chain)
 {
     BIO *memory = BIO_new(BIO_s_mem());
     char *text = NULL;
-    bool written = memory != NULL && (sk_X509_num(chain) > 0 || PEM_write_bio_X509(memory, leaf) == 1);
+    bool written = memory != NULL && PEM_write_bio_X509(memory, leaf) == 1; /* which the chain of a client does not have */
     for (int i = 0; written && i < sk_X509_num(chain); i++)
-        written = (i == 0 || BIO_write(memory, "", 1) == 1) && PEM_write_bio_X509(memory, sk_X509_value(chain, i)) == 1;
+        written = BIO_write(memory, "", 1) == 1 && PEM_write_bio_X509(memory, sk_X509_value(chain, i)) == 1;
     if (written)
         text = take_text(memory);
     BIO_free(memory);
