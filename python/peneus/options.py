@@ -65,8 +65,8 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             ("-e", "--endpoint"),
             kinds.texts("ENDPOINT"),
             [],
-            r"tcp:port=8000:interface=127.0.0.1, unix:/path:mode=660, fd:fileno=3 or ssl:443:privateKey=key.pem:certKey=cert.pem; "
-            r"a colon inside a value is written \:. "
+            r"tcp:port=8000:interface=127.0.0.1, unix:/path:mode=660, fd:fileno=3 or ssl:443:privateKey=key.pem:certKey=cert.pem;"
+            r" a colon inside a value is written \:. "
             "May be given several times.",
             "none",
         ),
@@ -78,7 +78,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             ("--ssl-certfile",),
             kinds.files(),
             [],
-            "Certificate and its chain, PEM: the TCP address is served as https and wss. Several times, each with its key: the "
+            "Certificate and its chain, PEM: the address is served as https and wss. Several times, each with its key: the "
             "one that is for the name which a client asks for is shown, else the first.",
             "no TLS",
         ),

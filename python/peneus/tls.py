@@ -1,4 +1,4 @@
-"""TLS: what the listeners of a server encrypt with, made from the settings and from `ssl:` endpoints, and read again when asked."""
+"""TLS: what the listeners of a server encrypt with: made from the settings and from `ssl:` endpoints, read again when asked."""
 
 import logging
 from pathlib import Path

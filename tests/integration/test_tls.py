@@ -258,7 +258,9 @@ def test_plain_http_is_told(server: LiveServer) -> None:
         assert b"".join(iter(lambda: client.recv(65536), b"")).startswith(b"HTTP/1.1 400 ")
 
 
-@pytest.mark.parametrize("sent", [b"\x16\x03\x01\x00\x05hello", b"SSH-2.0-x\r\n", bytes(range(128, 256)), b"\x15\x03\x01\x00\x02\x02\x28"])
+@pytest.mark.parametrize(
+    "sent", [b"\x16\x03\x01\x00\x05hello", b"SSH-2.0-x\r\n", bytes(range(128, 256)), b"\x15\x03\x01\x00\x02\x02\x28"]
+)
 def test_garbage_is_closed(server: LiveServer, made: Made, sent: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
         client.sendall(sent)
