@@ -14,6 +14,7 @@
 #include "asgi/state.h"
 #include "asgi/tls_type.h"
 #include "channellayer/bus/thread.h"
+#include "server/running.h"
 
 enum { BUSES_END_MS = 1200 }; /* that the buses of layers which are gone may take at the process's end */
 
@@ -44,16 +45,17 @@ static int make_types(PyObject *module, struct state *state)
                : 0;
 }
 
-/* When the interpreter is gone, and before the libraries that the buses use are. */
-static void halt_buses(void)
+/* When the interpreter is gone, and before the libraries that servers and buses use are. */
+static void halt_threads(void)
 {
+    running_halt();
     bus_thread_halt(BUSES_END_MS);
 }
 
 static int execute(PyObject *module)
 {
     static atomic_flag first = ATOMIC_FLAG_INIT;
-    if (!atomic_flag_test_and_set(&first) && Py_AtExit(halt_buses) < 0) {
+    if (!atomic_flag_test_and_set(&first) && Py_AtExit(halt_threads) < 0) {
         PyErr_SetString(PyExc_RuntimeError, "too many libraries want to be told of the interpreter's end");
         return -1;
     }

@@ -56,6 +56,8 @@ struct server {
     uv_check_t after_wait;
     uv_thread_t thread;
     bool thread_started;
+    atomic_bool halted;         /* the thread leaves its loop as it is: the process ends */
+    struct list_node of_running;
     enum server_phase phase;
     bool drained_told;
     struct slots exchanges;

@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -23,7 +23,7 @@ from peneus.errors import ConfigurationError, SettingError
 from peneus.testing import LiveServer
 from websockets.sync.client import connect
 
-from tests.integration.programs import peneus, until
+from tests.integration.programs import Command, command, peneus, until
 from tests.support.identities import PASSWORD, Authority, Identity
 
 PATIENCE = 20
@@ -82,16 +82,23 @@ def talking(
             yield secure
 
 
+def some(secure: ssl.SSLSocket) -> bytes:
+    received = secure.recv(65536)
+    if not received:
+        raise ConnectionError("the server has closed")
+    return received
+
+
 def ask(secure: ssl.SSLSocket) -> dict[str, Any]:
     secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     received = b""
     while b"\r\n\r\n" not in received:
-        received += secure.recv(65536)
+        received += some(secure)
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 "), head
     length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
     while len(body) < length:
-        body += secure.recv(65536)
+        body += some(secure)
     return json.loads(body)
 
 
@@ -456,6 +463,39 @@ def test_options_that_do_not_fit_together(made: Made) -> None:
             Server(ECHO, **settings)
         assert str(error.value).startswith(said), str(error.value)
         assert "; write " in str(error.value)
+
+
+DAEMON = """
+import threading, time
+import peneus
+ready = threading.Event()
+server = peneus.Server({application!r}, {endpoints!r}, signal_handlers=False, ready_callable=ready.set)
+threading.Thread(target=server.run, daemon=True).start()
+ready.wait(20)
+print("at", server.listening_addresses[0][1], flush=True)
+time.sleep(0.3)
+"""
+
+
+def test_a_process_may_end_while_it_serves(made: Made) -> None:
+    endpoints = [f"ssl:0:privateKey={made.server.key}:certKey={made.server.certificate}:interface=127.0.0.1"]
+    program = DAEMON.format(application=ECHO, endpoints=endpoints)
+    context = trusting(made)
+    for _ in range(4):
+        with command("-c", program) as process:
+            port = int(process.wait_for(r"at (\d+)")[1])
+
+            def hammer(port: int = port, process: Command = process) -> None:
+                while process.process.poll() is None:
+                    with suppress(OSError):
+                        get(port, context)
+
+            threads = [threading.Thread(target=hammer) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            assert process.wait() == 0  # and not a fault of OpenSSL, which is shut down meanwhile
+            for thread in threads:
+                thread.join()
 
 
 def test_the_command_line_says_what_is_wrong_and_ends(made: Made, tmp_path: Path) -> None:
