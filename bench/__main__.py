@@ -222,23 +222,28 @@ def install_peers() -> None:
     stamp.write_text(wanted)
 
 
-def run_work(this: Work, rounds: int, seconds: float, redis: str) -> dict[str, list[list[float]]]:
+def run_work(this: Work, rounds: int, seconds: float, redis: str) -> tuple[dict[str, list[list[float]]], dict[str, str]]:
+    """The figures of each contender, one list a round; and why others have none in a round."""
     figures: dict[str, list[list[float]]] = {}
+    failures: dict[str, str] = {}
     for number in range(rounds):
         for contender in this.contenders:
             environment = {"BENCH_LAYER": contender.layer or "peneus", "BENCH_REDIS": redis}
             try:
                 with running(contender.server, this.app, environment) as (port, pid):
                     figure = this.measure(contender, port, pid, seconds)
+                if figure[0] == 0:
+                    raise RuntimeError(f"nothing arrived within {seconds:g} s")
             except (RuntimeError, subprocess.SubprocessError, OSError) as error:
                 print(f"    {contender.name}: {error}", flush=True)
+                failures[contender.name] = str(error)
                 continue
             figures.setdefault(contender.name, []).append(figure)
             print(f"    round {number + 1}, {contender.name}: {' '.join(f'{value:,.1f}' for value in figure)}", flush=True)
-    return figures
+    return figures, failures
 
 
-def table(this: Work, figures: dict[str, list[list[float]]]) -> str:
+def table(this: Work, figures: dict[str, list[list[float]]], failures: dict[str, str]) -> str:
     medians = {name: [statistics.median(column) for column in zip(*rounds, strict=True)] for name, rounds in figures.items()}
     reference = medians.get(this.reference, [0.0])[0]
     head = ["", f"{this.unit}, median", "min – max", f"beside {this.reference}", *this.columns]
@@ -249,7 +254,9 @@ def table(this: Work, figures: dict[str, list[list[float]]]) -> str:
         rows.append(
             [name, f"{median:,.1f}", f"{min(first):,.1f} – {max(first):,.1f}", ratio, *(f"{value:,.1f}" for value in more)]
         )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines += [f"\n{name} failed {'in a round' if name in figures else 'always'}: {why}." for name, why in failures.items()]
+    return "\n".join(lines) + "\n"
 
 
 def machine() -> str:
@@ -287,9 +294,10 @@ def main() -> None:
             this = WORKS[name]
             print(f"==> {this.title}", flush=True)
             busy = os.getloadavg()[0]
-            figures = run_work(this, options.rounds, options.seconds, redis.url)
+            figures, failures = run_work(this, options.rounds, options.seconds, redis.url)
             when = f"{time.strftime('%Y-%m-%d %H:%M')}, {machine()}, load {busy:.1f}"
-            text = f"## {this.title}\n\n{when}; {options.rounds} rounds of {options.seconds:g} s.\n\n{table(this, figures)}"
+            how = f"{options.rounds} rounds of {options.seconds:g} s"
+            text = f"## {this.title}\n\n{when}; {how}.\n\n{table(this, figures, failures)}"
             (KEPT / f"{name}.md").write_text(text)
             options.output.write_text(page())
             print(f"\n{text}", flush=True)

@@ -6,6 +6,12 @@
 #include "base/alloc.h"
 #include "channellayer/name.h"
 
+enum {
+    CLIENT = 32,  /* hexadecimal digits of a client's id, a UUID */
+    MARK_AT = 12, /* of them: its version; 4 in channels_redis */
+    MARK = 'e',   /* in Peneus (bus_config.py) */
+};
+
 /* The channels of one key. */
 struct address {
     struct table_node by_key;
@@ -56,6 +62,17 @@ static int add(struct book *book, struct name channel)
     return 0;
 }
 
+/* channels_redis has one capacity for all channels of a process, so one that does not read starves the others. A process of Peneus
+ * empties its key at once into its channels, each with a capacity of its own: there is room for what is on its way. */
+static size_t capacity_for(const struct core_job *job, const struct address *address)
+{
+    bool direct = job->item->kind == REMOTE_SEND;
+    size_t capacity = direct ? job->item->capacity : core_capacity(job->core->settings, address->channels[0]);
+    size_t end = address->key.length;
+    bool ours = end > CLIENT && address->key.bytes[end - 1] == '!' && address->key.bytes[end - 1 - CLIENT + MARK_AT] == MARK;
+    return ours && capacity < SIZE_MAX / CORE_ROOM ? capacity * CORE_ROOM : capacity;
+}
+
 static struct core_letter *letter_for(struct core_job *job, const struct address *address, size_t shard)
 {
     struct core *core = job->core;
@@ -63,7 +80,7 @@ static struct core_letter *letter_for(struct core_job *job, const struct address
     struct core_letter *letter = mem_try_alloc(sizeof *letter + prefix.length + address->key.length);
     if (letter == NULL)
         return NULL;
-    *letter = (struct core_letter){ .shard = shard, .capacity = core_capacity(core->settings, address->channels[0]) };
+    *letter = (struct core_letter){ .shard = shard, .capacity = capacity_for(job, address) };
     memcpy(letter->key_text, prefix.bytes, prefix.length);
     memcpy(letter->key_text + prefix.length, address->key.bytes, address->key.length);
     letter->key = (struct name){ letter->key_text, prefix.length + address->key.length };

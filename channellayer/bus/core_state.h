@@ -39,6 +39,7 @@ enum {
     CORE_BLOCK_S = 5,           /* of one BZPOPMIN */
     CORE_SILENCE_MS = 9000,     /* of a link that is in one */
     CORE_RETRY_MS = 1000,       /* after an error of BZPOPMIN */
+    CORE_ROOM = 64,             /* times the capacity: messages on their way to a process of Peneus */
     CORE_DRAIN = 128,           /* messages that are fetched at once behind the first */
 };
 

@@ -82,7 +82,7 @@ def configure(
     }
     redis = {
         "keys": _digests(keys),
-        "client": uuid.uuid4().hex,
+        "client": _client(),
         "capacity": capacity,
         "capacities": _globs(channel_capacity),
         "random_prefix_length": whole("random_prefix_length", random_prefix_length, least=0),
@@ -93,7 +93,7 @@ def configure(
         return BusConfig(kind, "this process", None)
     if kind == "hub":
         path = os.fspath(hub) if isinstance(hub, (str, os.PathLike)) else os.environ[HUB_VARIABLE]
-        return BusConfig(kind, str(path), {**native, "hub": str(path), "client": uuid.uuid4().hex})
+        return BusConfig(kind, str(path), {**native, "hub": str(path), "client": _client()})
     shards = redis_hosts.shards(hosts)
     if kind == "redis-core" and shards[0]["kind"] == "cluster":
         raise SettingError("hosts", "is a cluster, where bus 'redis-core' cannot work: its scripts change several keys at once")
@@ -104,7 +104,13 @@ def for_child(config: BusConfig) -> BusConfig:
     """The same for a process that was forked: it is another client."""
     if config.native is None or "client" not in config.native:
         return config
-    return BusConfig(config.kind, config.where, {**config.native, "client": uuid.uuid4().hex})
+    return BusConfig(config.kind, config.where, {**config.native, "client": _client()})
+
+
+def _client() -> str:
+    """This process, in the names of its channels: a UUID. Where that has its version, e: so that others of Peneus know it."""
+    digits = uuid.uuid4().hex
+    return f"{digits[:12]}e{digits[13:]}"
 
 
 def _digests(keys: object) -> list[bytes]:

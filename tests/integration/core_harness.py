@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 import socket
 import struct
 import threading
@@ -38,7 +39,8 @@ SETTINGS: dict[str, Any] = {
     "backlog": 128,
 }
 
-PATIENCE = 20.0  # seconds: long enough for a loaded machine, only waited for where something is broken
+# seconds: long enough for a loaded machine, only waited for where something is broken
+PATIENCE = 90.0 if "PENEUS_SANITIZED" in os.environ else 30.0
 
 
 def new_loop(kind: str) -> asyncio.AbstractEventLoop:

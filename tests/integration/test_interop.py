@@ -256,6 +256,21 @@ async def test_core_a_full_channel_does_not_starve_the_others(servers):
         assert [(await received(both.ours, slow))["number"] for _ in range(5)] == list(range(45, 50))
 
 
+async def test_core_a_burst_fits(servers):
+    """A process of Peneus empties its key at once, so a burst is not held against the capacity of one channel."""
+    async with pair("core", servers[:1], capacity=5) as both:
+        channels = [await both.ours.new_channel() for _ in range(40)]
+        for number, channel in enumerate(channels):
+            await both.ours.group_add(f"group-{number}", channel)
+        sender = both.another()
+        for number in range(len(channels) * 4):
+            sender._core.group_send(f"group-{number % 40}", msgpack.packb({"number": number}), None)
+        assert await sender.settled()
+        assert sender._core.stats()["bus_refused"] == 0
+        for first, channel in enumerate(channels):
+            assert [(await received(both.ours, channel))["number"] for _ in range(4)] == [first + 40 * turn for turn in range(4)]
+
+
 async def test_core_general_channel_is_a_queue(servers):
     """Each message to one receiver, and to nobody who does not wait: what is not asked for stays in Redis for others."""
     async with pair("core", servers[:1], capacity=1000) as both:

@@ -342,6 +342,7 @@ def test_publishes_are_pipelined(fresh_redis):
             layer._core.group_send("g", encoded(layer, {"type": "x", "n": n}), None)
         assert await layer.settled()
         assert statistic(fresh_redis, "total_reads_processed") - before < 300
+        await eventually(lambda: stats(layer)["bus_received"] == 1000)  # confirmed is not yet heard
         for n in range(100):
             assert (await received(layer, channel))["n"] == 900 + n  # its capacity is 100
 

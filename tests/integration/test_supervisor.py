@@ -334,13 +334,13 @@ def test_a_worker_that_keeps_dying_is_started_ever_later(tmp_path):
         f"import os, pathlib\nfrom {HERE} import application\n"
         f"seen = pathlib.Path({str(tmp_path / 'seen')!r})\n"
         "with seen.open('a') as file:\n    file.write('x')\n"
-        "if len(seen.read_text()) > 2:\n    os.kill(os.getpid(), 11)\n"
+        "if len(seen.read_text()) > 2:\n    os.kill(os.getpid(), 14)\n"
     )
     with serving("--workers", "2", path="dies:application", PYTHONPATH=str(tmp_path)) as server:
         port = server.port()
         pid = workers(server)[0]
         os.kill(pid, signal.SIGKILL)
-        until(lambda: server.output.count("did not come to serve, and ended with SIGSEGV") == 3, "three more crashes")
+        until(lambda: server.output.count("did not come to serve, and ended with SIGALRM") == 3, "three more crashes")
         delays = [float(delay) for delay in re.findall(r"another starts in (\d+\.\d) s", server.output)]
         assert delays[0] <= 0.3 and 0.9 <= delays[3] <= 2.1
         assert answer(port) != pid
