@@ -12,7 +12,9 @@
 #include "asgi/port.h"
 #include "asgi/server_type.h"
 #include "asgi/state.h"
+#include "asgi/tls_type.h"
 #include "channellayer/bus/thread.h"
+#include "server/running.h"
 
 enum { BUSES_END_MS = 1200 }; /* that the buses of layers which are gone may take at the process's end */
 
@@ -37,21 +39,23 @@ static int make_types(PyObject *module, struct state *state)
                    make_type(module, &pause_spec, &state->pause_type) < 0 ||
                    make_type(module, &port_spec, &state->port_type) < 0 ||
                    make_type(module, &ready_spec, &state->ready_type) < 0 ||
-                   make_type(module, &pyserver_spec, &state->server_type) < 0
+                   make_type(module, &pyserver_spec, &state->server_type) < 0 ||
+                   make_type(module, &tls_spec, &state->tls_type) < 0
                ? -1
                : 0;
 }
 
-/* When the interpreter is gone, and before the libraries that the buses use are. */
-static void halt_buses(void)
+/* When the interpreter is gone, and before the libraries that servers and buses use are. */
+static void halt_threads(void)
 {
+    running_halt();
     bus_thread_halt(BUSES_END_MS);
 }
 
 static int execute(PyObject *module)
 {
     static atomic_flag first = ATOMIC_FLAG_INIT;
-    if (!atomic_flag_test_and_set(&first) && Py_AtExit(halt_buses) < 0) {
+    if (!atomic_flag_test_and_set(&first) && Py_AtExit(halt_threads) < 0) {
         PyErr_SetString(PyExc_RuntimeError, "too many libraries want to be told of the interpreter's end");
         return -1;
     }
@@ -61,7 +65,7 @@ static int execute(PyObject *module)
     state->ready = state->ready_type->tp_alloc(state->ready_type, 0);
     if (state->ready == NULL || PyModule_AddType(module, state->server_type) < 0 ||
         PyModule_AddType(module, state->inbox_type) < 0 || PyModule_AddType(module, state->layer_type) < 0 ||
-        PyModule_AddType(module, state->hub_type) < 0 ||
+        PyModule_AddType(module, state->hub_type) < 0 || PyModule_AddType(module, state->tls_type) < 0 ||
         PyModule_AddType(module, state->connection_type) < 0 ||
         PyModule_AddObjectRef(module, "current_connection", state->current_connection) < 0 ||
         PyModule_AddObjectRef(module, "ClientGone", state->client_gone) < 0)

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "asgi/tls_scope.h"
+
 static const unsigned char *bytes_of(const struct request_event *request, struct piece piece)
 {
     return request->event.bytes + piece.offset;
@@ -131,6 +133,22 @@ static int set_http(PyObject *scope, struct state *state, const struct request_e
     return set_steal(scope, s->method, method);
 }
 
+/* Beside the extensions that the protocol has. */
+static int set_tls(PyObject *scope, const struct strings *s, const struct tls_info *info)
+{
+    PyObject *extensions = PyDict_GetItemWithError(scope, s->extensions);
+    if (extensions == NULL && PyErr_Occurred())
+        return -1;
+    if (extensions != NULL)
+        return set_steal(extensions, s->tls, tls_scope(s, info));
+    extensions = PyDict_New();
+    if (extensions == NULL || set_steal(extensions, s->tls, tls_scope(s, info)) < 0) {
+        Py_XDECREF(extensions);
+        return -1;
+    }
+    return set_steal(scope, s->extensions, extensions);
+}
+
 static int set_peer(PyObject *scope, struct pyserver *server, const struct request_event *request)
 {
     const struct strings *s = &server->state->strings;
@@ -152,6 +170,8 @@ static int fill(PyObject *scope, struct pyserver *server, const struct request_e
         set_steal(scope, s->headers, make_headers(state, request)) < 0 || set_peer(scope, server, request) < 0)
         return -1;
     if ((request->websocket ? set_websocket : set_http)(scope, state, request) < 0)
+        return -1;
+    if (request->tls != NULL && set_tls(scope, s, request->tls) < 0)
         return -1;
     if (server->lifespan_state != NULL && set_steal(scope, s->state_, PyDict_Copy(server->lifespan_state)) < 0)
         return -1;

@@ -6,6 +6,7 @@
 #include "asgi/numbers.h"
 #include "asgi/outlet.h"
 #include "asgi/task.h"
+#include "asgi/tls_type.h"
 
 enum { ERROR_SIZE = 512 };
 
@@ -39,11 +40,15 @@ static PyObject *listen_tcp(PyObject *self, PyObject *args)
 {
     const char *host;
     int port;
-    if (!PyArg_ParseTuple(args, "si:listen_tcp", &host, &port) || must_be_new(server_of(self), "listen_tcp") < 0)
+    PyObject *tls = Py_None;
+    struct listen_spec spec = { .kind = LISTEN_TCP };
+    if (!PyArg_ParseTuple(args, "si|O:listen_tcp", &host, &port, &tls) ||
+        tls_store_of(server_of(self)->state, tls, &spec.tls) < 0 || must_be_new(server_of(self), "listen_tcp") < 0)
         return NULL;
     if (port < 0 || port > 65535)
         return PyErr_Format(PyExc_ValueError, "a port is a number from 0 to 65535, not %d", port);
-    struct listen_spec spec = { .kind = LISTEN_TCP, .host = host, .port = (uint16_t)port };
+    spec.host = host;
+    spec.port = (uint16_t)port;
     return listen_on(server_of(self), &spec);
 }
 
@@ -51,11 +56,12 @@ static PyObject *listen_unix(PyObject *self, PyObject *args)
 {
     PyObject *path;
     int mode = -1;
-    if (!PyArg_ParseTuple(args, "O&|i:listen_unix", PyUnicode_FSConverter, &path, &mode))
+    PyObject *tls = Py_None;
+    if (!PyArg_ParseTuple(args, "O&|iO:listen_unix", PyUnicode_FSConverter, &path, &mode, &tls))
         return NULL;
     PyObject *result = NULL;
-    if (must_be_new(server_of(self), "listen_unix") == 0) {
-        struct listen_spec spec = { .kind = LISTEN_UNIX, .path = PyBytes_AS_STRING(path), .mode = mode };
+    struct listen_spec spec = { .kind = LISTEN_UNIX, .path = PyBytes_AS_STRING(path), .mode = mode };
+    if (tls_store_of(server_of(self)->state, tls, &spec.tls) == 0 && must_be_new(server_of(self), "listen_unix") == 0) {
         result = listen_on(server_of(self), &spec);
     }
     Py_DECREF(path);
@@ -65,7 +71,9 @@ static PyObject *listen_unix(PyObject *self, PyObject *args)
 static PyObject *listen_fd(PyObject *self, PyObject *args)
 {
     struct listen_spec spec = { .kind = LISTEN_FD };
-    if (!PyArg_ParseTuple(args, "i:listen_fd", &spec.fd) || must_be_new(server_of(self), "listen_fd") < 0)
+    PyObject *tls = Py_None;
+    if (!PyArg_ParseTuple(args, "i|O:listen_fd", &spec.fd, &tls) || tls_store_of(server_of(self)->state, tls, &spec.tls) < 0 ||
+        must_be_new(server_of(self), "listen_fd") < 0)
         return NULL;
     return listen_on(server_of(self), &spec);
 }
@@ -223,6 +231,8 @@ static PyObject *stats(PyObject *object, PyObject *ignored)
         {"broadcasts_total", stats.broadcasts_total},
         {"relayed_total", stats.relayed_total},
         {"broadcasts_refused_total", stats.broadcasts_refused_total},
+        {"tls_handshakes_total", stats.tls_handshakes_total},
+        {"tls_errors_total", stats.tls_errors_total},
         {"applications", self->applications},
         {"applications_killed_total", self->applications_killed},
     };

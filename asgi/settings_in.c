@@ -19,6 +19,7 @@ static const struct setting table[] = {
     SETTING(max_header_size, FIELD_SIZE, 0),
     SETTING(max_header_count, FIELD_SIZE, 0),
     SETTING(max_body_size, FIELD_SIZE, 0),
+    SETTING(tls_handshake_timeout_ms, FIELD_MILLISECONDS, 0),
     SETTING(header_timeout_ms, FIELD_MILLISECONDS, 0),
     SETTING(keep_alive_timeout_ms, FIELD_MILLISECONDS, 0),
     SETTING(http_timeout_ms, FIELD_MILLISECONDS, 0),

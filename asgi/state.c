@@ -49,7 +49,7 @@ int state_init(struct state *state)
 
 #define STATE_OBJECTS(S)                                                                                               \
     S(awaitable_type) S(connection_type) S(delegate_type) S(inbox_type) S(hub_type) S(layer_query_type) S(layer_receive_type) S(layer_settle_type) S(layer_type) S(message_type)          \
-    S(pause_type) S(port_type) S(ready_type) S(server_type) S(current_connection) S(client_gone) S(ready) S(empty_bytes) S(task_class)              \
+    S(pause_type) S(port_type) S(ready_type) S(server_type) S(tls_type) S(current_connection) S(client_gone) S(ready) S(empty_bytes) S(task_class)              \
     S(get_running_loop) S(cancelled_error) S(invalid_state_error) S(context_name) S(eager_names) S(context_names) S(asgi_scope) S(bodiless_request)
 
 int state_traverse(struct state *state, visitproc visit, void *arg)

@@ -33,6 +33,7 @@ struct state {
     PyTypeObject *port_type;
     PyTypeObject *ready_type;
     PyTypeObject *server_type;
+    PyTypeObject *tls_type;
 
     PyObject *current_connection; /* ContextVar */
     PyObject *client_gone;        /* the OSError of send() after the client has left */

@@ -158,13 +158,34 @@ static void on_written(void *context)
     credit(context);
 }
 
-static const struct transport_callbacks transport_callbacks = { on_read, on_end, on_written };
+static void on_handshake(void *context, enum transport_handshake how)
+{
+    struct connection *connection = context;
+    struct server *server = connection->server;
+    deadline_clear(&connection->deadlines, DEADLINE_HANDSHAKE);
+    if (how == TRANSPORT_SECURE) {
+        count(&server->counters.tls_handshakes_total, 1);
+        return;
+    }
+    count(&server->counters.tls_errors_total, 1);
+    if (how == TRANSPORT_PLAIN_HTTP)
+        http1_refuse_plain(connection);
+    else
+        connection_linger(connection);
+}
+
+static const struct transport_callbacks transport_callbacks = { on_read, on_end, on_written, on_handshake };
 
 static void on_deadline(void *context, enum deadline which)
 {
     struct connection *connection = context;
     if (which == DEADLINE_WATCH) {
         watch(connection);
+        return;
+    }
+    if (which == DEADLINE_HANDSHAKE) {
+        count(&connection->server->counters.timeouts_total, 1);
+        connection_close(connection, NULL);
         return;
     }
     switch (connection->state) {
@@ -207,6 +228,12 @@ void connection_begin(struct connection *connection)
     count(&server->counters.connections_total, 1);
     http1_connection_begin(connection);
     transport_read(&connection->transport, true);
+}
+
+void connection_secure(struct connection *connection, struct tls *tls)
+{
+    transport_secure(&connection->transport, tls);
+    deadline_set(&connection->deadlines, DEADLINE_HANDSHAKE, connection->server->settings.tls_handshake_timeout_ms);
 }
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -255,6 +282,11 @@ void connection_close(struct connection *connection, const struct ending *ending
 {
     if (connection->state == CONNECTION_CLOSED)
         return;
+    /* Only where nothing is cut off: a client must be able to tell. */
+    if (connection->state == CONNECTION_HTTP1 && connection->http1.state == HTTP1_IDLE)
+        transport_say_goodbye(&connection->transport);
+    if (connection->state == CONNECTION_CLOSED)
+        return; /* meanwhile, as the client has gone */
     connection_end_exchange(connection, ending);
     connection_set_state(connection, CONNECTION_CLOSED);
     list_remove(&connection->of_corked);

@@ -26,6 +26,7 @@
 
 struct command;
 struct server;
+struct tls;
 
 enum { REST_LIMIT = 64 * 1024, WATCH_MS = 100 };
 
@@ -63,6 +64,9 @@ struct connection {
 /* A connection whose transport's handle is to be initialised and accepted, and endpoints filled in; then connection_begin(). */
 struct connection *connection_create(struct server *server);
 void connection_begin(struct connection *connection);
+
+/* The client speaks TLS; takes tls over. Before anything has come. */
+void connection_secure(struct connection *connection, struct tls *tls);
 
 /* Every change of state goes through here. */
 void connection_set_state(struct connection *connection, enum connection_state state);

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 enum deadline {
+    DEADLINE_HANDSHAKE, /* TLS: not over */
     DEADLINE_IDLE,     /* HTTP: no request */
     DEADLINE_HEADER,   /* HTTP: the head is not complete */
     DEADLINE_HTTP,     /* HTTP: the response is not complete */

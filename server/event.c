@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "server/tls_info.h"
 
 struct event *event_create(enum event_kind kind, uint64_t exchange, const void *bytes, size_t length)
 {
@@ -45,5 +46,7 @@ struct request_event *request_event_create(uint64_t exchange, const struct http1
 
 void event_destroy(struct event *event)
 {
+    if (event != NULL && event->kind == EVENT_REQUEST)
+        tls_info_release(((struct request_event *)event)->tls);
     mem_free(event);
 }

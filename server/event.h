@@ -23,6 +23,8 @@
 
 #include "base/queue.h"
 
+struct tls_info;
+
 enum event_kind {
     EVENT_REQUEST,    /* struct request_event */
     EVENT_BODY,       /* bytes of the request body; more: not the last */
@@ -99,6 +101,7 @@ struct request_event {
     struct endpoints endpoints;
     bool websocket;          /* a valid WebSocket handshake */
     bool secure;             /* TLS */
+    struct tls_info *tls;    /* what was agreed, counted; NULL: no TLS */
     bool has_body;           /* EVENT_BODY will follow, at least one; otherwise the body is empty */
     unsigned char http_minor; /* HTTP/1.x */
     struct piece method;

@@ -7,6 +7,7 @@
 #include "server/connection.h"
 #include "server/event_create.h"
 #include "server/server_state.h"
+#include "server/tls_info.h"
 
 /* How long a client that has been taken may still take for its first request after shutting down has begun. */
 enum { FIRST_REQUEST_MS = 500 };
@@ -54,6 +55,8 @@ static void fill_in(struct connection *connection, struct request_event *request
     request->owner = connection->exchange->owner;
     request->endpoints = connection->endpoints;
     request->websocket = connection->http1.websocket;
+    request->secure = connection->transport.tls != NULL;
+    request->tls = tls_info_retain(transport_tls_info(&connection->transport));
 }
 
 static void on_head(void *context, const struct http1_head *head)
@@ -158,6 +161,11 @@ static void on_body(void *context, const unsigned char *bytes, size_t length)
 }
 
 static const struct http1_callbacks callbacks = { on_head, on_body };
+
+void http1_refuse_plain(struct connection *connection)
+{
+    refuse(connection, 400);
+}
 
 void http1_connection_begin(struct connection *connection)
 {

@@ -50,6 +50,9 @@ struct http1_connection {
 void http1_connection_begin(struct connection *connection);
 void http1_connection_deinit(struct connection *connection);
 
+/* The client speaks HTTP without TLS, where TLS is spoken: 400, and goodbye. */
+void http1_refuse_plain(struct connection *connection);
+
 /* Takes input; returns how much of it. */
 size_t http1_input(struct connection *connection, const unsigned char *bytes, size_t length);
 

@@ -18,6 +18,9 @@
 #include "base/clock.h"
 #include "server/connection.h"
 #include "server/server_state.h"
+#include "server/tls.h"
+#include "server/tls_context.h"
+#include "server/tls_store.h"
 
 /* Connections taken at once before others have their turn, and the wait when there is no descriptor left; bytes that wait in the
  * kernel to be sent to one client. */
@@ -102,6 +105,20 @@ static int adopt(struct connection *connection, int family, int fd)
     return error;
 }
 
+/* 0, or -1: no memory. */
+static int secure(struct connection *connection, struct tls_store *store)
+{
+    if (store == NULL)
+        return 0;
+    struct tls_context *context = tls_store_context(store);
+    struct tls *tls = tls_create(context);
+    tls_context_release(context);
+    if (tls == NULL)
+        return -1;
+    connection_secure(connection, tls);
+    return 0;
+}
+
 static void welcome(struct listener *listener, int fd)
 {
     struct connection *connection = connection_create(listener->server);
@@ -111,6 +128,9 @@ static void welcome(struct listener *listener, int fd)
     connection_begin(connection);
     if (error != 0) {
         close(fd);
+        count(&listener->server->counters.accept_errors_total, 1);
+        connection_close(connection, NULL);
+    } else if (secure(connection, listener->tls) != 0) {
         count(&listener->server->counters.accept_errors_total, 1);
         connection_close(connection, NULL);
     }
@@ -215,7 +235,7 @@ static void remember_file(struct listener *listener, char *path)
 }
 
 /* Makes a listener of a bound socket, which it takes over. */
-static int take_socket(struct server *server, int fd, char *unlink_path, char *error, size_t size)
+static int take_socket(struct server *server, int fd, char *unlink_path, struct tls_store *tls, char *error, size_t size)
 {
     union address address = { 0 };
     socklen_t length = sizeof address;
@@ -238,6 +258,7 @@ static int take_socket(struct server *server, int fd, char *unlink_path, char *e
         mem_free(listener);
         return SERVER_ADDRESS;
     }
+    listener->tls = tls_store_retain(tls);
     uv_timer_init(&server->loop, &listener->pause);
     listener->poll.data = listener->pause.data = listener;
     list_append(&server->listeners, &listener->of_server);
@@ -289,7 +310,7 @@ static int open_tcp(struct server *server, const struct listen_spec *spec, char 
                 break; /* not half of what was asked for */
             continue;
         }
-        result = take_socket(server, fd, NULL, error, size);
+        result = take_socket(server, fd, NULL, spec->tls, error, size);
         if (result == SERVER_OK && ++opened == 1)
             port = list_entry(server->listeners.prev, struct listener, of_server)->address.port;
     }
@@ -338,7 +359,7 @@ static int open_unix(struct server *server, const struct listen_spec *spec, char
     }
     char *path = mem_alloc(strlen(spec->path) + 1);
     memcpy(path, spec->path, strlen(spec->path) + 1);
-    return take_socket(server, fd, path, error, size);
+    return take_socket(server, fd, path, spec->tls, error, size);
 }
 
 static int open_fd(struct server *server, const struct listen_spec *spec, char *error, size_t size)
@@ -349,7 +370,7 @@ static int open_fd(struct server *server, const struct listen_spec *spec, char *
         return complain(error, size, "cannot listen on file descriptor %d: %s", spec->fd, strerror(errno));
     if (type != SOCK_STREAM)
         return complain(error, size, "cannot listen on file descriptor %d: not a stream socket", spec->fd);
-    return take_socket(server, spec->fd, NULL, error, size);
+    return take_socket(server, spec->fd, NULL, spec->tls, error, size);
 }
 
 int listener_open(struct server *server, const struct listen_spec *spec, char *error, size_t size)
@@ -381,6 +402,7 @@ void listeners_destroy(struct server *server)
     while (!list_empty(&server->listeners)) {
         struct listener *listener = list_entry(server->listeners.next, struct listener, of_server);
         list_remove(&listener->of_server);
+        tls_store_release(listener->tls);
         mem_free(listener->unlink_path);
         mem_free(listener);
     }

@@ -22,6 +22,7 @@ struct listener {
     uv_timer_t pause;  /* runs after accept() has failed, and while others of the crew go first */
     int fd;
     struct listen_address address;
+    struct tls_store *tls; /* counted; NULL: connections are not encrypted */
     char *unlink_path; /* of a Unix socket that we made */
     dev_t device;      /* of that file: another server may have put its own there since */
     ino_t inode;

@@ -9,6 +9,7 @@
 #include "server/connection.h"
 #include "server/event_create.h"
 #include "server/listener.h"
+#include "server/running.h"
 #include "server/server_state.h"
 
 /* What on_wake() may take before sockets are read again. */
@@ -165,6 +166,10 @@ static void on_wake(uv_async_t *wake)
     struct server *server = wake->data;
     uint64_t begun = uv_hrtime();
     struct command *command;
+    if (atomic_load_explicit(&server->halted, memory_order_relaxed)) {
+        uv_stop(&server->loop);
+        return;
+    }
     while ((command = take_command(server)) != NULL) {
         bool many = command->kind == COMMAND_BROADCAST;
         obey(server, command);
@@ -215,6 +220,7 @@ int server_create(struct server **result, const struct server_settings *settings
     list_init(&server->connections);
     list_init(&server->corked);
     list_init(&server->listeners);
+    list_init(&server->of_running);
     slots_init(&server->exchanges);
     if (uv_loop_init(&server->loop) != 0)
         goto fail;
@@ -263,6 +269,8 @@ static void run(void *argument)
 {
     struct server *server = argument;
     uv_run(&server->loop, UV_RUN_DEFAULT);
+    if (atomic_load(&server->halted))
+        return;
     assert(server->phase == SERVER_STOPPING);
     set_phase(server, SERVER_STOPPED);
     announce_server_wide(server, EVENT_STOPPED);
@@ -279,6 +287,8 @@ int server_start(struct server *server)
     int error = uv_thread_create(&server->thread, run, server);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     server->thread_started = error == 0;
+    if (server->thread_started)
+        running_add(server);
     return error == 0 ? SERVER_OK : SERVER_THREAD;
 }
 
@@ -326,6 +336,8 @@ void server_stats(const struct server *server, struct server_stats *stats)
     READ(broadcasts_total);
     READ(relayed_total);
     READ(broadcasts_refused_total);
+    READ(tls_handshakes_total);
+    READ(tls_errors_total);
 #undef READ
 }
 
@@ -338,6 +350,7 @@ static void drop_commands(struct server *server)
 
 void server_destroy(struct server *server)
 {
+    running_remove(server);
     if (server->thread_started) {
         uv_thread_join(&server->thread);
     } else {

@@ -18,6 +18,7 @@
 
 struct command;
 struct server;
+struct tls_store;
 
 /* Called on the I/O thread, without a lock; they must not block. */
 struct server_hooks {
@@ -45,6 +46,7 @@ struct listen_spec {
     const char *path; /* LISTEN_UNIX: a stale socket is replaced, any other file is an error */
     int mode;         /* LISTEN_UNIX: permissions; -1: as umask has it */
     int fd;           /* LISTEN_FD: a bound stream socket, already listening or not; the server closes it */
+    struct tls_store *tls; /* what connections are encrypted with; the listener takes a reference. NULL: they are not */
 };
 
 /* Where a listener listens. */
@@ -73,6 +75,8 @@ struct server_stats {
     uint64_t broadcasts_total;    /* messages relayed, each counted once for all its sockets */
     uint64_t relayed_total;       /* the same, once for each socket that it was queued for */
     uint64_t broadcasts_refused_total; /* because broadcast_backlog was full */
+    uint64_t tls_handshakes_total;     /* those that were successful */
+    uint64_t tls_errors_total;         /* handshakes that were refused, or were none */
 };
 
 /* events is where events go; it outlives the server. SERVER_OK or SERVER_NO_MEMORY. */

@@ -28,6 +28,7 @@ struct server_counters {
     _Atomic uint64_t connections_total, requests_total, websockets_total, messages_in_total, messages_out_total;
     _Atomic uint64_t bytes_in_total, bytes_out_total, bad_requests_total, timeouts_total, kills_total, kicks_total;
     _Atomic uint64_t accept_errors_total, broadcasts_total, relayed_total, broadcasts_refused_total;
+    _Atomic uint64_t tls_handshakes_total, tls_errors_total;
 };
 
 /*   CREATED ──server_start──▶ RUNNING ──SHUTDOWN──▶ DRAINING ──STOP──▶ STOPPING ──▶ STOPPED
@@ -55,6 +56,8 @@ struct server {
     uv_check_t after_wait;
     uv_thread_t thread;
     bool thread_started;
+    atomic_bool halted;         /* the thread leaves its loop as it is: the process ends */
+    struct list_node of_running;
     enum server_phase phase;
     bool drained_told;
     struct slots exchanges;
@@ -65,7 +68,7 @@ struct server {
     struct date date;
     struct server_counters counters;
     struct crew crew;           /* who shares the listeners */
-    unsigned char read_buffer[TRANSPORT_READ_SIZE];
+    unsigned char read_buffer[TRANSPORT_BUFFER_SIZE];
 };
 
 /* Adds to a counter or gauge; amount may wrap around to subtract. */

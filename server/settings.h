@@ -18,6 +18,7 @@ struct server_settings {
     size_t max_header_size;            /* bytes of all header fields; over: 431 */
     size_t max_header_count;           /* over: 431 */
     size_t max_body_size;              /* bytes of a request body; over: 413 */
+    uint64_t tls_handshake_timeout_ms; /* from accepting to the end of TLS's handshake: closed without a word */
     uint64_t header_timeout_ms;        /* from the first byte of a request to the end of its head: 408 */
     uint64_t keep_alive_timeout_ms;    /* idle between requests, and before the first: closed without a word */
     uint64_t http_timeout_ms;          /* a request to the end of its response: 503, or the response is cut off */

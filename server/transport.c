@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/alloc.h"
+#include "server/tls.h"
 
 /* From here on a copy costs more than a system call of its own. */
 enum { WORTH_A_CALL = 16 * 1024 };
@@ -33,9 +34,69 @@ static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *buffer)
 {
     struct transport *transport = stream->data;
     if (length > 0)
-        transport->callbacks->on_read(transport->context, (const unsigned char *)buffer->base, (size_t)length);
+        transport_input(transport, (const unsigned char *)buffer->base, (size_t)length);
     else if (length < 0)
-        end(transport, length == UV_EOF);
+        end(transport, length == UV_EOF && transport->tls == NULL); /* TLS says itself when it ends */
+}
+
+static bool is_usable(const struct transport *transport)
+{
+    return !transport->ended && !uv_is_closing(&transport->handle);
+}
+
+/* The handshake has failed. The alert, if there is one, goes out. */
+static void refuse(struct transport *transport, enum tls_result result)
+{
+    if (result == TLS_PLAIN_HTTP) {
+        tls_destroy(transport->tls);
+        transport->tls = NULL;
+    }
+    transport->callbacks->on_handshake(transport->context, result == TLS_PLAIN_HTTP ? TRANSPORT_PLAIN_HTTP : TRANSPORT_REFUSED);
+}
+
+/* Gives what is decrypted to on_read, which may close the transport, but not free it. */
+static void take_encrypted(struct transport *transport)
+{
+    unsigned char *plain = transport->read_buffer + TRANSPORT_READ_SIZE;
+    enum tls_result result = TLS_MORE;
+    while (result == TLS_MORE && is_usable(transport)) {
+        size_t got;
+        enum tls_state before = tls_state(transport->tls);
+        result = tls_read(transport->tls, plain, TRANSPORT_READ_SIZE, &got);
+        if (got > 0)
+            transport->callbacks->on_read(transport->context, plain, got);
+        if (before == TLS_HANDSHAKE && tls_state(transport->tls) == TLS_OPEN)
+            transport->callbacks->on_handshake(transport->context, TRANSPORT_SECURE);
+        if (before == TLS_HANDSHAKE && tls_state(transport->tls) == TLS_FAILED) {
+            refuse(transport, result);
+            return;
+        }
+    }
+    if (is_usable(transport) && buffer_length(tls_output(transport->tls)) > 0)
+        transport_flush(transport);
+    if (result == TLS_ENDED || result == TLS_BROKEN)
+        end(transport, result == TLS_ENDED);
+}
+
+void transport_input(struct transport *transport, const unsigned char *bytes, size_t length)
+{
+    if (transport->tls == NULL || tls_state(transport->tls) == TLS_FAILED) {
+        transport->callbacks->on_read(transport->context, bytes, length);
+        return;
+    }
+    tls_feed(transport->tls, bytes, length);
+    take_encrypted(transport);
+}
+
+void transport_secure(struct transport *transport, struct tls *tls)
+{
+    assert(transport->tls == NULL && outbox_length(&transport->out) == 0);
+    transport->tls = tls;
+}
+
+struct tls_info *transport_tls_info(const struct transport *transport)
+{
+    return transport->tls != NULL ? tls_info(transport->tls) : NULL;
 }
 
 void transport_init(struct transport *transport, unsigned char *read_buffer, const struct transport_callbacks *callbacks,
@@ -54,6 +115,8 @@ void transport_deinit(struct transport *transport)
     buffer_deinit(&transport->writing);
     broadcast_release(transport->broadcast);
     transport->broadcast = NULL;
+    tls_destroy(transport->tls);
+    transport->tls = NULL;
 }
 
 void transport_read(struct transport *transport, bool on)
@@ -67,6 +130,16 @@ void transport_read(struct transport *transport, bool on)
         end(transport, false);
 }
 
+/* What TLS has failed over, or has not opened for, is not counted: it never leaves. */
+static bool is_all_written(const struct transport *transport)
+{
+    if (transport->tls == NULL)
+        return outbox_length(&transport->out) == 0;
+    if (buffer_length(tls_output(transport->tls)) > 0)
+        return false;
+    return tls_state(transport->tls) != TLS_OPEN || outbox_length(&transport->out) == 0;
+}
+
 static void on_shutdown(uv_shutdown_t *request, int status)
 {
     mem_free(request);
@@ -75,7 +148,7 @@ static void on_shutdown(uv_shutdown_t *request, int status)
 
 static void shut_down(struct transport *transport)
 {
-    if (!transport->finishing || transport->write_pending || outbox_length(&transport->out) > 0)
+    if (!transport->finishing || transport->write_pending || !is_all_written(transport))
         return;
     transport->finishing = false;
     if (uv_is_closing(&transport->handle))
@@ -124,13 +197,90 @@ static ssize_t try_write(struct transport *transport, const uv_buf_t *pieces, un
     return written;
 }
 
+/* The first bytes of the outbox: where they lie, or together in record, as they mostly are several short pieces. */
+static const void *gather(const struct outbox *out, unsigned char *record, size_t *length)
+{
+    uv_buf_t pieces[PIECES];
+    unsigned count = outbox_pieces(out, pieces, PIECES);
+    *length = 0;
+    if (count == 0)
+        return NULL;
+    if (count == 1 || pieces[0].len >= TLS_RECORD) {
+        *length = pieces[0].len < TLS_RECORD ? pieces[0].len : TLS_RECORD;
+        return pieces[0].base;
+    }
+    for (unsigned i = 0; i < count && *length < TLS_RECORD; i++) {
+        size_t part = pieces[i].len < TLS_RECORD - *length ? pieces[i].len : TLS_RECORD - *length;
+        memcpy(record + *length, pieces[i].base, part);
+        *length += part;
+    }
+    return record;
+}
+
+/* Encrypts the first of what waits, at most TLS_BATCH bytes; and the goodbye when that was all. -1: there is no memory. */
+static int encrypt(struct transport *transport)
+{
+    unsigned char record[TLS_RECORD];
+    size_t length;
+    if (tls_state(transport->tls) != TLS_OPEN)
+        return 0;
+    for (size_t total = 0; total < TLS_BATCH; total += length) {
+        const void *bytes = gather(&transport->out, record, &length);
+        if (length == 0)
+            break;
+        if (tls_write(transport->tls, bytes, length) != 0)
+            return -1;
+        outbox_consume(&transport->out, length);
+    }
+    if (transport->finishing && outbox_length(&transport->out) == 0)
+        tls_close(transport->tls);
+    return 0;
+}
+
+/* What is to be sent next, as at most PIECES pieces; how many. -1: an error, which on_end has been told. */
+static int next_pieces(struct transport *transport, uv_buf_t *pieces)
+{
+    if (transport->tls == NULL)
+        return (int)outbox_pieces(&transport->out, pieces, PIECES);
+    struct buffer *output = tls_output(transport->tls);
+    if (buffer_length(output) == 0 && encrypt(transport) != 0) {
+        end(transport, false);
+        return -1;
+    }
+    pieces[0] = (uv_buf_t){ .base = (char *)buffer_bytes(output), .len = buffer_length(output) };
+    return pieces[0].len > 0;
+}
+
+static void consume(struct transport *transport, size_t length)
+{
+    if (transport->tls == NULL) {
+        outbox_consume(&transport->out, length);
+        return;
+    }
+    struct buffer *output = tls_output(transport->tls);
+    buffer_consume(output, length);
+    if (buffer_length(output) == 0)
+        buffer_deinit(output);
+}
+
+/* Moves the first piece of what waits to where a write that takes longer has it. 0, or -1: no memory. */
+static int take_piece(struct transport *transport, uv_buf_t *piece)
+{
+    if (transport->tls != NULL) {
+        transport->writing = *tls_output(transport->tls);
+        buffer_init(tls_output(transport->tls));
+        return 0;
+    }
+    return outbox_take(&transport->out, &transport->writing, &transport->broadcast, piece);
+}
+
 /* Gives the first piece of what is corked to libuv, to write when the socket takes it. The rest follows then: until it is
  * given away, what waits can still be dropped. */
 static void write_later(struct transport *transport)
 {
     uv_buf_t piece;
     uv_write_t *request = mem_alloc(sizeof *request);
-    if (outbox_take(&transport->out, &transport->writing, &transport->broadcast, &piece) != 0)
+    if (take_piece(transport, &piece) != 0)
         goto fail;
     if (transport->broadcast == NULL)
         piece = (uv_buf_t){ .base = (char *)buffer_bytes(&transport->writing), .len = buffer_length(&transport->writing) };
@@ -153,15 +303,17 @@ static size_t write_now(struct transport *transport, bool *blocked)
     uv_buf_t pieces[PIECES];
     size_t total = 0;
     *blocked = false;
-    while (outbox_length(&transport->out) > 0 && !*blocked) {
-        unsigned count = outbox_pieces(&transport->out, pieces, PIECES);
+    while (!*blocked) {
+        int count = next_pieces(transport, pieces);
         size_t offered = 0;
-        for (unsigned i = 0; i < count; i++)
+        if (count <= 0)
+            break;
+        for (int i = 0; i < count; i++)
             offered += pieces[i].len;
-        ssize_t written = try_write(transport, pieces, count);
+        ssize_t written = try_write(transport, pieces, (unsigned)count);
         if (written < 0 || uv_is_closing(&transport->handle))
             break;
-        outbox_consume(&transport->out, (size_t)written);
+        consume(transport, (size_t)written);
         total += (size_t)written;
         *blocked = (size_t)written < offered;
     }
@@ -191,7 +343,7 @@ int transport_write(struct transport *transport, const uv_buf_t *pieces, unsigne
     size_t written = 0;
     for (unsigned i = 0; i < count; i++)
         total += pieces[i].len;
-    if (total >= WORTH_A_CALL) {
+    if (total >= WORTH_A_CALL && transport->tls == NULL) {
         transport_flush(transport);
         if (!transport->write_pending && !transport->ended && outbox_length(&transport->out) == 0 &&
             !uv_is_closing(&transport->handle)) {
@@ -213,7 +365,8 @@ int transport_write(struct transport *transport, const uv_buf_t *pieces, unsigne
 
 size_t transport_unwritten(const struct transport *transport)
 {
-    return outbox_length(&transport->out) + uv_stream_get_write_queue_size(&transport->stream);
+    size_t encrypted = transport->tls != NULL ? buffer_length(tls_output(transport->tls)) : 0;
+    return outbox_length(&transport->out) + encrypted + uv_stream_get_write_queue_size(&transport->stream);
 }
 
 size_t transport_unwritten_own(const struct transport *transport)
@@ -228,6 +381,17 @@ enum transport_peer transport_peer(const struct transport *transport)
     if (uv_fileno(&transport->handle, &polled.fd) != 0 || poll(&polled, 1, 0) <= 0)
         return TRANSPORT_PEER_THERE;
     return polled.revents & (POLLERR | POLLHUP) ? TRANSPORT_PEER_GONE : TRANSPORT_PEER_ENDED;
+}
+
+void transport_say_goodbye(struct transport *transport)
+{
+    if (transport->tls == NULL || tls_state(transport->tls) != TLS_OPEN || !is_usable(transport) || transport->write_pending ||
+        !is_all_written(transport))
+        return;
+    tls_close(transport->tls);
+    uv_buf_t piece = { .base = (char *)buffer_bytes(tls_output(transport->tls)), .len = buffer_length(tls_output(transport->tls)) };
+    if (piece.len > 0)
+        try_write(transport, &piece, 1);
 }
 
 void transport_finish(struct transport *transport)

@@ -1,11 +1,12 @@
-/* transport.h: bytes to and from one stream socket. Where TLS will stand between.
+/* transport.h: bytes to and from one stream socket, with or without TLS between.
  *
  * Owner:   the connection embeds it.
  * Thread:  the I/O thread.
  * Limits:  what waits to be written is counted (transport_unwritten); the exchange's send window bounds it.
  *
  * Writing is corked: transport_out() gives a buffer, transport_flush() writes what is in it, in one system call where the
- * socket takes it.
+ * socket takes it. With TLS, bytes are encrypted only when the socket may take them, TLS_BATCH at a time: what waits is plain, and
+ * can be dropped.
  */
 #ifndef PENEUS_SERVER_TRANSPORT_H
 #define PENEUS_SERVER_TRANSPORT_H
@@ -16,14 +17,28 @@
 
 #include "server/outbox.h"
 
+struct tls;
+struct tls_info;
+
+/* How a TLS handshake went. */
+enum transport_handshake {
+    TRANSPORT_SECURE,     /* bytes go both ways */
+    TRANSPORT_PLAIN_HTTP, /* an HTTP request without TLS has come: what is written from now on is sent without TLS */
+    TRANSPORT_REFUSED,    /* it failed: an alert is on its way, on_read's bytes mean nothing, nothing else can be written */
+};
+
 struct transport_callbacks {
     void (*on_read)(void *context, const unsigned char *bytes, size_t length);
     void (*on_end)(void *context, bool clean); /* EOF, or an error of read or write: nothing comes any more. Once. */
     void (*on_written)(void *context);         /* transport_unwritten() has become less */
+    void (*on_handshake)(void *context, enum transport_handshake how); /* after transport_secure(), at most once; then on_read */
 };
 
-/* A read buffer shared by all transports of a loop: on_read's bytes live in it. */
-enum { TRANSPORT_READ_SIZE = 64 * 1024 };
+/* A read buffer shared by all transports of a loop: on_read's bytes live in it. With TLS its second half has what is decrypted. */
+enum { TRANSPORT_READ_SIZE = 64 * 1024, TRANSPORT_BUFFER_SIZE = 2 * TRANSPORT_READ_SIZE };
+
+/* Plain bytes that are encrypted at once. */
+enum { TLS_BATCH = 32 * 1024 };
 
 struct transport {
     union {
@@ -34,7 +49,8 @@ struct transport {
     };
     const struct transport_callbacks *callbacks;
     void *context;
-    unsigned char *read_buffer;
+    unsigned char *read_buffer;    /* TRANSPORT_BUFFER_SIZE */
+    struct tls *tls;               /* NULL: none */
     struct outbox out;             /* corked; its bytes are freed whenever all is written: an idle connection holds none */
     struct buffer writing;         /* given to libuv; its request is allocated only then */
     struct broadcast *broadcast;   /* the same, where a frame was given: counted */
@@ -50,6 +66,19 @@ void transport_init(struct transport *transport, unsigned char *read_buffer, con
 
 /* Frees the buffers, after the handle's close callback. */
 void transport_deinit(struct transport *transport);
+
+/* From the next byte on the peer speaks TLS; takes tls over. Before anything was written; bytes that have been read already, and
+ * belong to TLS, go to transport_input(). */
+void transport_secure(struct transport *transport, struct tls *tls);
+
+/* Bytes as from the socket: to TLS, or to on_read. */
+void transport_input(struct transport *transport, const unsigned char *bytes, size_t length);
+
+/* What was agreed; NULL: no TLS, or its handshake is not over. */
+struct tls_info *transport_tls_info(const struct transport *transport);
+
+/* With TLS, says goodbye as far as the socket takes it at once: the peer knows that nothing was cut off. */
+void transport_say_goodbye(struct transport *transport);
 
 void transport_read(struct transport *transport, bool on);
 

@@ -90,10 +90,10 @@ class Server:
         on_stopped: Callable[[], None],
         prepare_scope: Callable[[dict[str, Any]], None] | None = None,
     ) -> None: ...
-    def listen_tcp(self, host: str, port: int) -> None:
+    def listen_tcp(self, host: str, port: int, tls: TLS | None = None) -> None:
         """Raises OSError with a sentence that names the address and the cause. So do the next two."""
-    def listen_unix(self, path: str, mode: int = -1) -> None: ...
-    def listen_fd(self, fd: int) -> None:
+    def listen_unix(self, path: str, mode: int = -1, tls: TLS | None = None) -> None: ...
+    def listen_fd(self, fd: int, tls: TLS | None = None) -> None:
         """Takes fd over; a duplicate of it is the caller's to make."""
     def join_crew(self, fd: int, place: int) -> None:
         """Shares the listening sockets with other processes, at place (server/crew.h) in the memory that fd is. OSError."""
@@ -116,6 +116,30 @@ class Server:
         """After `on_stopped()`, or instead of `start()`: frees the server. Twice does nothing."""
     def stats(self) -> dict[str, int]:
         """Every field of `struct server_stats`, by name; and `applications` and `applications_killed_total`."""
+
+@final
+class TLS:
+    """What listeners encrypt with (server/tls_context.h). Each certificate is a tuple of the paths of its file, of its key
+    (None: in the same file) and of more of its chain, and the key's password. `verify`: clients show certificates not at all
+    (0), if they like (1), always (2). `minimum_version` and `alpn` are as TLS writes them; `ticket_keys`: 80 bytes, the same
+    in processes that resume each other's sessions. Raises ValueError(what, sentence), what being one of certificate, key,
+    password, chain, ca, ciphers, version, dh."""
+
+    def __init__(
+        self,
+        certificates: tuple[tuple[str, str | None, str | None, str | None], ...],
+        *,
+        ca_file: str | None = None,
+        ca_directory: str | None = None,
+        verify: int = 0,
+        ciphers: str | None = None,
+        minimum_version: int = 0,
+        dh_parameters: str | None = None,
+        alpn: bytes = b"",
+        ticket_keys: bytes | None = None,
+    ) -> None: ...
+    def reload(self) -> None:
+        """Reads the files again, for who comes from now on. ValueError as above: then nothing changes."""
 
 @final
 class Inbox:

@@ -49,6 +49,8 @@ SERVER = {
     "relayed_messages_total": "broadcasts_total",
     "relayed_deliveries_total": "relayed_total",
     "relays_refused_total": "broadcasts_refused_total",
+    "tls_handshakes_total": "tls_handshakes_total",
+    "tls_errors_total": "tls_errors_total",
 }
 LAYER = {
     "channels": "channels",

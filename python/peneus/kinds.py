@@ -1,5 +1,6 @@
 """The kinds of values that settings have: how each is read, from text or from Python, and what is said about a wrong one."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -156,6 +157,20 @@ def texts(metavar: str) -> Kind:
         return list(value)
 
     return Kind(read, metavar, many=True)
+
+
+def files() -> Kind:
+    """Paths of files: a list, or one."""
+
+    def read(value: Any) -> list[str]:
+        if value is None:
+            return []
+        items = [value] if isinstance(value, (str, os.PathLike)) else value
+        if not isinstance(items, (list, tuple)) or not all(isinstance(item, (str, os.PathLike)) for item in items):
+            raise wrong(value, "is not the path of a file", "one such as 'certificate.pem', or a list of them")
+        return [text("FILE").read(os.fspath(item)) for item in items]
+
+    return Kind(read, "FILE", many=True)
 
 
 def choice(*choices: str) -> Kind:

@@ -38,6 +38,8 @@ HELP = {
     "relayed_messages_total": "Channel-layer messages that went to sockets without Python, each counted once.",
     "relayed_deliveries_total": "The same, once for each socket.",
     "relays_refused_total": "Messages that were not relayed because broadcast_backlog was full.",
+    "tls_handshakes_total": "TLS handshakes that went well.",
+    "tls_errors_total": "TLS handshakes that were refused: of other protocols, versions or ciphers, or with a bad certificate.",
     "channels": "Channels of the channel layer.",
     "groups": "Groups with members, counted in each worker that has members of them.",
     "group_members": "Memberships of channels in groups.",

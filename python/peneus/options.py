@@ -65,11 +65,76 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             ("-e", "--endpoint"),
             kinds.texts("ENDPOINT"),
             [],
-            r"tcp:port=8000:interface=127.0.0.1, unix:/path:mode=660 or fd:fileno=3; a colon inside a value is written \:. "
+            r"tcp:port=8000:interface=127.0.0.1, unix:/path:mode=660, fd:fileno=3 or ssl:443:privateKey=key.pem:certKey=cert.pem;"
+            r" a colon inside a value is written \:. "
             "May be given several times.",
             "none",
         ),
         Option("backlog", ("--backlog",), kinds.size(False, "NUMBER", 65535), 2048, "Connections that the kernel keeps waiting."),
+    ),
+    "TLS": (
+        Option(
+            "ssl_certfile",
+            ("--ssl-certfile",),
+            kinds.files(),
+            [],
+            "Certificate and its chain, PEM: the address is served as https and wss. Several times, each with its key: the "
+            "one that is for the name which a client asks for is shown, else the first.",
+            "no TLS",
+        ),
+        Option(
+            "ssl_keyfile",
+            ("--ssl-keyfile",),
+            kinds.files(),
+            [],
+            "Private key, PEM, of the certificate at the same place.",
+            "in the certificate's file",
+        ),
+        Option(
+            "ssl_keyfile_password",
+            ("--ssl-keyfile-password",),
+            kinds.text("PASSWORD"),
+            None,
+            "Of encrypted keys. The variable is the better place, as other users can see a command line.",
+            "none",
+        ),
+        Option(
+            "ssl_ca_certs",
+            ("--ssl-ca-certs",),
+            kinds.text("FILE"),
+            None,
+            "Whose certificates clients have to show, PEM; a directory is one of c_rehash.",
+            "none",
+        ),
+        Option(
+            "ssl_cert_reqs",
+            ("--ssl-cert-reqs",),
+            kinds.choice("none", "optional", "required"),
+            "none",
+            "Whether clients show certificates; a bad one is refused with optional too.",
+        ),
+        Option(
+            "ssl_ciphers",
+            ("--ssl-ciphers",),
+            kinds.text("LIST"),
+            None,
+            "OpenSSL's list of ciphers; names that begin with TLS_ are for TLS 1.3.",
+            "OpenSSL's",
+        ),
+        Option(
+            "ssl_min_version",
+            ("--ssl-min-version",),
+            kinds.choice("1.0", "1.1", "1.2", "1.3"),
+            "1.2",
+            "The oldest version of TLS that is spoken; 1.0 and 1.1 need @SECLEVEL=0 in --ssl-ciphers too.",
+        ),
+        Option(
+            "tls_handshake_timeout",
+            ("--ssl-handshake-timeout",),
+            kinds.seconds(),
+            10,
+            "How long a client may take for TLS's handshake; afterwards it is closed. -1 is for ever.",
+        ),
     ),
     "HTTP": (
         Option(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from . import access, consumers, counters, endpoints, hubs, imports, kill, logs, loops, proxy, signals
+from . import access, consumers, counters, endpoints, hubs, imports, kill, logs, loops, proxy, signals, tls
 from . import settings as settings_module
 from ._core import Connection
 from ._core import Server as Core
@@ -62,11 +62,13 @@ class Server:
         self.owns_process = False  # it may end the process when an application does not let it stop
         self.answers = False  # it has a control socket, for `peneus channels`
         self.crew: tuple[int, int] | None = None  # of a worker: file descriptor and place of `join_crew()`
+        self.ticket_keys: bytes | None = None  # of a worker: those of TLS sessions, which its supervisor gives to all
         self.supervised = False  # a worker's: its supervisor says where it listens, and hosts hubs
         self.hurried = False  # it has stopped without waiting for all applications
         self._loop: asyncio.AbstractEventLoop | None = None
         self._core: Core | None = None
         self._addresses: list[tuple[str, int] | str] = []
+        self._tls: tls.Contexts | None = None
         self._serving = False
         self._stops: list[int] = []  # the close codes of the calls of stop()
         self._changed = asyncio.Event()  # something that _wait() may wait for has happened
@@ -85,7 +87,9 @@ class Server:
         if self.settings.verbosity >= 3:
             loop.set_debug(True)
         try:
-            with signals.handled(self._on_signal) if self.signal_handlers else nullcontext():
+            # Without TLS SIGHUP ends a process as ever; in a worker it is the supervisor's.
+            reload = self.reload_tls if self._has_tls() and not self.supervised else None
+            with signals.handled(self._on_signal, reload) if self.signal_handlers else nullcontext():
                 loop.run_until_complete(self._main())
         finally:
             self._core = None
@@ -109,6 +113,16 @@ class Server:
         core = self._core
         if core is not None and self._serving:
             core.retire()
+
+    def reload_tls(self) -> None:
+        """Any thread: reads certificates and keys again, for clients that come from now on; who is there notices nothing. Files
+        that cannot be used change nothing, and the log says why."""
+        contexts, loop = self._tls, self._loop
+        if contexts is not None and loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(contexts.reload)
+
+    def _has_tls(self) -> bool:
+        return any(isinstance(endpoints.parse(string), endpoints.SSL) for string in self.endpoints)
 
     def _on_signal(self, code: int) -> None:
         self.stop(code)
@@ -237,17 +251,20 @@ class Server:
         return in_own_thread(self.application)
 
     def _listen(self, core: Core) -> None:
+        self._tls = contexts = tls.Contexts(self.settings, self.ticket_keys)
         for string in self.endpoints:
             if not self.supervised:
                 logger.info("Configuring endpoint %s", string)
             try:
-                match endpoints.parse(string):
+                endpoint = endpoints.parse(string)
+                secure = contexts.of(endpoint, string) if isinstance(endpoint, endpoints.SSL) else None
+                match endpoint.where if isinstance(endpoint, endpoints.SSL) else endpoint:
                     case endpoints.TCP(host, port):
-                        core.listen_tcp(host, port)
+                        core.listen_tcp(host, port, secure)
                     case endpoints.Unix(path, mode):
-                        core.listen_unix(path, mode)
+                        core.listen_unix(path, mode, secure)
                     case endpoints.FileDescriptor(number):
-                        core.listen_fd(os.dup(number))
+                        core.listen_fd(os.dup(number), secure)
             except OSError as error:
                 raise ListenError(f"{string}: {error.strerror or error}") from error
         self._addresses = core.addresses

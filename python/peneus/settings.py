@@ -21,6 +21,7 @@ DAPHNE_NAMES = {
 
 # Of the table's settings, those that the native server has, by its name for them.
 SECONDS = (
+    "tls_handshake_timeout",
     "header_timeout",
     "keep_alive_timeout",
     "http_timeout",
@@ -68,7 +69,8 @@ class Settings(SimpleNamespace):
             port = DEFAULT_PORT
         elif port is not None and host is None:
             host = DEFAULT_HOST
-        return sorted(self.endpoints + endpoints.describe(host, port, self.unix_socket, self.file_descriptor))
+        secure = bool(self.ssl_certfile)
+        return sorted(self.endpoints + endpoints.describe(host, port, self.unix_socket, self.file_descriptor, secure))
 
     def native(self) -> dict[str, Any]:
         """For `_core.Server`: times in whole milliseconds, of which 0 is never."""
@@ -106,6 +108,7 @@ def from_keywords(given: Mapping[str, Any]) -> Settings:
         values["websocket_connect_timeout"] = min((limit for limit in limits if limit is not None), default=None)
     for string in values["endpoints"]:
         endpoints.parse(string)
+    _check_tls(values)
     return Settings(**values, **_proxy(values, headers))
 
 
@@ -121,6 +124,32 @@ def refuse_workers(checked: Settings) -> None:
         raise SettingError(
             "reload", 'peneus.Server cannot restart this process; write peneus.run("module:application", reload=True)'
         )
+
+
+def _check_tls(values: Mapping[str, Any]) -> None:
+    """SettingError where the options of TLS do not fit together, or nothing is served with it."""
+    certificates, keys = values["ssl_certfile"], values["ssl_keyfile"]
+    if keys and len(keys) != len(certificates):
+        problem = f"there are {len(keys)} keys for {len(certificates)} certificates"
+        raise SettingError("--ssl-keyfile", f"{problem}; write a key for each --ssl-certfile, in the same order")
+    parsed = [endpoints.parse(string) for string in values["endpoints"]]
+    secure = [each for each in parsed if isinstance(each, endpoints.SSL)]
+    wanting = any(each.certificate is None for each in secure)
+    simple = not parsed or any(values[name] is not None for name in ("host", "port", "unix_socket", "file_descriptor"))
+    if wanting and not certificates:
+        problem = "an ssl: endpoint has no privateKey and no certKey, and there is no --ssl-certfile"
+        raise SettingError("--endpoint", f"{problem}; write {endpoints.EXAMPLES['ssl']}")
+    if certificates and not simple and not wanting:
+        problem = "no endpoint is served with this certificate"
+        raise SettingError("--ssl-certfile", f"{problem}; write --endpoint ssl:443, or --port instead of --endpoint")
+    for name in ("ssl_keyfile_password", "ssl_ca_certs", "ssl_ciphers"):
+        if values[name] and not certificates and not secure:
+            raise SettingError(OPTIONS[name].flag, "counts only with TLS; write --ssl-certfile too, or leave it out")
+    if values["ssl_cert_reqs"] != "none" and not values["ssl_ca_certs"]:
+        problem = "clients' certificates are checked, and nobody is named whom they have to be from"
+        raise SettingError("--ssl-cert-reqs", f"{problem}; write --ssl-ca-certs too, or none")
+    if values["ssl_ca_certs"] and values["ssl_cert_reqs"] == "none":
+        raise SettingError("--ssl-ca-certs", "counts only with --ssl-cert-reqs; write --ssl-cert-reqs optional, or required")
 
 
 def _proxy(values: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[str, str | None]:

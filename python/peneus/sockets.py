@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 
 from . import endpoints
-from .endpoints import TCP, FileDescriptor, Unix
+from .endpoints import SSL, TCP, FileDescriptor, Unix
 from .errors import ListenError
 
 Address = tuple[str, int] | str
@@ -18,11 +18,14 @@ class Listeners:
 
     def __init__(self, strings: list[str], backlog: int) -> None:
         self.sockets: list[socket.socket] = []
+        self.kinds: list[str] = []  # for each of them, endpoints.without_place() of its endpoint
         self._files: list[tuple[str, int, int]] = []  # path, device and inode of each Unix socket made here
         try:
             for string in strings:
                 try:
-                    self._open(endpoints.parse(string), backlog)
+                    endpoint = endpoints.parse(string)
+                    self._open(endpoint.where if isinstance(endpoint, SSL) else endpoint, backlog)
+                    self.kinds += [endpoints.without_place(endpoint)] * (len(self.sockets) - len(self.kinds))
                 except OSError as error:
                     raise ListenError(f"{string}: {_reason(error)}") from error
         except BaseException:
@@ -46,7 +49,7 @@ class Listeners:
                     os.unlink(path)
         self._files.clear()
 
-    def _open(self, endpoint: endpoints.Endpoint, backlog: int) -> None:
+    def _open(self, endpoint: TCP | Unix | FileDescriptor, backlog: int) -> None:
         match endpoint:
             case TCP(host, port):
                 self.sockets += bind_tcp(host, port, backlog)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from . import control, counters, reload, totals
+from . import control, counters, endpoints, reload, tls, totals
 from .bus_config import HUB_VARIABLE
 from .desk import Desk
 from .errors import ConfigurationError, SettingError
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 STOP_MARGIN = 10.0  # s beyond twice the graceful timeout (applications, then their lifespan) before a worker is killed
 HUB_TIME = 1.0  # s between two tries to host a hub
 REMEMBER_TIME = 2.0  # s between two looks at what workers have counted
+TICKET_KEYS = 80  # bytes of the keys of TLS sessions
 HURRY_TIME = 5.0  # s after a second signal before workers are killed
 
 # What the supervisor does itself, and its workers therefore must not.
@@ -88,6 +89,20 @@ class Supervisor:
         answers = await asyncio.gather(*(worker.ask("details", rows=rows) for worker in workers))
         return [{"pid": worker.pid, **(answer or {"silent": True})} for worker, answer in zip(workers, answers, strict=True)]
 
+    def _new_ticket_keys(self) -> None:
+        """TLS sessions of before are not resumed any more, as behind one server that has read its certificates again."""
+        self._order["ticket_keys"] = os.urandom(TICKET_KEYS).hex()
+
+    def _renew(self) -> None:
+        assert self._workforce is not None
+        try:
+            check_tls(self._settings, self._settings.endpoint_strings())
+        except SettingError as error:
+            logger.error("The workers go on as they are: %s", error)
+            return
+        self._new_ticket_keys()
+        self._workforce.renew()
+
     def _workers(self) -> list[WorkerProcess]:
         return list(self._workforce.workers) if self._workforce is not None else []
 
@@ -97,7 +112,10 @@ class Supervisor:
         logger.info("Starting server at %s", ", ".join(strings))
         for string in strings:
             logger.info("Configuring endpoint %s", string)
+        check_tls(settings, strings)
         self._listeners = Listeners(strings, settings.backlog)
+        self._order["kinds"] = self._listeners.kinds
+        self._new_ticket_keys()
         self._order["hub"] = path = os.environ.get(HUB_VARIABLE) or control.own_hub()
         hosting = Hosting()
         try:
@@ -159,7 +177,7 @@ class Supervisor:
     def _handled_signals(self, workforce: Workforce) -> Iterator[None]:
         handlers: dict[signal.Signals, tuple[Callable[..., None], tuple[int, ...]]] = {
             signal.SIGCHLD: (workforce.look, ()),
-            signal.SIGHUP: (workforce.renew, ()),
+            signal.SIGHUP: (self._renew, ()),
             signal.SIGTTIN: (workforce.add, ()),
             signal.SIGTTOU: (workforce.take_away, ()),
         }
@@ -184,6 +202,15 @@ class Supervisor:
             self._workforce.stop(code)
         else:
             self._workforce.hurry(code, HURRY_TIME)
+
+
+def check_tls(settings: Settings, strings: list[str]) -> None:
+    """SettingError where a worker could not serve strings for want of a file of TLS."""
+    contexts = tls.Contexts(settings)
+    for string in strings:
+        endpoint = endpoints.parse(string)
+        if isinstance(endpoint, endpoints.SSL):
+            contexts.of(endpoint, string)
 
 
 async def _host(hosting: Hosting) -> None:

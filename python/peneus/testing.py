@@ -41,11 +41,15 @@ class LiveServer:
 
     @property
     def url(self) -> str:
-        return f"http://{_in_url(self.host)}:{self.port}"
+        return f"http{self._secure}://{_in_url(self.host)}:{self.port}"
 
     @property
     def ws_url(self) -> str:
-        return f"ws://{_in_url(self.host)}:{self.port}"
+        return f"ws{self._secure}://{_in_url(self.host)}:{self.port}"
+
+    @property
+    def _secure(self) -> str:
+        return "s" if self.settings.get("ssl_certfile") else ""
 
     @property
     def stdout(self) -> str:

@@ -92,7 +92,9 @@ class Worker:
         self._path: str = order["application"]
         self._given: dict[str, Any] = order["settings"]
         self._fds: list[int] = order["fds"]
-        self._checked = settings.from_keywords(self._given)
+        self._ticket_keys = bytes.fromhex(order["ticket_keys"])
+        self._endpoints = [f"{kind}:fileno={number}" for kind, number in zip(order["kinds"], self._fds, strict=True)]
+        self._checked = settings.from_keywords({**self._given, "endpoints": self._endpoints})
         self._server: WorkerServer | None = None
 
     def run(self) -> int:
@@ -105,11 +107,11 @@ class Worker:
         except cli.NotLoaded as error:
             return error.status
         try:
-            endpoints = [f"fd:fileno={number}" for number in self._fds]
             given = {name: value for name, value in self._given.items() if name != "endpoints"}
             server = WorkerServer(
-                application, endpoints, action_logger=access_logger(self._checked), ready_callable=self._ready, **given
+                application, self._endpoints, action_logger=access_logger(self._checked), ready_callable=self._ready, **given
             )
+            server.ticket_keys = self._ticket_keys
             server.crew = (self._crew, self._pulse.place)
             self._server = server
             return cli.run(server)

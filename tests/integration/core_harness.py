@@ -18,6 +18,7 @@ SETTINGS: dict[str, Any] = {
     "max_header_size": 65536,
     "max_header_count": 128,
     "max_body_size": 0,
+    "tls_handshake_timeout_ms": 30_000,
     "header_timeout_ms": 30_000,
     "keep_alive_timeout_ms": 30_000,
     "http_timeout_ms": 0,

@@ -83,7 +83,7 @@ def test_the_environment_and_the_command_line():
     [
         (["--port", "x", "a:b"], {}, "--port: 'x' is not a port; write a number from 1 to 65535, or 0 for any free port"),
         (["a:b"], {"PENEUS_PORT": "x"}, "PENEUS_PORT: 'x' is not a port"),
-        (["-e", "ssl:443", "a:b"], {}, "--endpoint: 'ssl:443' asks for TLS, which is not built yet"),
+        (["-e", "ssl:", "a:b"], {}, "--endpoint: 'ssl:' has no port"),
         (["a:b"], {"PENEUS_ENDPOINT": "nonsense"}, "PENEUS_ENDPOINT: 'nonsense' is no endpoint"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 from peneus import endpoints
-from peneus.endpoints import TCP, FileDescriptor, Unix
+from peneus.endpoints import SSL, TCP, FileDescriptor, Unix
 from peneus.errors import SettingError
 
 
@@ -23,6 +23,17 @@ from peneus.errors import SettingError
         (r"unix:/run/a\:b\=c\\d", Unix("/run/a:b=c\\d", 0o666)),
         ("fd:fileno=3", FileDescriptor(3)),
         ("fd:3", FileDescriptor(3)),
+        ("ssl:443:privateKey=key.pem:certKey=crt.pem", SSL(TCP("", 443), "crt.pem", "key.pem")),
+        ("ssl:443:key.pem:crt.pem", SSL(TCP("", 443), "crt.pem", "key.pem")),
+        ("ssl:443:privateKey=both.pem", SSL(TCP("", 443), "both.pem", "both.pem")),
+        ("ssl:port=443:certKey=both.pem:interface=127.0.0.1", SSL(TCP("127.0.0.1", 443), "both.pem")),
+        ("ssl:443", SSL(TCP("", 443))),
+        (
+            "ssl:443:k:c:SSLv23_METHOD:10.0.0.1:50:chain.pem:dh.pem",
+            SSL(TCP("10.0.0.1", 443), "c", "k", "chain.pem", "dh.pem"),
+        ),
+        ("ssl:address=/run/a.sock:mode=660", SSL(Unix("/run/a.sock", 0o660))),
+        (r"ssl:fileno=3:privateKey=/a\:b", SSL(FileDescriptor(3), "/a:b", "/a:b")),
     ],
 )
 def test_parse(text, expected):
@@ -32,7 +43,12 @@ def test_parse(text, expected):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("ssl:443:privateKey=key.pem:certKey=cert.pem", "TLS, which is not built yet"),
+        ("ssl:", "has no port"),
+        ("ssl:443:sslmethod=TLSv1_METHOD", "has the sslmethod 'TLSv1_METHOD', which Peneus has not"),
+        ("ssl:443:caCertsDir=/etc/ssl", "has caCertsDir, which is for clients"),
+        ("ssl:443:nonsense=1", "has an argument 'nonsense', which ssl has not"),
+        ("ssl:443:address=/a", "has port and address"),
+        ("ssl:443:extraCertChain=chain.pem", "has an extraCertChain, and no certificate before it"),
         ("8000", "'8000' is not known"),
         ("", "is not known"),
         ("http:80", "'http' is not known"),
@@ -73,3 +89,21 @@ def test_describe_paths_and_descriptors():
 
 def test_describe_is_what_daphne_says():
     assert endpoints.describe("[::1]", 80, "/a", 3) == [r"tcp:port=80:interface=\:\:1", "unix:/a", "fd:fileno=3"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tcp:8000",
+        "ssl:443",
+        r"ssl:443:privateKey=/a\:b:certKey=c\=d",
+        "ssl:443:k:c:SSLv23_METHOD::50:chain.pem:dh.pem",
+    ],
+)
+def test_a_worker_serves_the_same_on_a_descriptor(text):
+    endpoint = endpoints.parse(text)
+    again = endpoints.parse(f"{endpoints.without_place(endpoint)}:fileno=7")
+    if isinstance(endpoint, SSL):
+        assert again == SSL(FileDescriptor(7), endpoint.certificate, endpoint.key, endpoint.chain, endpoint.dh_parameters)
+    else:
+        assert again == FileDescriptor(7)

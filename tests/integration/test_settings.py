@@ -88,7 +88,7 @@ def test_a_time_below_a_millisecond_is_not_never():
         ({"server_name": "a\r\nSet-Cookie: b"}, "server_name: 'a\\r\\nSet-Cookie: b' has a line break or a NUL in it"),
         ({"server_name": 5}, "server_name: 5 is of type int; write a string"),
         ({"endpoints": "tcp:8000"}, "endpoints: 'tcp:8000' is not a list of strings"),
-        ({"endpoints": ["ssl:443"]}, "endpoints: 'ssl:443' asks for TLS"),
+        ({"endpoints": ["ssl:"]}, "endpoints: 'ssl:' has no port"),
         ({"websocket_time": 5}, "websocket_time: there is no such setting; did you mean websocket_timeout?"),
         ({"colour": 5}, "colour: there is no such setting; docs/options.md lists them"),
         ({"websocket_handshake_timeout": "x"}, "websocket_handshake_timeout: 'x' is not a number of seconds"),

@@ -1,0 +1,407 @@
+/* A server that speaks TLS, over loopback. */
+#include "tests/unit/server_fixture.h"
+
+#include <signal.h>
+
+#include "base/alloc.h"
+#include "server/tls_store.h"
+#include "tests/unit/tls_fixture.h"
+
+#define ASK "GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+#define BAD "GET /hello HTTP/1.1\r\nConnection: close\r\n\r\n" /* the server answers it itself */
+
+static struct files files;
+static SSL_CTX *client_side;
+
+struct client {
+    int fd;
+    SSL *ssl;
+};
+
+static struct fixture *tls_start(const struct server_settings *settings)
+{
+    struct fixture *f = fixture_create(settings);
+    struct tls_store *store = tls_store_create(context_make(&files, (struct tls_spec){ 0 }));
+    struct listen_spec spec = { .kind = LISTEN_TCP, .host = "127.0.0.1", .tls = store };
+    char error[256] = "";
+    assert_int_equal(server_listen(f->server, &spec, error, sizeof error), SERVER_OK);
+    tls_store_release(store);
+    fixture_run(f);
+    return f;
+}
+
+static struct client greet(struct fixture *f)
+{
+    struct client client = { .fd = dial(f), .ssl = SSL_new(client_side) };
+    SSL_set_fd(client.ssl, client.fd);
+    assert_int_equal(SSL_connect(client.ssl), 1);
+    return client;
+}
+
+static void leave(struct client *client)
+{
+    SSL_free(client->ssl);
+    close(client->fd);
+}
+
+static void tell(struct client *client, const char *text)
+{
+    assert_int_equal(SSL_write(client->ssl, text, (int)strlen(text)), (int)strlen(text));
+}
+
+/* Reads to the end: how much. *clean: the server has said goodbye, and not only closed. */
+static size_t listen_all(struct client *client, char *text, size_t size, bool *clean)
+{
+    char bytes[16384];
+    size_t length = 0, got;
+    while (SSL_read_ex(client->ssl, bytes, sizeof bytes, &got) == 1) {
+        for (size_t i = 0; i < got; i++)
+            if (length + i + 1 < size)
+                text[length + i] = bytes[i];
+        length += got;
+    }
+    *clean = (SSL_get_shutdown(client->ssl) & SSL_RECEIVED_SHUTDOWN) != 0;
+    ERR_clear_error();
+    if (size > 0)
+        text[length < size ? length : size - 1] = '\0';
+    return length;
+}
+
+static void listen_until(struct client *client, char *text, size_t size, const char *needle)
+{
+    size_t length = 0;
+    while (length + 1 < size) {
+        assert_int_equal(SSL_read(client->ssl, text + length, 1), 1);
+        text[++length] = '\0';
+        if (length >= strlen(needle) && strcmp(text + length - strlen(needle), needle) == 0)
+            return;
+    }
+    fail();
+}
+
+static void requests_are_answered(void **state)
+{
+    struct server_settings settings = test_settings();
+    struct fixture *f = tls_start(&settings);
+    struct client client = greet(f);
+    char text[4096];
+    bool clean;
+    tell(&client, "GET /hello1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    listen_until(&client, text, sizeof text, "/hello1");
+    tell(&client, "GET /hello2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    listen_all(&client, text, sizeof text, &clean);
+    assert_non_null(strstr(text, "/hello2"));
+    assert_true(clean);
+    assert_int_equal(stats_of(f).tls_handshakes_total, 1);
+    assert_int_equal(stats_of(f).tls_errors_total, 0);
+    leave(&client);
+    fixture_stop(f);
+}
+
+/* The client trickles its bytes, whatever they are. */
+static void slow_bytes_are_put_together(void **state)
+{
+    struct server_settings settings = test_settings();
+    struct fixture *f = tls_start(&settings);
+    int fd = dial(f);
+    SSL *ssl = SSL_new(client_side);
+    BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+    SSL_set_bio(ssl, in, out);
+    SSL_set_connect_state(ssl);
+    bool asked = false;
+    char text[4096] = "";
+    size_t length = 0;
+    while (strstr(text, "/hello") == NULL) {
+        unsigned char byte;
+        size_t got;
+        int result = SSL_do_handshake(ssl);
+        if (result == 1 && !asked) {
+            asked = true;
+            SSL_write(ssl, ASK, sizeof ASK - 1);
+        }
+        while (BIO_read(out, &byte, 1) == 1)
+            say_bytes(fd, &byte, 1);
+        got = hear_some(fd, &byte, 1);
+        assert_int_equal(got, 1);
+        BIO_write(in, &byte, 1);
+        if (result == 1 && SSL_read_ex(ssl, text + length, sizeof text - 1 - length, &got) == 1)
+            length += got;
+    }
+    SSL_free(ssl);
+    close(fd);
+    fixture_stop(f);
+}
+
+static void handshakes_have_a_deadline(void **state)
+{
+    struct server_settings settings = test_settings();
+    settings.tls_handshake_timeout_ms = 150;
+    struct fixture *f = tls_start(&settings);
+    char text[64];
+    int silent = dial(f), slow = dial(f);
+    say_bytes(slow, "\x16\x03\x01\x02\x00\x01", 6);
+    assert_int_equal(hear_all(silent, text, sizeof text), 0);
+    assert_int_equal(hear_all(slow, text, sizeof text), 0);
+    AWAIT_STAT(f, connections, 0);
+    assert_int_equal(stats_of(f).timeouts_total, 2);
+    struct client client = greet(f); /* who is in time is left alone */
+    usleep(300 * 1000);
+    tell(&client, "GET /hello1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    char answer[1024];
+    listen_until(&client, answer, sizeof answer, "/hello1");
+    leave(&client);
+    close(silent);
+    close(slow);
+    fixture_stop(f);
+}
+
+static void plain_http_is_told_so(void **state)
+{
+    struct server_settings settings = test_settings();
+    struct fixture *f = tls_start(&settings);
+    char text[1024];
+    int fd = dial(f);
+    say(fd, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    hear_all(fd, text, sizeof text);
+    assert_non_null(strstr(text, "HTTP/1.1 400 "));
+    assert_int_equal(stats_of(f).requests_total, 0);
+    assert_int_equal(stats_of(f).tls_errors_total, 1);
+    close(fd);
+    fixture_stop(f);
+}
+
+static void garbage_is_refused_with_an_alert(void **state)
+{
+    struct server_settings settings = test_settings();
+    struct fixture *f = tls_start(&settings);
+    char text[64];
+    int fd = dial(f);
+    say_bytes(fd, "\x16\x03\x01\x00\x04\x09\x00\x00\x00", 9);
+    assert_int_equal(hear_all(fd, text, sizeof text), 7);
+    assert_int_equal(text[0], 21); /* alert */
+    assert_int_equal(text[5], 2);  /* fatal */
+    close(fd);
+    AWAIT_STAT(f, connections, 0);
+    fixture_stop(f);
+}
+
+/* A response that is cut off must not look whole. */
+static void only_whole_things_end_with_a_goodbye(void **state)
+{
+    struct server_settings settings = test_settings();
+    settings.keep_alive_timeout_ms = 100;
+    settings.http_timeout_ms = 200;
+    struct fixture *f = tls_start(&settings);
+    char text[1024];
+    bool clean;
+    struct client client = greet(f);
+    listen_all(&client, text, sizeof text, &clean);
+    assert_true(clean); /* idle for too long */
+    leave(&client);
+    client = greet(f);
+    tell(&client, "GET /manual HTTP/1.0\r\nHost: x\r\n\r\n");
+    uint64_t exchange = await(f, EVENT_REQUEST, 0).exchange;
+    respond_with(f, exchange, 200, NULL, NULL, "half", 4, true);
+    listen_all(&client, text, sizeof text, &clean);
+    assert_non_null(strstr(text, "half"));
+    assert_false(clean);
+    leave(&client);
+    finish(f, exchange, false);
+    fixture_stop(f);
+}
+
+static void clients_leave_with_and_without_a_goodbye(void **state)
+{
+    struct server_settings settings = test_settings();
+    struct fixture *f = tls_start(&settings);
+    for (int with = 0; with < 2; with++) {
+        struct client client = greet(f);
+        tell(&client, HANDSHAKE("/manual"));
+        uint64_t exchange = await(f, EVENT_REQUEST, 0).exchange;
+        give_plain(f, COMMAND_ACCEPT, exchange);
+        char head[1024];
+        listen_until(&client, head, sizeof head, "\r\n\r\n");
+        if (with)
+            SSL_shutdown(client.ssl);
+        else
+            shutdown(client.fd, SHUT_WR);
+        struct note end = await_disconnect(f, exchange);
+        assert_int_equal(end.cause, DISCONNECT_CLIENT);
+        assert_int_equal(end.code, 1006);
+        finish(f, exchange, false);
+        leave(&client);
+    }
+    AWAIT_STAT(f, connections, 0);
+    fixture_stop(f);
+}
+
+/* A large response, to a client that reads late: credit comes as it reads, and nothing is lost. */
+static void large_responses_wait_for_their_reader(void **state)
+{
+    enum { PART = 50000, PARTS = 100 };
+    static char part[PART];
+    struct server_settings settings = test_settings();
+    struct fixture *f = tls_start(&settings);
+    struct client client = greet(f);
+    char text[64];
+    bool clean;
+    memset(part, 'x', sizeof part);
+    tell(&client, "GET /manual HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    uint64_t exchange = await(f, EVENT_REQUEST, 0).exchange;
+    respond_with(f, exchange, 200, NULL, NULL, NULL, 0, true);
+    for (int i = 0; i < PARTS; i++)
+        send_body(f, exchange, part, sizeof part, true);
+    usleep(100 * 1000);
+    assert_true(stats_of(f).bytes_unwritten > 0);
+    size_t length = 0, got;
+    while (length < (size_t)PART * PARTS) {
+        static char bytes[16384];
+        assert_int_equal(SSL_read_ex(client.ssl, bytes, sizeof bytes, &got), 1);
+        length += got;
+    }
+    assert_true(await(f, EVENT_WRITTEN, exchange).amount > 0);
+    send_body(f, exchange, NULL, 0, false);
+    listen_all(&client, text, sizeof text, &clean);
+    assert_true(clean);
+    leave(&client);
+    finish(f, exchange, false);
+    AWAIT_STAT(f, bytes_unwritten, 0);
+    fixture_stop(f);
+}
+
+static atomic_ulong dropped, destroyed;
+
+static void on_dropped(void *context, uint64_t label, uint64_t count)
+{
+    atomic_fetch_add(&dropped, count);
+}
+
+static void on_destroyed(void *context)
+{
+    atomic_fetch_add(&destroyed, 1);
+}
+
+static const struct broadcast_callbacks broadcast_callbacks = { on_dropped, on_destroyed };
+
+static void send_broadcast(struct fixture *f, uint64_t exchange, const void *bytes, size_t length)
+{
+    struct command *command = make(COMMAND_BROADCAST, 0, NULL, 0);
+    command->broadcast.message = broadcast_create(false, bytes, length, NULL, 0, BROADCAST_DROP_OLDEST, &broadcast_callbacks, NULL);
+    command->broadcast.targets = mem_alloc(sizeof *command->broadcast.targets);
+    command->broadcast.targets[0] = (struct broadcast_target){ exchange, 1 };
+    command->broadcast.count = 1;
+    struct queue_chain chain = { NULL, NULL };
+    while (server_broadcast(f->server, &chain, command) != SERVER_OK)
+        usleep(1000);
+}
+
+/* What has not been encrypted yet can be dropped, and what arrives is whole and in order, with the last of all. */
+static void slow_readers_lose_old_broadcasts(void **state)
+{
+    enum { SIZE = 10000, COUNT = 2000 };
+    static unsigned char message[SIZE];
+    struct server_settings settings = test_settings();
+    struct fixture *f = tls_start(&settings);
+    struct client client = greet(f);
+    char head[1024];
+    dropped = destroyed = 0;
+    tell(&client, HANDSHAKE("/manual"));
+    uint64_t exchange = await(f, EVENT_REQUEST, 0).exchange;
+    give_plain(f, COMMAND_ACCEPT, exchange);
+    listen_until(&client, head, sizeof head, "\r\n\r\n");
+    for (unsigned i = 0; i < COUNT; i++) {
+        memset(message, (int)(i & 0xff), sizeof message);
+        memcpy(message, &i, sizeof i);
+        send_broadcast(f, exchange, message, sizeof message);
+    }
+    AWAIT_STAT(f, broadcasts_total, COUNT);
+    assert_true(stats_of(f).bytes_unwritten <= settings.websocket_write_limit + 48 * 1024);
+    unsigned last = 0, seen = 0;
+    while (last < COUNT - 1) {
+        unsigned char frame[SIZE + 4];
+        size_t length = 0, got;
+        while (length < sizeof frame) {
+            assert_int_equal(SSL_read_ex(client.ssl, frame + length, sizeof frame - length, &got), 1);
+            length += got;
+        }
+        unsigned number;
+        assert_int_equal(frame[0], 0x82);
+        memcpy(&number, frame + 4, sizeof number);
+        assert_true(seen == 0 || number > last);
+        assert_int_equal(frame[sizeof frame - 1], number & 0xff);
+        last = number;
+        seen++;
+    }
+    assert_true(seen < COUNT);
+    assert_int_equal(dropped, COUNT - seen);
+    AWAIT_STAT(f, bytes_unwritten, 0);
+    leave(&client);
+    await_disconnect(f, exchange);
+    finish(f, exchange, false);
+    fixture_stop(f);
+    assert_int_equal(destroyed, COUNT);
+}
+
+/* The n-th allocation fails while somebody is served: that client's fault only, and nothing leaks. */
+static void no_memory_costs_one_connection(void **state)
+{
+    struct server_settings settings = test_settings();
+    struct fixture *f = tls_start(&settings);
+    struct client steady = greet(f);
+    char text[1024];
+    bool failed = true;
+    tell(&steady, "GET /hello1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    listen_until(&steady, text, sizeof text, "/hello1"); /* nothing of its handshake is left to be done */
+    for (unsigned long n = 1; failed; n++) {
+        int fd = dial(f);
+        SSL *ssl = SSL_new(client_side);
+        SSL_set_fd(ssl, fd);
+        mem_fail_at(n);
+        if (SSL_connect(ssl) == 1) {
+            SSL_write(ssl, BAD, sizeof BAD - 1);
+            while (SSL_read(ssl, text, sizeof text) > 0)
+                continue;
+        }
+        failed = mem_try_count() >= n;
+        mem_fail_at(0);
+        ERR_clear_error();
+        SSL_free(ssl);
+        close(fd);
+    }
+    tell(&steady, "GET /hello1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    listen_until(&steady, text, sizeof text, "/hello1");
+    leave(&steady);
+    fixture_stop(f);
+}
+
+static int begin(void **state)
+{
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL's client writes to sockets that the server has closed */
+    files_make(&files);
+    client_side = client_context(&files, NULL);
+    return 0;
+}
+
+static int end(void **state)
+{
+    SSL_CTX_free(client_side);
+    files_remove(&files);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_are_answered),
+        cmocka_unit_test(slow_bytes_are_put_together),
+        cmocka_unit_test(handshakes_have_a_deadline),
+        cmocka_unit_test(plain_http_is_told_so),
+        cmocka_unit_test(garbage_is_refused_with_an_alert),
+        cmocka_unit_test(only_whole_things_end_with_a_goodbye),
+        cmocka_unit_test(clients_leave_with_and_without_a_goodbye),
+        cmocka_unit_test(large_responses_wait_for_their_reader),
+        cmocka_unit_test(slow_readers_lose_old_broadcasts),
+        cmocka_unit_test(no_memory_costs_one_connection),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}
