@@ -19,6 +19,7 @@ void command_destroy(struct command *command)
 {
     if (command != NULL && command->kind == COMMAND_BROADCAST) {
         broadcast_release(command->broadcast.message);
+        broadcast_release(command->broadcast.compressed);
         mem_free(command->broadcast.targets);
     }
     mem_free(command);

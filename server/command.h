@@ -55,6 +55,8 @@ struct command {
         bool failed;     /* FINISHED */
         struct {
             struct broadcast *message; /* counted; NULL: close with code, and bytes as the reason */
+            struct broadcast *compressed; /* counted; made by the I/O thread for the first socket that reads it; NULL: not yet, or none */
+            bool compressing_failed; /* it was not worth it, or there was no memory: not to be tried again */
             struct broadcast_target *targets; /* mem_free */
             size_t count;
             uint16_t code;

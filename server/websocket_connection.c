@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "server/command.h"
 #include "server/connection.h"
 #include "server/event_create.h"
@@ -44,7 +45,11 @@ void websocket_accept(struct connection *connection, const struct command *comma
     struct http1_identity identity = server_identity(server);
     if (!connection->http1.websocket || connection->http1.responded)
         return;
-    if (handshake_write(transport_out(&connection->transport), command, connection->http1.accept, &identity) != 0) {
+    struct deflate_terms terms = connection->http1.deflate;
+    struct deflate *deflate = terms.agreed ? deflate_create(&terms, &server->settings, &server->deflate_pool) : NULL;
+    terms.agreed = deflate != NULL;
+    if (handshake_write(transport_out(&connection->transport), command, connection->http1.accept, &terms, &identity) != 0) {
+        deflate_destroy(deflate);
         connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
         return;
     }
@@ -53,7 +58,7 @@ void websocket_accept(struct connection *connection, const struct command *comma
     connection_set_state(connection, CONNECTION_WEBSOCKET);
     connection->websocket = (struct websocket_connection){ .last_read = uv_now(&server->loop) };
     count(&server->counters.websockets, 1);
-    if (websocket_init(&connection->websocket.session, &server->settings, &callbacks, connection) != 0) {
+    if (websocket_init(&connection->websocket.session, &server->settings, deflate, &callbacks, connection) != 0) {
         connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
         return;
     }
@@ -121,13 +126,18 @@ size_t websocket_input(struct connection *connection, const unsigned char *bytes
 static void send_message(struct connection *connection, const struct command *command)
 {
     unsigned char header[WEBSOCKET_HEADER_SIZE];
-    size_t header_length = websocket_header(header, command->text ? WEBSOCKET_TEXT : WEBSOCKET_BINARY, command->length);
+    struct deflate *deflate = connection->websocket.session.deflate;
+    size_t length = command->length;
+    unsigned char *compressed = deflate != NULL ? deflate_message(deflate, command->bytes, command->length, &length) : NULL;
+    size_t header_length = websocket_header(header, command->text ? WEBSOCKET_TEXT : WEBSOCKET_BINARY, compressed != NULL, length);
     uv_buf_t pieces[2] = {
         uv_buf_init((char *)header, (unsigned)header_length),
-        { .base = (char *)command->bytes, .len = command->length },
+        { .base = (char *)(compressed != NULL ? compressed : command->bytes), .len = length },
     };
     connection->exchange->unacknowledged += command_cost(command->length);
-    if (transport_write(&connection->transport, pieces, 2) != 0) {
+    int result = transport_write(&connection->transport, pieces, 2);
+    mem_free(compressed);
+    if (result != 0) {
         connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
         return;
     }
@@ -136,7 +146,29 @@ static void send_message(struct connection *connection, const struct command *co
     connection_cork(connection);
 }
 
-void websocket_broadcast(struct connection *connection, const struct command *command, uint64_t label)
+/* What this socket gets of a broadcast: the message, or its one compressed form, made for the first socket that can read it. */
+static struct broadcast *variant(struct connection *connection, struct command *command)
+{
+    struct server *server = connection->server;
+    struct deflate *deflate = connection->websocket.session.deflate;
+    struct broadcast *message = command->broadcast.message;
+    if (deflate == NULL || !deflate_reads_shared(deflate, &server->settings) || command->broadcast.compressing_failed)
+        return message;
+    if (command->broadcast.compressed == NULL) {
+        size_t length;
+        unsigned char *bytes = deflate_shared(&server->deflate_pool, &server->settings, broadcast_payload(message), message->payload_length,
+                                              &length);
+        command->broadcast.compressed = bytes != NULL ? broadcast_compressed(message, bytes, length) : NULL;
+        mem_free(bytes);
+        command->broadcast.compressing_failed = command->broadcast.compressed == NULL;
+        if (command->broadcast.compressing_failed)
+            return message;
+    }
+    deflate_forget(deflate);
+    return command->broadcast.compressed;
+}
+
+void websocket_broadcast(struct connection *connection, struct command *command, uint64_t label)
 {
     struct server *server = connection->server;
     struct broadcast *message = command->broadcast.message;
@@ -147,6 +179,7 @@ void websocket_broadcast(struct connection *connection, const struct command *co
         websocket_close(connection, command->broadcast.code, command->bytes, command->length, DISCONNECT_APPLICATION);
         return;
     }
+    message = variant(connection, command);
     switch (transport_broadcast(&connection->transport, message, label, limit != 0 ? limit : SIZE_MAX)) {
     case OUTBOX_OK:
         count(&server->counters.relayed_total, 1);
@@ -203,6 +236,8 @@ static bool is_unanswered(const struct websocket_connection *websocket)
 static void on_silence(struct connection *connection)
 {
     struct websocket_connection *websocket = &connection->websocket;
+    if (websocket->session.deflate != NULL)
+        deflate_rest(websocket->session.deflate);
     const struct server_settings *settings = &connection->server->settings;
     uint64_t now = uv_now(&connection->server->loop);
     excuse_unread(connection);

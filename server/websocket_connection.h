@@ -39,7 +39,7 @@ size_t websocket_input(struct connection *connection, const unsigned char *bytes
 void websocket_command(struct connection *connection, struct command *command);
 
 /* COMMAND_BROADCAST */
-void websocket_broadcast(struct connection *connection, const struct command *command, uint64_t label);
+void websocket_broadcast(struct connection *connection, struct command *command, uint64_t label);
 
 /* Sends a close frame and ends the exchange. */
 void websocket_close(struct connection *connection, uint16_t code, const unsigned char *reason, size_t length,
