@@ -88,10 +88,35 @@ static void say_goodbye(struct connection *connection, uint16_t code, const unsi
     connection_end_exchange(connection, &(struct ending){ .cause = cause, .code = code, .reason = reason, .reason_length = length });
 }
 
+/* The client has broken the protocol, and the application has answered what came before. */
+static void finish_failure(struct connection *connection)
+{
+    uint16_t code = connection->websocket.session.code;
+    say_goodbye(connection, code, NULL, 0, code == 1009 ? DISCONNECT_TOO_LARGE : DISCONNECT_PROTOCOL_ERROR);
+    connection_linger(connection);
+}
+
+static void begin_failure(struct connection *connection)
+{
+    struct exchange *exchange = connection->exchange;
+    struct event *ask = exchange != NULL ? event_create(EVENT_ASK, exchange->id, NULL, 0) : NULL;
+    if (ask == NULL) {
+        finish_failure(connection);
+        return;
+    }
+    connection->websocket.failed = true;
+    deadline_set(&connection->deadlines, DEADLINE_LINGER, connection->server->settings.close_timeout_ms);
+    server_announce(connection->server, ask);
+}
+
 void websocket_close(struct connection *connection, uint16_t code, const unsigned char *reason, size_t length,
                      enum disconnect_cause cause)
 {
     say_goodbye(connection, code, reason, length, cause);
+    if (connection->websocket.failed) { /* what follows cannot be read: there is no close frame to wait for */
+        connection_linger(connection);
+        return;
+    }
     memset(connection->deadlines.at, 0, sizeof connection->deadlines.at);
     deadline_set(&connection->deadlines, DEADLINE_LINGER, connection->server->settings.close_timeout_ms);
     connection_resume(connection); /* what was paused is read on, to find the peer's close frame */
@@ -102,6 +127,8 @@ size_t websocket_input(struct connection *connection, const unsigned char *bytes
     struct websocket *session = &connection->websocket.session;
     size_t taken;
     size_t reason_length;
+    if (connection->websocket.failed)
+        return length;
     if (connection->exchange != NULL && connection->exchange->paused)
         return 0;
     switch (websocket_feed(session, bytes, length, &taken)) {
@@ -112,14 +139,13 @@ size_t websocket_input(struct connection *connection, const unsigned char *bytes
         const unsigned char *reason = websocket_reason(session, &reason_length);
         /* RFC 6455, 5.5.1: the answer echoes the code. */
         say_goodbye(connection, session->code, reason, reason_length, DISCONNECT_CLIENT);
+        connection_linger(connection);
         break;
     }
     case WEBSOCKET_FAILED:
-        say_goodbye(connection, session->code, NULL, 0,
-                    session->code == 1009 ? DISCONNECT_TOO_LARGE : DISCONNECT_PROTOCOL_ERROR);
+        begin_failure(connection);
         break;
     }
-    connection_linger(connection);
     return length;
 }
 
@@ -210,6 +236,10 @@ void websocket_command(struct connection *connection, struct command *command)
     case COMMAND_KICK:
         websocket_close(connection, command->code, NULL, 0, DISCONNECT_OVERFLOW);
         break;
+    case COMMAND_WAITS:
+        if (connection->websocket.failed)
+            finish_failure(connection);
+        break;
     case COMMAND_CONSUMED:
         if (exchange_consumed(connection->exchange, command->amount))
             connection_resume(connection);
@@ -273,6 +303,8 @@ void websocket_deadline(struct connection *connection, int which)
     } else if (which == DEADLINE_LIFETIME) {
         count(&connection->server->counters.timeouts_total, 1);
         websocket_close(connection, 1000, NULL, 0, DISCONNECT_LIFETIME);
+    } else if (which == DEADLINE_LINGER && connection->websocket.failed) {
+        finish_failure(connection);
     } else if (which == DEADLINE_LINGER && connection_is_writing(connection)) {
         deadline_set(&connection->deadlines, DEADLINE_LINGER, connection->server->settings.close_timeout_ms);
     } else if (which == DEADLINE_LINGER) {
