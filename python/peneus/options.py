@@ -172,7 +172,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             kinds.switch(),
             False,
             "Compress each message with what came before it in mind: smaller messages, and memory for each connection "
-            "(docs/websockets.md).",
+            "(docs/compression.md).",
         ),
         Option(
             "websocket_deflate_window_bits",
