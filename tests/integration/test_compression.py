@@ -57,7 +57,11 @@ def messages() -> list[str | bytes]:
 @pytest.mark.parametrize("server_bits", [None, 9, 12, 15])
 @pytest.mark.parametrize("client_bits", [None, True, 9, 15])
 def test_every_agreement(
-    server: LiveServer, server_no_takeover: bool, client_no_takeover: bool, server_bits: int | None, client_bits: int | bool | None
+    server: LiveServer,
+    server_no_takeover: bool,
+    client_no_takeover: bool,
+    server_bits: int | None,
+    client_bits: int | bool | None,
 ) -> None:
     with opened(
         server,
@@ -111,7 +115,8 @@ def publish(server: LiveServer, size: int) -> None:
 @pytest.mark.parametrize("takeover", [False, True])
 def test_a_relayed_message_is_compressed_for_all_who_can_read_it(takeover: bool) -> None:
     narrow = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n"
-    with LiveServer("tests.integration.relay_apps:application", websocket_deflate_takeover=takeover) as server, ExitStack() as stack:
+    with ExitStack() as stack:
+        server = stack.enter_context(LiveServer("tests.integration.relay_apps:application", websocket_deflate_takeover=takeover))
         clients = [stack.enter_context(WebSocket(server.port, "/prices", head).open()) for head in (OFFER, OFFER, "", narrow)]
         for client in clients:
             assert receive_frame(client) == (0x81, b"joined")

@@ -1,8 +1,9 @@
-"""The Autobahn testsuite's fuzzing client against Peneus: every case, with the defaults of compression and with context takeover."""
+"""The Autobahn testsuite's fuzzing client against Peneus: every case, with compression as it is by default and with takeover."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from peneus.testing import LiveServer
@@ -36,28 +37,38 @@ def judge(found: dict[str, dict[str, str]], at_least: int) -> None:
     assert not wrong, "\n\n".join(f"{case}: {found[case]['behavior']}: {what}" for case, what in wrong.items())
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["default", "takeover"])
-def server(request: pytest.FixtureRequest) -> Iterator[LiveServer]:
-    with LiveServer(
-        "tests.conformance.autobahn.application:application",
-        websocket_max_message_size=2**26,
-        websocket_max_frame_size=0,
-        websocket_deflate_takeover=request.param,
-        websocket_deflate_window_bits=15 if request.param else 12,
-    ) as server:
+@pytest.fixture(scope="module")
+def server() -> Iterator[LiveServer]:
+    with serving() as server:
         yield server
 
 
-@pytest.mark.parametrize("group", GROUPS)
-def test_protocol(server: LiveServer, group: str) -> None:
-    if server.settings["websocket_deflate_takeover"] and group != "mixed":
-        return  # nothing is compressed in these
-    cases, at_least = GROUPS[group]
+@pytest.fixture(scope="module")
+def server_with_takeover() -> Iterator[LiveServer]:
+    with serving(websocket_deflate_takeover=True, websocket_deflate_window_bits=15) as server:
+        yield server
+
+
+def serving(**settings: Any) -> LiveServer:
+    limits = {"websocket_max_message_size": 2**26, "websocket_max_frame_size": 0}
+    return LiveServer("tests.conformance.autobahn.application:application", **limits, **settings)
+
+
+def run(server: LiveServer, cases: list[str], at_least: int) -> None:
     assert PYTHON is not None
     judge(outcomes(PYTHON, server.ws_url, cases), at_least)
 
 
+@pytest.mark.parametrize("group", GROUPS)
+def test_protocol(server: LiveServer, group: str) -> None:
+    run(server, *GROUPS[group])
+
+
 @pytest.mark.parametrize("cases", COMPRESSION)
 def test_compression(server: LiveServer, cases: str) -> None:
-    assert PYTHON is not None
-    judge(outcomes(PYTHON, server.ws_url, [cases]), COMPRESSION[cases])
+    run(server, [cases], COMPRESSION[cases])
+
+
+@pytest.mark.parametrize("cases", COMPRESSION)
+def test_compression_with_takeover(server_with_takeover: LiveServer, cases: str) -> None:
+    run(server_with_takeover, [cases], COMPRESSION[cases])
