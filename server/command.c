@@ -12,6 +12,11 @@ struct command *command_create(enum command_kind kind, uint64_t exchange, size_t
     if (command == NULL)
         return NULL;
     *command = (struct command){ .kind = kind, .exchange = exchange, .length = length };
+    if (kind == COMMAND_BROADCAST) { /* more of the union than compilers promise to clear */
+        command->broadcast.message = command->broadcast.compressed = NULL;
+        command->broadcast.targets = NULL;
+        command->broadcast.compressing_failed = false;
+    }
     return command;
 }
 
