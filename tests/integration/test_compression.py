@@ -139,10 +139,10 @@ def test_own_and_relayed_messages_by_turns(takeover: bool) -> None:
         factory = ClientPerMessageDeflateFactory()
         with connect(f"{server.ws_url}/prices", extensions=[factory], compression=None, open_timeout=20) as client:
             assert client.recv(timeout=20) == "joined"
-            for _ in range(3):
-                client.send("between")
-                expected = [f"{kind} {n}" for n in range(20) for kind in ("own", "relayed")]
+            for turn in range(3):
+                more = f" of {turn}" * 200
+                client.send(f"between{more}")
+                expected = [f"{kind} {n}{more}" for n in range(20) for kind in ("own", "relayed")]
                 assert [client.recv(timeout=20) for _ in expected] == expected
                 publish(server, 5000)
-                relayed = client.recv(timeout=20)
-                assert len(relayed) >= 5000
+                assert len(client.recv(timeout=20)) >= 5000
