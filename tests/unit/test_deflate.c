@@ -208,6 +208,21 @@ static void test_data_that_is_wrong(void **state)
     }
 }
 
+/* A message that refers to the one before, where nobody may know it: neither on the same connection nor on another. */
+static void test_nobody_sees_what_another_sent(void **state)
+{
+    (void)state;
+    for (int other = 0; other < 2; other++) {
+        struct deflate *first = make(false, false, 15), *second = make(false, false, 15);
+        assert_int_equal(inflate_message(first, "\xf2\x48\xcd\xc9\xc9\x07\x00", 7, 100), 0);
+        assert_string_equal(inflated.bytes, "Hello");
+        assert_non_null(pool.inflater); /* the second borrows it */
+        assert_int_equal(inflate_message(other ? second : first, "\xf2\x00\x11\x00\x00", 5, 100), 1007);
+        deflate_destroy(first);
+        deflate_destroy(second);
+    }
+}
+
 /* Text that compresses, different for each n. */
 static size_t fill(char *bytes, size_t size, unsigned n)
 {
@@ -484,6 +499,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_answers_as_settings_want, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_examples_of_the_rfc, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_data_that_is_wrong, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_nobody_sees_what_another_sent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_there_and_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_takeover_makes_it_smaller, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_gains_nothing, set_up, tear_down),
