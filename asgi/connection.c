@@ -161,6 +161,24 @@ void pyconnection_consumed(struct pyconnection *connection)
     command_without_bytes(connection, command);
 }
 
+void pyconnection_answer(struct pyconnection *connection)
+{
+    if (!connection->asked)
+        return;
+    struct command *command = command_create(COMMAND_WAITS, connection->exchange, 0);
+    if (command == NULL)
+        return; /* the next receive() tries again; if there is none, the I/O thread waits no longer than it wants */
+    connection->asked = false;
+    command_without_bytes(connection, command);
+}
+
+void pyconnection_asked(struct pyconnection *connection)
+{
+    connection->asked = true;
+    if (!has_news(connection) && !list_empty(&connection->receivers))
+        pyconnection_answer(connection);
+}
+
 static struct event *unlink_first(struct pyconnection *connection)
 {
     struct queue_item *item = connection->inbox.first;

@@ -71,6 +71,7 @@ struct pyconnection {
     enum pyconnection_life life;
     bool websocket;
     bool told;         /* receive() has given the disconnect */
+    bool asked;        /* EVENT_ASK has come, and is to be answered */
     bool awaited_body; /* the I/O thread knows that the body is wanted (100-continue) */
 
     PyObject *scope;
@@ -117,6 +118,10 @@ int pyconnection_take_turn(struct pyconnection *connection);
 
 /* Takes event (BODY or MESSAGE) into the inbox. */
 void pyconnection_arrived(struct pyconnection *connection, struct event *event);
+
+/* EVENT_ASK: answered now, or when receive() has nothing to give. */
+void pyconnection_asked(struct pyconnection *connection);
+void pyconnection_answer(struct pyconnection *connection);
 
 /* The exchange has ended: disconnect is set. */
 void pyconnection_disconnected(struct pyconnection *connection);

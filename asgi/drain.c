@@ -105,6 +105,10 @@ static int on_exchange(struct pyserver *server, struct event *event)
     case EVENT_DISCONNECT:
         result = on_disconnect(connection, event);
         break;
+    case EVENT_ASK:
+        pyconnection_asked(connection);
+        event_destroy(event);
+        break;
     case EVENT_WRITTEN:
         pyconnection_written(connection, event->amount);
         event_destroy(event);

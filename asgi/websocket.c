@@ -187,6 +187,7 @@ int websocket_take(struct pyconnection *connection, PyObject **result)
         connection->told = true;
         *result = disconnect_message(s, connection->disconnect);
     } else {
+        pyconnection_answer(connection);
         return 0;
     }
     return *result == NULL ? -1 : 1;

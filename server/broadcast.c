@@ -14,11 +14,12 @@ static uint32_t hash(const unsigned char *key, size_t length)
     return value;
 }
 
-struct broadcast *broadcast_create(bool text, const unsigned char *bytes, size_t length, const void *key, size_t key_length,
-                                   enum broadcast_policy policy, const struct broadcast_callbacks *callbacks, void *context)
+static struct broadcast *create(enum websocket_opcode opcode, bool compressed, const unsigned char *bytes, size_t length, const void *key,
+                                size_t key_length, enum broadcast_policy policy, const struct broadcast_callbacks *callbacks,
+                                void *context)
 {
     unsigned char header[WEBSOCKET_HEADER_SIZE];
-    size_t header_length = websocket_header(header, text ? WEBSOCKET_TEXT : WEBSOCKET_BINARY, length);
+    size_t header_length = websocket_header(header, opcode, compressed, length);
     struct broadcast *broadcast = mem_try_alloc(sizeof *broadcast + header_length + length + key_length);
     if (broadcast == NULL)
         return NULL;
@@ -39,6 +40,40 @@ struct broadcast *broadcast_create(bool text, const unsigned char *bytes, size_t
         broadcast->key_hash = hash(key, key_length);
     }
     return broadcast;
+}
+
+struct broadcast *broadcast_create(bool text, const unsigned char *bytes, size_t length, const void *key, size_t key_length,
+                                   enum broadcast_policy policy, const struct broadcast_callbacks *callbacks, void *context)
+{
+    return create(text ? WEBSOCKET_TEXT : WEBSOCKET_BINARY, false, bytes, length, key, key_length, policy, callbacks, context);
+}
+
+static void on_compressed_dropped(void *context, uint64_t label, uint64_t count)
+{
+    struct broadcast *original = context;
+    original->callbacks->dropped(original->context, label, count);
+}
+
+static void on_compressed_destroyed(void *context)
+{
+    broadcast_release(context);
+}
+
+struct broadcast *broadcast_compressed(struct broadcast *broadcast, const unsigned char *bytes, size_t length)
+{
+    static const struct broadcast_callbacks callbacks = { on_compressed_dropped, on_compressed_destroyed };
+    struct broadcast *result = create(broadcast->bytes[0] & 0x0f, true, bytes, length, broadcast->bytes + broadcast->length,
+                                      broadcast->key_length, broadcast->policy, &callbacks, broadcast);
+    if (result == NULL)
+        return NULL;
+    broadcast_retain(broadcast);
+    result->payload_length = broadcast->payload_length;
+    return result;
+}
+
+const unsigned char *broadcast_payload(const struct broadcast *broadcast)
+{
+    return broadcast->bytes + broadcast->length - broadcast->payload_length;
 }
 
 struct broadcast *broadcast_retain(struct broadcast *broadcast)

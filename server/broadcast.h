@@ -55,6 +55,13 @@ struct broadcast *broadcast_create(bool text, const unsigned char *bytes, size_t
 struct broadcast *broadcast_retain(struct broadcast *broadcast);
 void broadcast_release(struct broadcast *broadcast); /* NULL is allowed */
 
+/* The same message compressed (deflate.h: deflate_shared), for the sockets that can read it; with one reference, and it holds one to
+ * broadcast. payload_length stays the message's. NULL when there is no memory. */
+struct broadcast *broadcast_compressed(struct broadcast *broadcast, const unsigned char *bytes, size_t length);
+
+/* The message itself. */
+const unsigned char *broadcast_payload(const struct broadcast *broadcast);
+
 bool broadcast_same_key(const struct broadcast *a, const struct broadcast *b); /* one without key is like no other */
 
 /* What it takes of an outbox's limit. */

@@ -12,6 +12,11 @@ struct command *command_create(enum command_kind kind, uint64_t exchange, size_t
     if (command == NULL)
         return NULL;
     *command = (struct command){ .kind = kind, .exchange = exchange, .length = length };
+    if (kind == COMMAND_BROADCAST) { /* more of the union than compilers promise to clear */
+        command->broadcast.message = command->broadcast.compressed = NULL;
+        command->broadcast.targets = NULL;
+        command->broadcast.compressing_failed = false;
+    }
     return command;
 }
 
@@ -19,6 +24,7 @@ void command_destroy(struct command *command)
 {
     if (command != NULL && command->kind == COMMAND_BROADCAST) {
         broadcast_release(command->broadcast.message);
+        broadcast_release(command->broadcast.compressed);
         mem_free(command->broadcast.targets);
     }
     mem_free(command);

@@ -24,6 +24,7 @@ enum command_kind {
     COMMAND_MESSAGE,  /* WebSocket message */
     COMMAND_CLOSE,    /* WebSocket close: code and bytes (the reason); before accept: 403 */
     COMMAND_CONSUMED, /* the application has taken amount (event_cost) bytes out of its inbox; 0: it waits for the body */
+    COMMAND_WAITS,    /* the answer to EVENT_ASK: the application has taken every message, and waits for more */
     COMMAND_FINISHED, /* the application has ended; failed: by an exception, or it was killed */
     COMMAND_KICK,     /* from any thread: close the exchange with code, as DISCONNECT_OVERFLOW */
     COMMAND_BROADCAST, /* from any thread, by server_broadcast(): a WebSocket message, or without message a close, for many exchanges */
@@ -55,6 +56,8 @@ struct command {
         bool failed;     /* FINISHED */
         struct {
             struct broadcast *message; /* counted; NULL: close with code, and bytes as the reason */
+            struct broadcast *compressed; /* counted; made by the I/O thread for the first socket that reads it; NULL: not yet, or none */
+            bool compressing_failed; /* it was not worth it, or there was no memory: not to be tried again */
             struct broadcast_target *targets; /* mem_free */
             size_t count;
             uint16_t code;

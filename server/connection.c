@@ -313,7 +313,7 @@ void connection_command(struct connection *connection, struct command *command)
     }
 }
 
-void connection_broadcast(struct connection *connection, const struct command *command, uint64_t label)
+void connection_broadcast(struct connection *connection, struct command *command, uint64_t label)
 {
     if (connection->state == CONNECTION_WEBSOCKET)
         websocket_broadcast(connection, command, label);

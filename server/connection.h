@@ -96,7 +96,7 @@ void connection_end_exchange(struct connection *connection, const struct ending 
 void connection_command(struct connection *connection, struct command *command);
 
 /* A COMMAND_BROADCAST for the present exchange: a message for label, or a close. */
-void connection_broadcast(struct connection *connection, const struct command *command, uint64_t label);
+void connection_broadcast(struct connection *connection, struct command *command, uint64_t label);
 
 /* The application of the present exchange has ended. */
 void connection_finished(struct connection *connection, bool failed);

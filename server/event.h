@@ -29,6 +29,7 @@ enum event_kind {
     EVENT_REQUEST,    /* struct request_event */
     EVENT_BODY,       /* bytes of the request body; more: not the last */
     EVENT_MESSAGE,    /* one WebSocket message; text: valid UTF-8 */
+    EVENT_ASK,        /* a WebSocket's client broke the protocol: no message follows; to be answered by COMMAND_WAITS */
     EVENT_WRITTEN,    /* amount bytes of what was sent have left: credit for send() */
     EVENT_DISCONNECT, /* the exchange has ended: code and bytes (the reason, UTF-8) */
     EVENT_KILL,       /* application_close_timeout has passed since DISCONNECT */

@@ -90,7 +90,20 @@ static bool make_accept(const unsigned char *key, char accept[HANDSHAKE_ACCEPT_S
     return true;
 }
 
-uint16_t handshake_check(const struct http1_head *head, char accept[HANDSHAKE_ACCEPT_SIZE])
+static bool read_extensions(const struct http1_head *head, const struct server_settings *settings, struct deflate_terms *terms)
+{
+    *terms = (struct deflate_terms){ .agreed = false };
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        const struct field *field = &head->fields[i];
+        if (field_is(head, field, "sec-websocket-extensions") &&
+            deflate_offer(head->bytes + field->value.offset, field->value.length, settings, terms) != 0)
+            return false;
+    }
+    return true;
+}
+
+uint16_t handshake_check(const struct http1_head *head, const struct server_settings *settings, char accept[HANDSHAKE_ACCEPT_SIZE],
+                         struct deflate_terms *terms)
 {
     if (head->method.length != 3 || memcmp(head->bytes + head->method.offset, "GET", 3) != 0)
         return 405;
@@ -98,7 +111,7 @@ uint16_t handshake_check(const struct http1_head *head, char accept[HANDSHAKE_AC
     if (version.length != 2 || memcmp(head->bytes + version.offset, "13", 2) != 0)
         return 426;
     struct piece key = only_value(head, "sec-websocket-key");
-    if (!valid_key(head, key) || !valid_subprotocols(head))
+    if (!valid_key(head, key) || !valid_subprotocols(head) || !read_extensions(head, settings, terms))
         return 400;
     return make_accept(head->bytes + key.offset, accept) ? 0 : 500;
 }
@@ -122,7 +135,17 @@ static int append_field(struct buffer *out, const char *name, size_t name_length
            buffer_append(out, "\r\n", 2);
 }
 
-int handshake_write(struct buffer *out, const struct command *command, const char *accept, const struct http1_identity *identity)
+static int append_extensions(struct buffer *out, const struct deflate_terms *terms)
+{
+    char answer[DEFLATE_ANSWER_SIZE];
+    if (!terms->agreed)
+        return 0;
+    deflate_answer(terms, answer);
+    return append_field(out, "sec-websocket-extensions", 24, answer, strlen(answer));
+}
+
+int handshake_write(struct buffer *out, const struct command *command, const char *accept, const struct deflate_terms *terms,
+                    const struct http1_identity *identity)
 {
     size_t before = buffer_length(out);
     const struct command_field *fields = (const struct command_field *)(const void *)command->bytes;
@@ -130,6 +153,7 @@ int handshake_write(struct buffer *out, const struct command *command, const cha
     bool own_date = false, own_server = false;
     int error = buffer_append_string(out, "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n");
     error |= append_field(out, "sec-websocket-accept", 20, accept, strlen(accept));
+    error |= append_extensions(out, terms);
     for (uint32_t i = 0; i < command->response.field_count; i++) {
         size_t name_length = fields[i].name_length;
         const char *value = name + name_length;

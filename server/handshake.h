@@ -11,17 +11,20 @@
 
 #include "server/buffer.h"
 #include "server/command.h"
+#include "server/deflate.h"
 #include "server/http1_parser.h"
 #include "server/http1_writer.h"
 
 enum { HANDSHAKE_ACCEPT_SIZE = 29 }; /* with NUL */
 
-/* Checks a request with upgrade_websocket set: 0, and accept is filled in; or the status to answer it with: 405 for a method other than
- * GET, 426 for a version other than 13, 400 for anything else. */
-uint16_t handshake_check(const struct http1_head *head, char accept[HANDSHAKE_ACCEPT_SIZE]);
+/* Checks a request with upgrade_websocket set: 0, and accept and what we agree to of its extensions are filled in; or the status to
+ * answer it with: 405 for a method other than GET, 426 for a version other than 13, 400 for anything else. */
+uint16_t handshake_check(const struct http1_head *head, const struct server_settings *settings, char accept[HANDSHAKE_ACCEPT_SIZE],
+                         struct deflate_terms *terms);
 
 /* Appends the head with status 101 and COMMAND_ACCEPT's fields. Those that are the handshake's own, or would promise a body or an
  * extension, are left out. 0, or -1 when there is no memory: nothing was written. */
-int handshake_write(struct buffer *out, const struct command *command, const char *accept, const struct http1_identity *identity);
+int handshake_write(struct buffer *out, const struct command *command, const char *accept, const struct deflate_terms *terms,
+                    const struct http1_identity *identity);
 
 #endif

@@ -78,7 +78,7 @@ static void on_head(void *context, const struct http1_head *head)
     http1->continue_pending = head->expect_continue;
     http1->websocket = head->upgrade_websocket;
     http1->has_body = head->has_body;
-    uint16_t refused = http1->websocket ? handshake_check(head, http1->accept) : 0;
+    uint16_t refused = http1->websocket ? handshake_check(head, &connection->server->settings, http1->accept, &http1->deflate) : 0;
     if (refused == 0 && http1->websocket && draining(connection))
         refused = 503;
     if (refused != 0) {

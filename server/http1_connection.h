@@ -45,6 +45,7 @@ struct http1_connection {
     size_t input_left;     /* of the input being parsed: the most that its body can be */
     size_t discarded;      /* bytes of body that came after the response */
     char accept[HANDSHAKE_ACCEPT_SIZE];
+    struct deflate_terms deflate; /* of the WebSocket that it asks for */
 };
 
 void http1_connection_begin(struct connection *connection);

@@ -96,7 +96,7 @@ static void stop(struct server *server)
 }
 
 /* Targets that have left meanwhile are passed over: their owner is closed already. */
-static void broadcast(struct server *server, const struct command *command)
+static void broadcast(struct server *server, struct command *command)
 {
     count(&server->counters.broadcasts_total, 1);
     for (size_t i = 0; i < command->broadcast.count; i++) {
@@ -238,6 +238,7 @@ fail_loop:
     uv_loop_close(&server->loop);
 fail:
     slots_deinit(&server->exchanges);
+    deflate_pool_deinit(&server->deflate_pool);
     mem_free((char *)server->settings.server_name);
     mem_free(server);
     return SERVER_NO_MEMORY;
@@ -362,6 +363,7 @@ void server_destroy(struct server *server)
     drop_commands(server);
     exchanges_destroy(server);
     slots_deinit(&server->exchanges);
+    deflate_pool_deinit(&server->deflate_pool);
     listeners_destroy(server);
     int error = uv_loop_close(&server->loop);
     assert(error == 0);

@@ -17,6 +17,7 @@
 #include "server/crew.h"
 #include "server/date.h"
 #include "server/http1_writer.h"
+#include "server/deflate.h"
 #include "server/server.h"
 #include "server/transport.h"
 
@@ -67,6 +68,7 @@ struct server {
     uint64_t last_connection;   /* id */
     struct date date;
     struct server_counters counters;
+    struct deflate_pool deflate_pool;
     struct crew crew;           /* who shares the listeners */
     unsigned char read_buffer[TRANSPORT_BUFFER_SIZE];
 };

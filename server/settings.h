@@ -30,6 +30,11 @@ struct server_settings {
     uint64_t close_timeout_ms;         /* for the peer's close frame after ours, and for lingering; never 0 */
     size_t websocket_max_message_size; /* over: 1009 */
     size_t websocket_max_frame_size;   /* over: 1009 */
+    unsigned websocket_deflate;        /* 1: permessage-deflate where the client offers it */
+    unsigned websocket_deflate_takeover;    /* 1: both sides may keep their windows, and memory for them */
+    unsigned websocket_deflate_window_bits; /* 9 to 15: ours at most, and the client's where it can be told */
+    unsigned websocket_deflate_memory_level; /* 1 to 9, zlib's */
+    size_t websocket_deflate_threshold; /* bytes: messages below it are not compressed */
 
     uint64_t application_close_timeout_ms; /* from the disconnect to EVENT_KILL; 0: never */
 

@@ -20,11 +20,12 @@ static ssize_t on_read(uint8_t *bytes, size_t length, int flags, void *context)
 
 static const struct wslay_frame_callbacks frame_callbacks = { .recv_callback = on_read };
 
-int websocket_init(struct websocket *session, const struct server_settings *settings,
+int websocket_init(struct websocket *session, const struct server_settings *settings, struct deflate *deflate,
                    const struct websocket_callbacks *callbacks, void *context)
 {
     memset(session, 0, sizeof *session);
     session->settings = settings;
+    session->deflate = deflate;
     session->callbacks = callbacks;
     session->context = context;
     return 0;
@@ -43,6 +44,8 @@ void websocket_deinit(struct websocket *session)
 {
     drop_frames(session);
     buffer_deinit(&session->message);
+    deflate_destroy(session->deflate);
+    session->deflate = NULL;
 }
 
 static enum websocket_result fail(struct websocket *session, uint16_t code)
@@ -62,10 +65,17 @@ static size_t header_length(uint64_t payload_length)
     return payload_length < 126 ? 6 : payload_length <= UINT16_MAX ? 8 : 14;
 }
 
+/* RSV1 marks the first frame of a compressed message, where compression was agreed (RFC 7692, section 6), and nothing else. */
+static bool rsv_is_right(const struct websocket *session, const struct wslay_frame_iocb *frame)
+{
+    bool begins = frame->opcode == WEBSOCKET_TEXT || frame->opcode == WEBSOCKET_BINARY;
+    return frame->rsv == WSLAY_RSV_NONE || (frame->rsv == WSLAY_RSV1_BIT && begins && session->deflate != NULL);
+}
+
 /* Judges the header of a frame: 0, or the code to fail with. */
 static uint16_t begin_frame(struct websocket *session, const struct wslay_frame_iocb *frame)
 {
-    if (frame->rsv != 0 || !frame->mask)
+    if (!frame->mask || !rsv_is_right(session, frame))
         return 1002;
     session->in_frame = true;
     session->unparsed -= header_length(frame->payload_length);
@@ -82,6 +92,7 @@ static uint16_t begin_frame(struct websocket *session, const struct wslay_frame_
         return 1002;
     if (!continues) {
         session->text = frame->opcode == WEBSOCKET_TEXT;
+        session->compressed = frame->rsv != WSLAY_RSV_NONE;
         session->message_length = 0;
         session->in_message = true;
     }
@@ -89,6 +100,8 @@ static uint16_t begin_frame(struct websocket *session, const struct wslay_frame_
     size_t message_limit = session->settings->websocket_max_message_size;
     if (frame_limit != 0 && frame->payload_length > frame_limit)
         return 1009;
+    if (session->compressed)
+        return 0;
     if (frame->payload_length > SIZE_MAX / 4 - session->message_length)
         return 1009;
     session->message_length += frame->payload_length;
@@ -105,9 +118,39 @@ static enum websocket_result deliver(struct websocket *session, const unsigned c
     return more ? WEBSOCKET_MORE : WEBSOCKET_PAUSED;
 }
 
+/* What has come out of a compressed message. The limit cuts where it is, not where a piece ends: so the code does not depend on how
+ * the bytes came. */
+static uint16_t on_inflated(void *context, const unsigned char *bytes, size_t length)
+{
+    struct websocket *session = context;
+    size_t limit = session->settings->websocket_max_message_size;
+    size_t allowed = limit != 0 ? limit - (size_t)session->message_length : SIZE_MAX / 4 - (size_t)session->message_length;
+    size_t taken = length < allowed ? length : allowed;
+    if (session->text && !utf8_feed(&session->utf8, bytes, taken))
+        return 1007;
+    if (taken < length)
+        return 1009;
+    session->message_length += length;
+    return buffer_append(&session->message, bytes, length) == 0 ? 0 : 1011;
+}
+
+static enum websocket_result on_compressed(struct websocket *session, const unsigned char *bytes, size_t length)
+{
+    bool last = session->frame_left == 0 && session->fin;
+    uint16_t code = deflate_inflate(session->deflate, bytes, length, last, on_inflated, session);
+    if (code != 0)
+        return fail(session, code);
+    if (!last)
+        return WEBSOCKET_MORE;
+    size_t inflated = buffer_length(&session->message);
+    return deliver(session, inflated > 0 ? buffer_bytes(&session->message) : bytes, inflated);
+}
+
 /* A piece of a data frame's payload. */
 static enum websocket_result on_data(struct websocket *session, const unsigned char *bytes, size_t length)
 {
+    if (session->compressed)
+        return on_compressed(session, bytes, length);
     if (session->text && !utf8_feed(&session->utf8, bytes, length))
         return fail(session, 1007);
     bool last = session->frame_left == 0 && session->fin;
@@ -201,9 +244,9 @@ const unsigned char *websocket_reason(const struct websocket *session, size_t *l
     return session->control + 2;
 }
 
-size_t websocket_header(unsigned char header[WEBSOCKET_HEADER_SIZE], enum websocket_opcode opcode, size_t length)
+size_t websocket_header(unsigned char header[WEBSOCKET_HEADER_SIZE], enum websocket_opcode opcode, bool compressed, size_t length)
 {
-    header[0] = 0x80u | (unsigned char)opcode;
+    header[0] = (compressed ? 0xc0u : 0x80u) | (unsigned char)opcode;
     if (length < 126) {
         header[1] = (unsigned char)length;
         return 2;
@@ -223,7 +266,7 @@ size_t websocket_header(unsigned char header[WEBSOCKET_HEADER_SIZE], enum websoc
 int websocket_write(struct buffer *out, enum websocket_opcode opcode, const unsigned char *bytes, size_t length)
 {
     unsigned char header[WEBSOCKET_HEADER_SIZE];
-    size_t header_length = websocket_header(header, opcode, length);
+    size_t header_length = websocket_header(header, opcode, false, length);
     unsigned char *room = buffer_reserve(out, header_length + length);
     if (room == NULL)
         return -1;

@@ -5,6 +5,7 @@
  * Limits:  websocket_max_message_size and websocket_max_frame_size, judged by a frame's header before its payload is kept.
  *          wslay's context (4 KiB) lives only while a frame has come in part, the message buffer only while a message has.
  *
+ * Where permessage-deflate was agreed, the limit of a compressed message is judged by what has come out of it, piece by piece.
  * UTF-8 is checked as it comes: a text fails at its first wrong byte. The closing handshake is the caller's: after
  * WEBSOCKET_CLOSED it answers with the same code, after WEBSOCKET_FAILED it closes with code.
  */
@@ -17,6 +18,7 @@
 #include <wslay/wslay.h>
 
 #include "server/buffer.h"
+#include "server/deflate.h"
 #include "server/settings.h"
 #include "server/utf8.h"
 
@@ -50,26 +52,29 @@ struct websocket {
     const struct server_settings *settings;
     const struct websocket_callbacks *callbacks;
     void *context;
+    struct deflate *deflate;        /* NULL: messages are not compressed */
     wslay_frame_context_ptr frames; /* NULL between frames */
     const unsigned char *input;     /* of the feed under way: what wslay has not read yet */
     size_t input_length;
     size_t unparsed;                /* of the present frame and behind it: bytes that wslay has read and not yet given */
     struct buffer message;          /* of the present message, what came before this piece */
-    uint64_t message_length;        /* as its frame headers so far announce */
+    uint64_t message_length;        /* as its frame headers so far announce; of a compressed one: what has been inflated */
     uint64_t frame_left;            /* of the present frame's payload */
     struct utf8 utf8;
     uint16_t code;                  /* of CLOSED and FAILED */
     bool in_message;
     bool in_frame;
     bool text;
+    bool compressed;
     bool fin;
     unsigned char opcode;           /* of the present frame */
     unsigned char control_length;
     unsigned char control[WEBSOCKET_CONTROL_SIZE];
 };
 
-/* settings and callbacks stay the caller's, and outlive the session. Always 0. */
-int websocket_init(struct websocket *session, const struct server_settings *settings,
+/* settings and callbacks stay the caller's, and outlive the session. deflate becomes the session's; NULL: without compression.
+ * Always 0. */
+int websocket_init(struct websocket *session, const struct server_settings *settings, struct deflate *deflate,
                    const struct websocket_callbacks *callbacks, void *context);
 void websocket_deinit(struct websocket *session);
 
@@ -79,8 +84,8 @@ enum websocket_result websocket_feed(struct websocket *session, const unsigned c
 /* After WEBSOCKET_CLOSED: the reason, valid UTF-8. */
 const unsigned char *websocket_reason(const struct websocket *session, size_t *length);
 
-/* The header of an unfragmented frame that a server sends; returns its length. */
-size_t websocket_header(unsigned char header[WEBSOCKET_HEADER_SIZE], enum websocket_opcode opcode, size_t length);
+/* The header of an unfragmented frame that a server sends; returns its length. compressed: a data frame's payload. */
+size_t websocket_header(unsigned char header[WEBSOCKET_HEADER_SIZE], enum websocket_opcode opcode, bool compressed, size_t length);
 
 /* Appends a frame. 0, or -1 when there is no memory: nothing was written. */
 int websocket_write(struct buffer *out, enum websocket_opcode opcode, const unsigned char *bytes, size_t length);

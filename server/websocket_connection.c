@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "server/command.h"
 #include "server/connection.h"
 #include "server/event_create.h"
@@ -44,7 +45,11 @@ void websocket_accept(struct connection *connection, const struct command *comma
     struct http1_identity identity = server_identity(server);
     if (!connection->http1.websocket || connection->http1.responded)
         return;
-    if (handshake_write(transport_out(&connection->transport), command, connection->http1.accept, &identity) != 0) {
+    struct deflate_terms terms = connection->http1.deflate;
+    struct deflate *deflate = terms.agreed ? deflate_create(&terms, &server->settings, &server->deflate_pool) : NULL;
+    terms.agreed = deflate != NULL;
+    if (handshake_write(transport_out(&connection->transport), command, connection->http1.accept, &terms, &identity) != 0) {
+        deflate_destroy(deflate);
         connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
         return;
     }
@@ -53,7 +58,7 @@ void websocket_accept(struct connection *connection, const struct command *comma
     connection_set_state(connection, CONNECTION_WEBSOCKET);
     connection->websocket = (struct websocket_connection){ .last_read = uv_now(&server->loop) };
     count(&server->counters.websockets, 1);
-    if (websocket_init(&connection->websocket.session, &server->settings, &callbacks, connection) != 0) {
+    if (websocket_init(&connection->websocket.session, &server->settings, deflate, &callbacks, connection) != 0) {
         connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
         return;
     }
@@ -83,10 +88,35 @@ static void say_goodbye(struct connection *connection, uint16_t code, const unsi
     connection_end_exchange(connection, &(struct ending){ .cause = cause, .code = code, .reason = reason, .reason_length = length });
 }
 
+/* The client has broken the protocol, and the application has answered what came before. */
+static void finish_failure(struct connection *connection)
+{
+    uint16_t code = connection->websocket.session.code;
+    say_goodbye(connection, code, NULL, 0, code == 1009 ? DISCONNECT_TOO_LARGE : DISCONNECT_PROTOCOL_ERROR);
+    connection_linger(connection);
+}
+
+static void begin_failure(struct connection *connection)
+{
+    struct exchange *exchange = connection->exchange;
+    struct event *ask = exchange != NULL ? event_create(EVENT_ASK, exchange->id, NULL, 0) : NULL;
+    if (ask == NULL) {
+        finish_failure(connection);
+        return;
+    }
+    connection->websocket.failed = true;
+    deadline_set(&connection->deadlines, DEADLINE_LINGER, connection->server->settings.close_timeout_ms);
+    server_announce(connection->server, ask);
+}
+
 void websocket_close(struct connection *connection, uint16_t code, const unsigned char *reason, size_t length,
                      enum disconnect_cause cause)
 {
     say_goodbye(connection, code, reason, length, cause);
+    if (connection->websocket.failed) { /* what follows cannot be read: there is no close frame to wait for */
+        connection_linger(connection);
+        return;
+    }
     memset(connection->deadlines.at, 0, sizeof connection->deadlines.at);
     deadline_set(&connection->deadlines, DEADLINE_LINGER, connection->server->settings.close_timeout_ms);
     connection_resume(connection); /* what was paused is read on, to find the peer's close frame */
@@ -97,6 +127,8 @@ size_t websocket_input(struct connection *connection, const unsigned char *bytes
     struct websocket *session = &connection->websocket.session;
     size_t taken;
     size_t reason_length;
+    if (connection->websocket.failed)
+        return length;
     if (connection->exchange != NULL && connection->exchange->paused)
         return 0;
     switch (websocket_feed(session, bytes, length, &taken)) {
@@ -107,27 +139,31 @@ size_t websocket_input(struct connection *connection, const unsigned char *bytes
         const unsigned char *reason = websocket_reason(session, &reason_length);
         /* RFC 6455, 5.5.1: the answer echoes the code. */
         say_goodbye(connection, session->code, reason, reason_length, DISCONNECT_CLIENT);
+        connection_linger(connection);
         break;
     }
     case WEBSOCKET_FAILED:
-        say_goodbye(connection, session->code, NULL, 0,
-                    session->code == 1009 ? DISCONNECT_TOO_LARGE : DISCONNECT_PROTOCOL_ERROR);
+        begin_failure(connection);
         break;
     }
-    connection_linger(connection);
     return length;
 }
 
 static void send_message(struct connection *connection, const struct command *command)
 {
     unsigned char header[WEBSOCKET_HEADER_SIZE];
-    size_t header_length = websocket_header(header, command->text ? WEBSOCKET_TEXT : WEBSOCKET_BINARY, command->length);
+    struct deflate *deflate = connection->websocket.session.deflate;
+    size_t length = command->length;
+    unsigned char *compressed = deflate != NULL ? deflate_message(deflate, command->bytes, command->length, &length) : NULL;
+    size_t header_length = websocket_header(header, command->text ? WEBSOCKET_TEXT : WEBSOCKET_BINARY, compressed != NULL, length);
     uv_buf_t pieces[2] = {
         uv_buf_init((char *)header, (unsigned)header_length),
-        { .base = (char *)command->bytes, .len = command->length },
+        { .base = (char *)(compressed != NULL ? compressed : command->bytes), .len = length },
     };
     connection->exchange->unacknowledged += command_cost(command->length);
-    if (transport_write(&connection->transport, pieces, 2) != 0) {
+    int result = transport_write(&connection->transport, pieces, 2);
+    mem_free(compressed);
+    if (result != 0) {
         connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
         return;
     }
@@ -136,7 +172,29 @@ static void send_message(struct connection *connection, const struct command *co
     connection_cork(connection);
 }
 
-void websocket_broadcast(struct connection *connection, const struct command *command, uint64_t label)
+/* What this socket gets of a broadcast: the message, or its one compressed form, made for the first socket that can read it. */
+static struct broadcast *variant(struct connection *connection, struct command *command)
+{
+    struct server *server = connection->server;
+    struct deflate *deflate = connection->websocket.session.deflate;
+    struct broadcast *message = command->broadcast.message;
+    if (deflate == NULL || !deflate_reads_shared(deflate, &server->settings) || command->broadcast.compressing_failed)
+        return message;
+    if (command->broadcast.compressed == NULL) {
+        size_t length;
+        unsigned char *bytes = deflate_shared(&server->deflate_pool, &server->settings, broadcast_payload(message), message->payload_length,
+                                              &length);
+        command->broadcast.compressed = bytes != NULL ? broadcast_compressed(message, bytes, length) : NULL;
+        mem_free(bytes);
+        command->broadcast.compressing_failed = command->broadcast.compressed == NULL;
+        if (command->broadcast.compressing_failed)
+            return message;
+    }
+    deflate_forget(deflate);
+    return command->broadcast.compressed;
+}
+
+void websocket_broadcast(struct connection *connection, struct command *command, uint64_t label)
 {
     struct server *server = connection->server;
     struct broadcast *message = command->broadcast.message;
@@ -147,6 +205,7 @@ void websocket_broadcast(struct connection *connection, const struct command *co
         websocket_close(connection, command->broadcast.code, command->bytes, command->length, DISCONNECT_APPLICATION);
         return;
     }
+    message = variant(connection, command);
     switch (transport_broadcast(&connection->transport, message, label, limit != 0 ? limit : SIZE_MAX)) {
     case OUTBOX_OK:
         count(&server->counters.relayed_total, 1);
@@ -177,6 +236,10 @@ void websocket_command(struct connection *connection, struct command *command)
     case COMMAND_KICK:
         websocket_close(connection, command->code, NULL, 0, DISCONNECT_OVERFLOW);
         break;
+    case COMMAND_WAITS:
+        if (connection->websocket.failed)
+            finish_failure(connection);
+        break;
     case COMMAND_CONSUMED:
         if (exchange_consumed(connection->exchange, command->amount))
             connection_resume(connection);
@@ -203,6 +266,8 @@ static bool is_unanswered(const struct websocket_connection *websocket)
 static void on_silence(struct connection *connection)
 {
     struct websocket_connection *websocket = &connection->websocket;
+    if (websocket->session.deflate != NULL)
+        deflate_rest(websocket->session.deflate);
     const struct server_settings *settings = &connection->server->settings;
     uint64_t now = uv_now(&connection->server->loop);
     excuse_unread(connection);
@@ -238,6 +303,8 @@ void websocket_deadline(struct connection *connection, int which)
     } else if (which == DEADLINE_LIFETIME) {
         count(&connection->server->counters.timeouts_total, 1);
         websocket_close(connection, 1000, NULL, 0, DISCONNECT_LIFETIME);
+    } else if (which == DEADLINE_LINGER && connection->websocket.failed) {
+        finish_failure(connection);
     } else if (which == DEADLINE_LINGER && connection_is_writing(connection)) {
         deadline_set(&connection->deadlines, DEADLINE_LINGER, connection->server->settings.close_timeout_ms);
     } else if (which == DEADLINE_LINGER) {

@@ -4,6 +4,9 @@
  * Thread:  the I/O thread.
  * Limits:  struct server_settings; pings are not answered while PONG_LIMIT bytes wait to be written.
  *
+ * Where the client breaks the protocol, the application first gets the time to answer the messages before (EVENT_ASK): it would be
+ * chance otherwise whether the client hears of them. Then, or after close_timeout, the connection is closed with the fault's code.
+ *
  * The exchange ends when either side's close frame is sent or received: from then on nothing reaches the application.
  */
 #ifndef PENEUS_SERVER_WEBSOCKET_CONNECTION_H
@@ -24,6 +27,7 @@ enum { PONG_LIMIT = 64 * 1024 };
 struct websocket_connection {
     struct websocket session;
     bool closing;       /* our close frame is out: waits for the peer's */
+    bool failed;        /* session->code says with what; nothing more is read, and the application asked whether it has done */
     uint64_t last_read; /* loop time */
     uint64_t pinged;    /* loop time of the ping that DEADLINE_PONG is about */
 };
@@ -39,7 +43,7 @@ size_t websocket_input(struct connection *connection, const unsigned char *bytes
 void websocket_command(struct connection *connection, struct command *command);
 
 /* COMMAND_BROADCAST */
-void websocket_broadcast(struct connection *connection, const struct command *command, uint64_t label);
+void websocket_broadcast(struct connection *connection, struct command *command, uint64_t label);
 
 /* Sends a close frame and ends the exchange. */
 void websocket_close(struct connection *connection, uint16_t code, const unsigned char *reason, size_t length,

@@ -230,6 +230,36 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             MIB,
             "Of one frame from a client; over: closed with 1009. 0 is no limit.",
         ),
+        Option("no_websocket_deflate", ("--no-websocket-deflate",), kinds.switch(), False, "Do not agree to permessage-deflate."),
+        Option(
+            "websocket_deflate_takeover",
+            ("--websocket-deflate-takeover",),
+            kinds.switch(),
+            False,
+            "Compress each message with what came before it in mind: smaller messages, and memory for each connection "
+            "(docs/compression.md).",
+        ),
+        Option(
+            "websocket_deflate_window_bits",
+            ("--websocket-deflate-window-bits",),
+            kinds.whole(9, 15, "BITS"),
+            12,
+            "Compress within a window of 2 to the power of BITS bytes, and ask clients to do so.",
+        ),
+        Option(
+            "websocket_deflate_memory_level",
+            ("--websocket-deflate-memory-level",),
+            kinds.whole(1, 9, "LEVEL"),
+            5,
+            "zlib's memory level: 2 to the power of LEVEL + 9 bytes beside the window of each compressor.",
+        ),
+        Option(
+            "websocket_deflate_threshold",
+            ("--websocket-deflate-threshold",),
+            kinds.size(True, most=2**40),
+            256,
+            "Messages shorter than this are not compressed; neither are those that would not become shorter.",
+        ),
         Option(
             "websocket_write_limit",
             ("--websocket-write-limit",),

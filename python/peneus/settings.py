@@ -39,6 +39,10 @@ NUMBERS = (
     "max_body_size",
     "websocket_max_message_size",
     "websocket_max_frame_size",
+    "websocket_deflate_takeover",
+    "websocket_deflate_window_bits",
+    "websocket_deflate_memory_level",
+    "websocket_deflate_threshold",
     "receive_window",
     "websocket_write_limit",
     "broadcast_backlog",
@@ -77,6 +81,7 @@ class Settings(SimpleNamespace):
         result: dict[str, Any] = {name: getattr(self, name) for name in NUMBERS}
         for name in SECONDS:
             result[f"{name}_ms"] = math.ceil((getattr(self, name) or 0) * 1000)
+        result["websocket_deflate"] = not self.no_websocket_deflate
         result["body_chunk"] = self.request_buffer_size
         result["server_name"] = None if self.no_server_name else self.server_name or None
         return result

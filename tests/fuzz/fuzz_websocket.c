@@ -47,7 +47,7 @@ static void feed(struct seen *seen, const uint8_t *bytes, size_t length, size_t 
     struct websocket session;
     size_t at = 0;
     memset(seen, 0, sizeof *seen);
-    websocket_init(&session, &settings, &callbacks, seen);
+    websocket_init(&session, &settings, NULL, &callbacks, seen);
     while (at < length && seen->result != WEBSOCKET_CLOSED && seen->result != WEBSOCKET_FAILED) {
         size_t consumed, left = length - at;
         seen->result = websocket_feed(&session, bytes + at, left < step ? left : step, &consumed);

@@ -1,6 +1,6 @@
 """An application whose prices are relayed: each WebSocket joins the groups in its path, and HTTP says what to publish.
 
-`/GROUP,GROUP?late` joins before it accepts, after a wait. A text "sleep S" blocks the event loop, "between" sends and relays by
+`/GROUP,GROUP?late` joins before it accepts, after a wait. A text "sleep S" blocks the event loop, "between…" sends and relays by
 turns, "pid" is answered with the process, "task" with the next message of the channel.
 `GET /publish?group=G&count=N&size=B` sends from a thread; `GET /stats` answers with what the layer and the server counted.
 RELAY_LAYER in the environment is more of the layer's CONFIG, as JSON.
@@ -51,10 +51,11 @@ async def socket(scope: dict[str, Any], receive: Any, send: Any) -> None:
             await send({"type": "websocket.send", "text": "sleeping"})
             await asyncio.sleep(0)
             time.sleep(float(event["text"].split()[1]))  # noqa: ASYNC251  the fault that is tested
-        elif event["text"] == "between":
+        elif event["text"].startswith("between"):
+            more = event["text"].removeprefix("between")
             for number in range(20):
-                await send({"type": "websocket.send", "text": f"own {number}"})
-                await layer.group_send(groups(scope)[0], {"type": "websocket.send", "text": f"relayed {number}"})
+                await send({"type": "websocket.send", "text": f"own {number}{more}"})
+                await layer.group_send(groups(scope)[0], {"type": "websocket.send", "text": f"relayed {number}{more}"})
         elif event["text"] == "pid":
             await send({"type": "websocket.send", "text": str(os.getpid())})
         elif event["text"] == "task":

@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -63,6 +64,7 @@ struct fixture {
     size_t count;
     uint64_t echoing[512]; /* exchanges of /echo */
     size_t echo_count;
+    atomic_bool mute;      /* EVENT_ASK is not answered */
 };
 
 static inline void fixture_note(struct fixture *f, const struct note *note)
@@ -203,6 +205,8 @@ static inline void answer(struct fixture *f, const struct event *event)
         consume(f, event->exchange, event_cost(event->length));
     } else if (event->kind == EVENT_DISCONNECT && is_echo(f, event->exchange)) {
         finish(f, event->exchange, false);
+    } else if (event->kind == EVENT_ASK && !f->mute) {
+        give_plain(f, COMMAND_WAITS, event->exchange);
     }
 }
 
@@ -265,6 +269,10 @@ static inline struct server_settings test_settings(void)
         .websocket_max_message_size = 1 << 20,
         .receive_window = 65536,
         .websocket_write_limit = 262144,
+        .websocket_deflate = 1,
+        .websocket_deflate_window_bits = 12,
+        .websocket_deflate_memory_level = 5,
+        .websocket_deflate_threshold = 256,
         .broadcast_backlog = 1 << 24,
         .send_window = 65536,
         .body_chunk = 65536,

@@ -6,12 +6,14 @@
 static uint16_t status;
 static char accept_value[HANDSHAKE_ACCEPT_SIZE];
 static bool upgrade;
+static struct deflate_terms terms;
+static const struct server_settings compressing = { .websocket_deflate = 1, .websocket_deflate_window_bits = 12 };
 
 static void on_head(void *context, const struct http1_head *head)
 {
     (void)context;
     upgrade = head->upgrade_websocket;
-    status = handshake_check(head, accept_value);
+    status = handshake_check(head, &compressing, accept_value, &terms);
 }
 
 static void on_body(void *context, const unsigned char *bytes, size_t length)
@@ -90,12 +92,23 @@ static void test_refusals(void **state)
             fail_msg("%d instead of %d: %s\n%s", status, cases[i].status, cases[i].method, cases[i].fields);
 }
 
+static void test_extensions(void **state)
+{
+    (void)state;
+    assert_int_equal(check("GET", VERSION KEY "Sec-WebSocket-Extensions: x, permessage-deflate; client_max_window_bits=10\r\n"
+                                              "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n"), 0);
+    assert_true(terms.agreed && terms.client_bits == 10);
+    assert_int_equal(check("GET", VERSION KEY), 0);
+    assert_false(terms.agreed);
+    assert_int_equal(check("GET", VERSION KEY "Sec-WebSocket-Extensions: x, permessage-deflate; =\r\n"), 400);
+}
+
 static const char *write_head(const char *fields, const struct http1_identity *identity)
 {
     struct buffer out;
     struct command *command = respond_command(COMMAND_ACCEPT, 101, fields, "", false);
     buffer_init(&out);
-    assert_int_equal(handshake_write(&out, command, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", identity), 0);
+    assert_int_equal(handshake_write(&out, command, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", &terms, identity), 0);
     const char *text = buffer_text(&out);
     buffer_deinit(&out);
     command_destroy(command);
@@ -115,6 +128,11 @@ static void test_head(void **state)
     assert_string_equal(write_head("", &nameless), START DATE "\r\n");
     assert_string_equal(write_head("sec-websocket-protocol: chat\nset-cookie: a=b\nx: \n", &nameless),
                         START "sec-websocket-protocol: chat\r\nset-cookie: a=b\r\nx: \r\n" DATE "\r\n");
+    terms = (struct deflate_terms){ .agreed = true, .server_bits = 12, .client_bits = 15 };
+    assert_string_equal(write_head("sec-websocket-extensions: mine\n", &nameless),
+                        START "sec-websocket-extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover; "
+                              "server_max_window_bits=12\r\n" DATE "\r\n");
+    terms.agreed = false;
     assert_string_equal(write_head("Server: mine\nDATE: today\n", &test_identity), START "Server: mine\r\nDATE: today\r\n\r\n");
 }
 
@@ -131,6 +149,7 @@ static void test_fields_that_are_ours(void **state)
 
 static bool write_with_failing_memory(void)
 {
+    terms = (struct deflate_terms){ .agreed = true, .server_bits = 12, .client_bits = 15 };
     struct buffer out;
     unsigned char before[250] = { 0 };
     buffer_init(&out);
@@ -138,7 +157,7 @@ static bool write_with_failing_memory(void)
     size_t held = buffer_length(&out);
     struct command *command = command_create(COMMAND_ACCEPT, 1, 0);
     if (command != NULL && !noticed) {
-        noticed = handshake_write(&out, command, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", &test_identity) != 0;
+        noticed = handshake_write(&out, command, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", &terms, &test_identity) != 0;
         assert_true(!noticed || buffer_length(&out) == held);
     }
     noticed |= command == NULL;
@@ -158,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accept),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_extensions),
         cmocka_unit_test(test_head),
         cmocka_unit_test(test_fields_that_are_ours),
         cmocka_unit_test(test_failing_memory),

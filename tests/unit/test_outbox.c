@@ -197,6 +197,43 @@ static void test_latest(void **state)
     assert_string_equal(drain(outbox, 4), "own<b2<d1<x1");
 }
 
+static struct broadcast *compressed_of(const char *text, const char *key, const char *compressed)
+{
+    struct broadcast *plain = of_text(text, key, BROADCAST_LATEST);
+    struct broadcast *result = broadcast_compressed(plain, (const unsigned char *)compressed, strlen(compressed));
+    broadcast_release(plain); /* the compressed one has it still */
+    return result;
+}
+
+/* A compressed form stands in for its message: key, policy, who is told of drops, and when it is destroyed. */
+static void test_compressed(void **state)
+{
+    struct outbox *outbox = *state;
+    struct broadcast *first = compressed_of("long text", "A", "lt"), *second = of_text("2", "A", BROADCAST_LATEST);
+    assert_int_equal(destroyed, 0);
+    assert_int_equal(first->payload_length, 9);
+    assert_int_equal(first->length, HEADER + 2);
+    assert_memory_equal(first->bytes, "\xc1\x02lt", 4);
+    assert_true(broadcast_same_key(first, second));
+    assert_memory_equal(broadcast_payload(second), "2", 1);
+    offer(outbox, "x", "X", BROADCAST_LATEST, 1, SIZE_MAX);
+    assert_int_equal(outbox_offer(outbox, first, 2, SIZE_MAX), OUTBOX_OK);
+    broadcast_release(first);
+    assert_int_equal(outbox_offer(outbox, second, 3, 2 * WEIGHT), OUTBOX_OK);
+    broadcast_release(second);
+    assert_int_equal(dropped, 1);
+    assert_int_equal(dropped_labels[0], 2);
+    assert_int_equal(destroyed, 1);
+    assert_string_equal(drain(outbox, 100), "<x<2");
+    assert_int_equal(destroyed, 3);
+    mem_fail_at(2);
+    struct broadcast *plain = of_text("p", "", BROADCAST_CLOSE);
+    assert_null(broadcast_compressed(plain, (const unsigned char *)"c", 1));
+    mem_fail_at(0);
+    broadcast_release(plain);
+    assert_int_equal(destroyed, 4);
+}
+
 static void test_larger_than_the_limit(void **state)
 {
     struct outbox *outbox = *state;
@@ -287,6 +324,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_drop_newest_and_close, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clear, setup, teardown),
         cmocka_unit_test_setup_teardown(test_latest, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_compressed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_larger_than_the_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_take, setup, teardown),
         cmocka_unit_test_setup_teardown(test_against_a_model, setup, teardown),

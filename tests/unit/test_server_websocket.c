@@ -57,6 +57,78 @@ static void test_ends_without_a_code(void **state)
     fixture_stop(f);
 }
 
+/* A message and then a frame with an opcode that there is not, in one write. */
+static uint64_t break_the_protocol(struct fixture *f, int fd)
+{
+    uint64_t exchange = open_websocket(f, fd);
+    say_bytes(fd, "\x81\x85\0\0\0\0hallo\x83\x80\0\0\0\0\x89\x80\0\0\0\0", 23);
+    assert_string_equal(await(f, EVENT_MESSAGE, exchange).bytes, "hallo");
+    await(f, EVENT_ASK, exchange);
+    return exchange;
+}
+
+/* What the application answers to the messages before a fault leaves before the close frame. */
+static void test_answers_before_a_fault(void **state)
+{
+    struct server_settings settings = test_settings();
+    settings.close_timeout_ms = 60000;
+    struct fixture *f = fixture_start(&settings);
+    char text[128];
+    size_t length;
+    int fd = dial(f);
+    f->mute = true;
+    uint64_t exchange = break_the_protocol(f, fd);
+    assert_true(is_silent(fd, 50));
+    struct command *message = make(COMMAND_MESSAGE, exchange, "answer", 6);
+    message->text = true;
+    give(f, message);
+    give_plain(f, COMMAND_WAITS, exchange);
+    assert_int_equal(hear_frame(fd, text, sizeof text, &length), 1);
+    assert_string_equal(text, "answer");
+    expect_close(fd, 1002, "");
+    struct note note = await_disconnect(f, exchange);
+    assert_int_equal(note.cause, DISCONNECT_PROTOCOL_ERROR);
+    assert_int_equal(note.code, 1002);
+    assert_int_equal(hear_all(fd, text, sizeof text), 0);
+    close(fd);
+    finish(f, exchange, false);
+    AWAIT_STAT(f, connections, 0);
+    fixture_stop(f);
+}
+
+/* An application that has no time to answer, closes by itself, ends, or whose client leaves meanwhile. */
+static void test_fault_without_answer(void **state)
+{
+    struct server_settings settings = test_settings();
+    settings.close_timeout_ms = 100;
+    struct fixture *f = fixture_start(&settings);
+    char text[128];
+    f->mute = true;
+    for (int how = 0; how < 4; how++) {
+        int fd = dial(f);
+        uint64_t exchange = break_the_protocol(f, fd);
+        uint16_t code = how == 1 ? 4000 : how == 2 ? 1000 : 1002;
+        if (how == 1)
+            give_code(f, COMMAND_CLOSE, exchange, 4000, "");
+        else if (how == 2)
+            finish(f, exchange, false);
+        if (how == 3) {
+            close(fd);
+        } else {
+            expect_close(fd, code, "");
+            assert_int_equal(hear_all(fd, text, sizeof text), 0);
+            close(fd);
+        }
+        if (how != 2) /* who has ended is told nothing */
+            assert_int_equal(await_disconnect(f, exchange).code, how == 3 ? 1006 : code);
+        give_plain(f, COMMAND_WAITS, exchange); /* late: finds nobody */
+        if (how != 2)
+            finish(f, exchange, false);
+        AWAIT_STAT(f, connections, 0);
+    }
+    fixture_stop(f);
+}
+
 /* The application closes: by itself, by returning, by failing. */
 static void test_application_closes(void **state)
 {
@@ -381,6 +453,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_echo),
         cmocka_unit_test(test_ends_without_a_code),
+        cmocka_unit_test(test_answers_before_a_fault),
+        cmocka_unit_test(test_fault_without_answer),
         cmocka_unit_test(test_application_closes),
         cmocka_unit_test(test_close_is_not_answered),
         cmocka_unit_test(test_close_while_paused),

@@ -145,7 +145,7 @@ static const char *read_frames(const struct frames *frames, size_t split, size_t
     struct websocket session;
     transcript.length = 0;
     transcript.bytes[0] = 0;
-    assert_int_equal(websocket_init(&session, &limits, &callbacks, &pausing), 0);
+    assert_int_equal(websocket_init(&session, &limits, NULL, &callbacks, &pausing), 0);
     bool open = feed(&session, frames->bytes, split);
     for (size_t at = split; at < frames->length && open; at += step)
         open = feed(&session, frames->bytes + at, at + step < frames->length ? step : frames->length - at);
@@ -468,7 +468,7 @@ static void test_without_limits(void **state)
     struct frames *frames = begin();
     add(frames, FIN | BINARY, zeros, sizeof zeros);
     transcript.length = 0;
-    websocket_init(&session, &none, &callbacks, &pausing);
+    websocket_init(&session, &none, NULL, &callbacks, &pausing);
     assert_true(feed(&session, frames->bytes, frames->length));
     assert_string_equal(transcript.bytes, "binary:150000/00000000\n");
     websocket_deinit(&session);
@@ -481,7 +481,7 @@ static void test_what_an_idle_session_holds(void **state)
     struct websocket session;
     bool pausing = false;
     struct frames *frames = begin();
-    websocket_init(&session, &limits, &callbacks, &pausing);
+    websocket_init(&session, &limits, NULL, &callbacks, &pausing);
     assert_null(session.frames);
     add_string(frames, FIN | TEXT, "one");
     add_string(frames, TEXT, "two");
@@ -492,7 +492,7 @@ static void test_what_an_idle_session_holds(void **state)
     assert_true(feed(&session, frames->bytes, 1));
     assert_non_null(session.frames);
     websocket_deinit(&session);
-    websocket_init(&session, &limits, &callbacks, &pausing);
+    websocket_init(&session, &limits, NULL, &callbacks, &pausing);
     assert_true(feed(&session, frames->bytes, 9));
     assert_null(session.frames);
     assert_null(session.message.bytes);
@@ -514,7 +514,7 @@ static void test_pausing_stops_at_the_message(void **state)
     add_string(frames, FIN | PING, "ping");
     add_string(frames, FIN | TEXT, "two");
     transcript.length = 0;
-    websocket_init(&session, &limits, &callbacks, &pausing);
+    websocket_init(&session, &limits, NULL, &callbacks, &pausing);
     assert_int_equal(websocket_feed(&session, frames->bytes, frames->length, &used), WEBSOCKET_PAUSED);
     assert_int_equal(used, 9);
     assert_string_equal(transcript.bytes, "text:one\n");
@@ -531,13 +531,13 @@ static void test_written_frames(void **state)
 {
     (void)state;
     unsigned char header[WEBSOCKET_HEADER_SIZE];
-    assert_int_equal(websocket_header(header, WEBSOCKET_TEXT, 125), 2);
+    assert_int_equal(websocket_header(header, WEBSOCKET_TEXT, false, 125), 2);
     assert_memory_equal(header, "\x81\x7d", 2);
-    assert_int_equal(websocket_header(header, WEBSOCKET_BINARY, 126), 4);
+    assert_int_equal(websocket_header(header, WEBSOCKET_BINARY, false, 126), 4);
     assert_memory_equal(header, "\x82\x7e\x00\x7e", 4);
-    assert_int_equal(websocket_header(header, WEBSOCKET_BINARY, 65535), 4);
+    assert_int_equal(websocket_header(header, WEBSOCKET_BINARY, false, 65535), 4);
     assert_memory_equal(header, "\x82\x7e\xff\xff", 4);
-    assert_int_equal(websocket_header(header, WEBSOCKET_BINARY, 65536), 10);
+    assert_int_equal(websocket_header(header, WEBSOCKET_BINARY, false, 65536), 10);
     assert_memory_equal(header, "\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 10);
     struct buffer out;
     buffer_init(&out);

@@ -1,0 +1,82 @@
+"""The Autobahn testsuite's fuzzing client against Peneus: every case; those of compression again with takeover."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from peneus.testing import LiveServer
+
+from tests.conformance.autobahn.testsuite import NO_PYTHON27, outcomes, python27
+
+PYTHON = python27()
+pytestmark = [pytest.mark.skipif(PYTHON is None, reason=NO_PYTHON27), pytest.mark.timeout(3600)]
+
+GROUPS = {
+    "framing": (["1.*"], 16),
+    "pings": (["2.*"], 11),
+    "reserved bits": (["3.*"], 7),
+    "opcodes": (["4.*"], 10),
+    "fragmentation": (["5.*"], 20),
+    "utf8": (["6.*"], 145),
+    "close": (["7.*"], 37),
+    "limits": (["9.*"], 54),
+    "mixed": (["10.*"], 1),
+}
+COMPRESSION = {"12.1.*": 18, "12.2.*": 18, "12.3.*": 18, "12.4.*": 18, "12.5.*": 18} | {f"13.{n}.*": 18 for n in range(1, 8)}
+
+
+def judge(found: dict[str, dict[str, str]], at_least: int) -> None:
+    assert len(found) >= at_least, sorted(found)
+    wrong = {
+        case: result["description"]
+        for case, result in found.items()
+        if result["behavior"] not in ("OK", "INFORMATIONAL") or result["behaviorClose"] not in ("OK", "INFORMATIONAL")
+    }
+    assert not wrong, "\n\n".join(f"{case}: {found[case]['behavior']}: {what}" for case, what in wrong.items())
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LiveServer]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server_with_takeover() -> Iterator[LiveServer]:
+    with serving(websocket_deflate_takeover=True, websocket_deflate_window_bits=15) as server:
+        yield server
+
+
+def serving(**settings: Any) -> LiveServer:
+    limits = {"websocket_max_message_size": 2**26, "websocket_max_frame_size": 0}
+    return LiveServer("tests.conformance.autobahn.application:application", **limits, **settings)
+
+
+# Of each group of 18: small and large messages, whole and fragmented. PENEUS_AUTOBAHN=all takes all of them.
+SOME = (1, 6, 10, 14, 18)
+
+
+def run(server: LiveServer, cases: list[str], at_least: int) -> None:
+    assert PYTHON is not None
+    judge(outcomes(PYTHON, server.ws_url, cases), at_least)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_protocol(server: LiveServer, group: str) -> None:
+    run(server, *GROUPS[group])
+
+
+@pytest.mark.parametrize("cases", COMPRESSION)
+def test_compression(server: LiveServer, cases: str) -> None:
+    run(server, [cases], COMPRESSION[cases])
+
+
+@pytest.mark.parametrize("cases", COMPRESSION)
+def test_compression_with_takeover(server_with_takeover: LiveServer, cases: str) -> None:
+    if os.environ.get("PENEUS_AUTOBAHN") == "all":
+        run(server_with_takeover, [cases], COMPRESSION[cases])
+    else:
+        run(server_with_takeover, [cases.replace("*", str(number)) for number in SOME], len(SOME))
