@@ -72,6 +72,16 @@ static const char script[] =
     "end\n"
     "return full\n";
 
+/* Whether a Redis that was away when job was sent is back: nobody else would tell it. */
+static bool is_back(const struct core_job *job)
+{
+    for (const struct core_letter *letter = job->letters; letter != NULL; letter = letter->next) {
+        if (redis_link_is_up(job->core->shards[letter->shard].commands))
+            return true;
+    }
+    return false;
+}
+
 static void on_sent(void *context, void *argument, const struct redisReply *reply)
 {
     struct core_shard *shard = context;
@@ -87,11 +97,15 @@ static void on_sent(void *context, void *argument, const struct redisReply *repl
     }
     if (job->answers > 0)
         return;
+    bool resume = job->again && is_back(job);
     if (job->again)
         wait_for_redis(job);
     else
         finish(job, !job->failed);
-    core_pump(core);
+    if (resume)
+        core_resume(core);
+    else
+        core_pump(core);
 }
 
 /* One EVAL with all letters of a shard. They are freed. A result of redis_link_send(). */

@@ -71,6 +71,13 @@ async def received(layer, channel):
     return await asyncio.wait_for(layer.receive(channel), PATIENCE)
 
 
+async def until(true):
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while not true():
+        assert asyncio.get_running_loop().time() < deadline, "it does not come true"
+        await asyncio.sleep(0.02)
+
+
 wires = pytest.mark.parametrize("wire", ["pubsub", "core"])
 shards = pytest.mark.parametrize("shards", [1, SHARDS])
 formats = pytest.mark.parametrize("serializer_format", ["msgpack", "json"])
@@ -174,6 +181,38 @@ async def test_core_order_when_one_redis_is_slow(servers):
         finally:
             servers[shard_of(slow)].thaw()
         assert [(await received(both.ours, ours))["number"] for _ in range(20)] == list(range(20))
+
+
+async def test_core_a_redis_that_returns_while_another_is_asked(servers):
+    """What waits for it goes out although no connection comes back any more once the others have answered."""
+    with redis_server() as lost:
+        hosts = [*servers[: SHARDS - 1], lost]
+        async with pair("core", hosts, capacity=1000) as both:
+
+            def name_at(shard, form):
+                return next(form.format(number) for number in range(1000) if shard_of(form.format(number)) == shard)
+
+            group = name_at(0, "group-{}")
+            slow, back = name_at(1, "slow-{}"), name_at(SHARDS - 1, "back-{}")
+            for channel in (slow, back):
+                await both.theirs.group_add(group, channel)
+            sender = both.another()
+            await sender.group_send(group, {"number": 0})
+            connected = len(lost.clients())
+            lost.kill()
+            await until(lambda: sender._core.stats()["bus_links_up"] < 2 * SHARDS)
+            servers[1].freeze()
+            try:
+                sender._core.group_send(group, msgpack.packb({"number": 1}), None)
+                await asyncio.sleep(0.2)
+                lost.start()
+                await until(lambda: len(lost.clients()) >= connected)
+                await asyncio.sleep(0.1)
+            finally:
+                servers[1].thaw()
+            assert await sender.settled()
+            assert servers[1].command("ZCARD", f"{both.prefix}{slow}")[0] == b":2"
+            assert lost.command("ZCARD", f"{both.prefix}{back}")[0] == b":1"
 
 
 @wires
