@@ -20,6 +20,9 @@ static const struct setting table[] = {
     SETTING(max_header_count, FIELD_SIZE, 0),
     SETTING(max_body_size, FIELD_SIZE, 0),
     SETTING(tls_handshake_timeout_ms, FIELD_MILLISECONDS, 0),
+    SETTING(body_timeout_ms, FIELD_MILLISECONDS, 0),
+    SETTING(send_timeout_ms, FIELD_MILLISECONDS, 0),
+    SETTING(min_rate, FIELD_SIZE, 0),
     SETTING(header_timeout_ms, FIELD_MILLISECONDS, 0),
     SETTING(keep_alive_timeout_ms, FIELD_MILLISECONDS, 0),
     SETTING(http_timeout_ms, FIELD_MILLISECONDS, 0),
@@ -42,6 +45,9 @@ static const struct setting table[] = {
     SETTING(websocket_write_limit, FIELD_SIZE, 0),
     SETTING(broadcast_backlog, FIELD_SIZE, 1),
     SETTING(max_connections, FIELD_UNSIGNED, 0),
+    SETTING(limit_connections, FIELD_UNSIGNED, 0),
+    SETTING(limit_connections_per_address, FIELD_UNSIGNED, 0),
+    SETTING(limit_handshakes, FIELD_UNSIGNED, 0),
     SETTING(backlog, FIELD_INT, 0),
 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "server/admission.h"
 #include "server/command.h"
 #include "server/server_state.h"
 
@@ -16,11 +17,24 @@ void connection_set_state(struct connection *connection, enum connection_state s
     connection->state = state;
 }
 
+/* While something waits for the client, DEADLINE_SEND looks whether the client takes some of it. */
+static void watch_sending(struct connection *connection)
+{
+    uint64_t timeout = connection->server->settings.send_timeout_ms;
+    if (connection->unwritten == 0 || timeout == 0) {
+        deadline_clear(&connection->deadlines, DEADLINE_SEND);
+    } else if (connection->deadlines.at[DEADLINE_SEND] == 0) {
+        pace_begin(&connection->sending, transport_delivered(&connection->transport), uv_now(&connection->server->loop));
+        deadline_set(&connection->deadlines, DEADLINE_SEND, timeout);
+    }
+}
+
 static void count_unwritten(struct connection *connection)
 {
     size_t unwritten = connection->state == CONNECTION_CLOSED ? 0 : transport_unwritten(&connection->transport);
     count(&connection->server->counters.bytes_unwritten, (uint64_t)unwritten - (uint64_t)connection->unwritten);
     connection->unwritten = unwritten;
+    watch_sending(connection);
 }
 
 void connection_cork(struct connection *connection)
@@ -75,6 +89,20 @@ static void watch(struct connection *connection)
         deadline_set(&connection->deadlines, DEADLINE_WATCH, WATCH_MS);
     else
         connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+}
+
+static void on_send_deadline(struct connection *connection)
+{
+    struct server *server = connection->server;
+    uint64_t delivered = transport_delivered(&connection->transport);
+    if (transport_unwritten(&connection->transport) == 0)
+        return;
+    if (pace_is_kept(&connection->sending, delivered, uv_now(&server->loop), server->settings.min_rate)) {
+        watch_sending(connection); /* the next window */
+        return;
+    }
+    server_count_timeout(server, &server->counters.send_timeouts_total);
+    connection_reset(connection, &(struct ending){ .cause = DISCONNECT_SLOW, .code = 1006 });
 }
 
 bool connection_is_writing(struct connection *connection)
@@ -163,6 +191,7 @@ static void on_handshake(void *context, enum transport_handshake how)
     struct connection *connection = context;
     struct server *server = connection->server;
     deadline_clear(&connection->deadlines, DEADLINE_HANDSHAKE);
+    admission_handshake_ends(connection);
     if (how == TRANSPORT_SECURE) {
         count(&server->counters.tls_handshakes_total, 1);
         return;
@@ -184,8 +213,12 @@ static void on_deadline(void *context, enum deadline which)
         return;
     }
     if (which == DEADLINE_HANDSHAKE) {
-        count(&connection->server->counters.timeouts_total, 1);
+        server_count_timeout(connection->server, &connection->server->counters.handshake_timeouts_total);
         connection_close(connection, NULL);
+        return;
+    }
+    if (which == DEADLINE_SEND) {
+        on_send_deadline(connection);
         return;
     }
     switch (connection->state) {
@@ -212,6 +245,7 @@ struct connection *connection_create(struct server *server)
     connection->server = server;
     list_init(&connection->of_server);
     list_init(&connection->of_corked);
+    list_init(&connection->of_handshakes);
     buffer_init(&connection->rest);
     return connection;
 }
@@ -233,6 +267,7 @@ void connection_begin(struct connection *connection)
 void connection_secure(struct connection *connection, struct tls *tls)
 {
     transport_secure(&connection->transport, tls);
+    admission_handshake_begins(connection);
     deadline_set(&connection->deadlines, DEADLINE_HANDSHAKE, connection->server->settings.tls_handshake_timeout_ms);
 }
 
@@ -252,6 +287,7 @@ static void on_handle_closed(uv_handle_t *handle)
     transport_deinit(&connection->transport);
     buffer_deinit(&connection->rest);
     list_remove(&connection->of_server);
+    admission_leave(connection);
     mem_free(connection);
     server_count_connection(server, (uint64_t)-1);
     server_connection_gone(server);
@@ -290,9 +326,18 @@ void connection_close(struct connection *connection, const struct ending *ending
     connection_end_exchange(connection, ending);
     connection_set_state(connection, CONNECTION_CLOSED);
     list_remove(&connection->of_corked);
+    admission_handshake_ends(connection);
     count_unwritten(connection);
     uv_close((uv_handle_t *)&connection->deadlines.timer, on_handle_closed);
     uv_close(&connection->transport.handle, on_handle_closed);
+}
+
+void connection_reset(struct connection *connection, const struct ending *ending)
+{
+    if (connection->state == CONNECTION_CLOSED)
+        return;
+    transport_abandon(&connection->transport);
+    connection_close(connection, ending);
 }
 
 void connection_command(struct connection *connection, struct command *command)

@@ -21,9 +21,11 @@
 #include "server/event.h"
 #include "server/exchange.h"
 #include "server/http1_connection.h"
+#include "server/pace.h"
 #include "server/transport.h"
 #include "server/websocket_connection.h"
 
+struct census_entry;
 struct command;
 struct server;
 struct tls;
@@ -40,10 +42,14 @@ enum connection_state {
 struct connection {
     struct list_node of_server;
     struct list_node of_corked;
+    struct list_node of_handshakes; /* of server, while TLS or a PROXY header is to come */
+    uint64_t handshake_began;       /* loop time */
+    struct census_entry *origin;    /* where it is counted for its address; NULL: it is not */
     struct server *server;
     uint64_t id;
     enum connection_state state;
     bool upgraded;              /* websocket is the member of the union, until the end */
+    bool refused;               /* it was one too many */
     bool in_input;              /* the protocol is taking input: it is not offered any again */
     unsigned open_handles;
     struct transport transport;
@@ -51,6 +57,7 @@ struct connection {
     struct endpoints endpoints;
     struct buffer rest;         /* input not taken yet */
     struct exchange *exchange;  /* the present one, OPEN; or NULL */
+    struct pace sending;        /* while DEADLINE_SEND is set */
     size_t unwritten;           /* as last counted in bytes_unwritten */
     size_t lingered;            /* bytes thrown away while LINGERING */
     size_t awaited;             /* unwritten at the last connection_is_writing() */
@@ -88,6 +95,9 @@ void connection_linger(struct connection *connection);
 
 /* Closes at once. An exchange that is left ends as ending says. */
 void connection_close(struct connection *connection, const struct ending *ending);
+
+/* The same, as a reset: what the client has not taken is thrown away. */
+void connection_reset(struct connection *connection, const struct ending *ending);
 
 /* Ends the present exchange, if there is one. */
 void connection_end_exchange(struct connection *connection, const struct ending *ending);

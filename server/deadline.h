@@ -14,12 +14,14 @@ enum deadline {
     DEADLINE_HANDSHAKE, /* TLS: not over */
     DEADLINE_IDLE,     /* HTTP: no request */
     DEADLINE_HEADER,   /* HTTP: the head is not complete */
+    DEADLINE_BODY,     /* HTTP: the window in which some of the body must come */
     DEADLINE_HTTP,     /* HTTP: the response is not complete */
     DEADLINE_CONNECT,  /* WebSocket: not accepted */
     DEADLINE_LIFETIME, /* WebSocket */
     DEADLINE_PING,     /* WebSocket: silence */
     DEADLINE_PONG,     /* WebSocket: silence after a ping */
     DEADLINE_LINGER,   /* closing: the peer has not closed */
+    DEADLINE_SEND,     /* the window in which some of what is written must reach the peer */
     DEADLINE_WATCH,    /* the socket is not read: time to look whether the peer has left */
     DEADLINE_COUNT
 };

@@ -49,6 +49,31 @@ static void end_with(struct connection *connection, enum disconnect_cause cause,
     }
 }
 
+/* A window in which some of the body must come begins. */
+static void expect_body(struct connection *connection)
+{
+    struct http1_connection *http1 = &connection->http1;
+    pace_begin(&http1->body_pace, http1->body_bytes, uv_now(&connection->server->loop));
+    http1->body_held = false;
+    deadline_set(&connection->deadlines, DEADLINE_BODY, connection->server->settings.body_timeout_ms);
+}
+
+/* The window is over. Who was not read, or waits for 100 Continue, could not send. */
+static void on_body_deadline(struct connection *connection)
+{
+    struct http1_connection *http1 = &connection->http1;
+    struct server *server = connection->server;
+    if (connection->exchange == NULL || http1->state != HTTP1_BODY)
+        return;
+    if (connection->exchange->paused || http1->body_held || http1->continue_pending ||
+        pace_is_kept(&http1->body_pace, http1->body_bytes, uv_now(&server->loop), server->settings.min_rate)) {
+        expect_body(connection);
+        return;
+    }
+    server_count_timeout(server, &server->counters.body_timeouts_total);
+    end_with(connection, DISCONNECT_SLOW, 408, 0);
+}
+
 static void fill_in(struct connection *connection, struct request_event *request)
 {
     request->connection = connection->id;
@@ -100,6 +125,9 @@ static void on_head(void *context, const struct http1_head *head)
         deadline_set(&connection->deadlines, DEADLINE_CONNECT, server->settings.websocket_connect_timeout_ms);
     else
         deadline_set(&connection->deadlines, DEADLINE_HTTP, server->settings.http_timeout_ms);
+    http1->body_bytes = 0;
+    if (http1->has_body)
+        expect_body(connection);
 }
 
 static void announce_body(struct connection *connection, bool more)
@@ -136,6 +164,7 @@ static void on_body(void *context, const unsigned char *bytes, size_t length)
     struct http1_connection *http1 = &connection->http1;
     size_t chunk = connection->server->settings.body_chunk;
     http1->continue_pending = false;
+    http1->body_bytes += length;
     if (connection->exchange == NULL && connection->state == CONNECTION_HTTP1)
         discard(connection, length);
     while (length > 0 && connection->state == CONNECTION_HTTP1 && connection->exchange != NULL) {
@@ -167,6 +196,11 @@ void http1_refuse_plain(struct connection *connection)
     refuse(connection, 400);
 }
 
+void http1_turn_away(struct connection *connection)
+{
+    refuse(connection, 503);
+}
+
 void http1_connection_begin(struct connection *connection)
 {
     struct server *server = connection->server;
@@ -196,6 +230,7 @@ static void become_idle(struct connection *connection)
 static void on_request_complete(struct connection *connection)
 {
     struct http1_connection *http1 = &connection->http1;
+    deadline_clear(&connection->deadlines, DEADLINE_BODY);
     if (connection->exchange == NULL) {
         become_idle(connection);
         return;
@@ -245,6 +280,8 @@ size_t http1_input(struct connection *connection, const unsigned char *bytes, si
     }
     if (connection->state != CONNECTION_HTTP1)
         return length;
+    if (connection->exchange != NULL && connection->exchange->paused)
+        http1->body_held = true;
     if (http1->state == HTTP1_HEAD && connection->deadlines.at[DEADLINE_HEADER] == 0)
         deadline_set(&connection->deadlines, DEADLINE_HEADER, connection->server->settings.header_timeout_ms);
     return taken;
@@ -266,6 +303,7 @@ static void on_response_complete(struct connection *connection)
     } else {
         http1->discarded = 0;
         deadline_clear(&connection->deadlines, DEADLINE_HTTP);
+        deadline_clear(&connection->deadlines, DEADLINE_BODY);
         deadline_set(&connection->deadlines, DEADLINE_IDLE, connection->server->settings.close_timeout_ms);
     }
     connection_resume(connection);
@@ -360,11 +398,13 @@ void http1_deadline(struct connection *connection, int which)
     if (which == DEADLINE_IDLE && connection_is_writing(connection)) {
         deadline_set(&connection->deadlines, DEADLINE_IDLE, connection->server->settings.keep_alive_timeout_ms);
     } else if (which == DEADLINE_IDLE) {
-        count(&connection->server->counters.timeouts_total, 1);
+        server_count_timeout(connection->server, &connection->server->counters.idle_timeouts_total);
         connection_close(connection, NULL);
     } else if (which == DEADLINE_HEADER) {
-        count(&connection->server->counters.timeouts_total, 1);
+        server_count_timeout(connection->server, &connection->server->counters.header_timeouts_total);
         refuse(connection, 408);
+    } else if (which == DEADLINE_BODY) {
+        on_body_deadline(connection);
     } else if (which == DEADLINE_HTTP && connection->exchange != NULL) {
         count(&connection->server->counters.timeouts_total, 1);
         end_with(connection, DISCONNECT_HTTP_TIMEOUT, 503, 0);

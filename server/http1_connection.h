@@ -17,6 +17,7 @@
 #include "server/handshake.h"
 #include "server/http1_parser.h"
 #include "server/http1_writer.h"
+#include "server/pace.h"
 
 struct command;
 struct connection;
@@ -43,6 +44,9 @@ struct http1_connection {
     struct event *body;    /* being filled */
     size_t body_room;      /* of body */
     size_t input_left;     /* of the input being parsed: the most that its body can be */
+    uint64_t body_bytes;   /* of the request's body so far */
+    struct pace body_pace; /* while DEADLINE_BODY is set */
+    bool body_held;        /* in this window we did not read: the client is not to blame */
     size_t discarded;      /* bytes of body that came after the response */
     char accept[HANDSHAKE_ACCEPT_SIZE];
     struct deflate_terms deflate; /* of the WebSocket that it asks for */
@@ -53,6 +57,9 @@ void http1_connection_deinit(struct connection *connection);
 
 /* The client speaks HTTP without TLS, where TLS is spoken: 400, and goodbye. */
 void http1_refuse_plain(struct connection *connection);
+
+/* There are too many connections: 503 without waiting for a request, and goodbye. */
+void http1_turn_away(struct connection *connection);
 
 /* Takes input; returns how much of it. */
 size_t http1_input(struct connection *connection, const unsigned char *bytes, size_t length);

@@ -322,6 +322,8 @@ int http1_write_error(struct buffer *out, uint16_t status, bool head, const stru
         at = put_string(at, "\r\nallow: GET");
     if (status == 426)
         at = put_string(at, "\r\nupgrade: websocket\r\nsec-websocket-version: 13");
+    if (status == 503)
+        at = put_string(at, "\r\nretry-after: 5");
     at = put_string(at, "\r\nconnection: close\r\n\r\n");
     if (!head) {
         at = put_string(at, reason);

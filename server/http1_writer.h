@@ -59,7 +59,7 @@ int http1_write_head(struct http1_response *response, struct buffer *out, const 
 enum http1_body http1_frame_body(struct http1_response *response, size_t length, bool more, struct http1_frame *frame);
 
 /* Appends a whole text/plain response of the server's own, with Connection: close; head: without its body. 405 and 426 get the fields
- * that a refused WebSocket handshake needs. 0, or -1 when there is no memory: nothing was written. */
+ * that a refused WebSocket handshake needs, 503 a Retry-After. 0, or -1 when there is no memory: nothing was written. */
 int http1_write_error(struct buffer *out, uint16_t status, bool head, const struct http1_identity *identity);
 
 /* Appends "100 Continue". 0, or -1 when there is no memory. */

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -16,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "server/admission.h"
 #include "server/connection.h"
 #include "server/server_state.h"
 #include "server/tls.h"
@@ -26,7 +28,7 @@
  * kernel to be sent to one client. */
 enum { ACCEPT_BATCH = 64, ACCEPT_PAUSE_MS = 50, MOST_UNSENT = 128 * 1024 };
 
-union address {
+union socket_address {
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
@@ -44,7 +46,7 @@ __attribute__((format(printf, 3, 4))) static int complain(char *error, size_t si
 }
 
 /* Text and port of an address; a Unix client mostly has no path. */
-static void describe(const union address *address, char *host, size_t size, uint16_t *port)
+static void describe(const union socket_address *address, char *host, size_t size, uint16_t *port)
 {
     host[0] = '\0';
     *port = 0;
@@ -65,7 +67,7 @@ static void describe(const union address *address, char *host, size_t size, uint
 static void fill_endpoints(struct connection *connection, const struct listener *listener)
 {
     struct endpoints *endpoints = &connection->endpoints;
-    union address address = { 0 };
+    union socket_address address = { 0 };
     uv_os_fd_t fd;
     socklen_t length = sizeof address;
     endpoints->family = listener->address.family;
@@ -119,6 +121,23 @@ static int secure(struct connection *connection, struct tls_store *store)
     return 0;
 }
 
+/* Whether it was one too many, and has been told so. */
+static bool is_refused(struct connection *connection, const struct listener *listener)
+{
+    struct server_counters *counters = &connection->server->counters;
+    struct address address;
+    const char *host = connection->endpoints.client_host;
+    if (!admission_has_room(connection->server)) {
+        count(&counters->connections_refused_total, 1);
+    } else if (address_parse(&address, host, strlen(host)) == 0 && !admission_count(connection, &address)) {
+        count(&counters->addresses_refused_total, 1);
+    } else {
+        return false;
+    }
+    admission_refuse(connection, listener->tls == NULL);
+    return true;
+}
+
 static void welcome(struct listener *listener, int fd)
 {
     struct connection *connection = connection_create(listener->server);
@@ -130,7 +149,7 @@ static void welcome(struct listener *listener, int fd)
         close(fd);
         count(&listener->server->counters.accept_errors_total, 1);
         connection_close(connection, NULL);
-    } else if (secure(connection, listener->tls) != 0) {
+    } else if (!is_refused(connection, listener) && secure(connection, listener->tls) != 0) {
         count(&listener->server->counters.accept_errors_total, 1);
         connection_close(connection, NULL);
     }
@@ -163,12 +182,32 @@ void listener_accept(struct listener *listener)
 
 static void on_pause_over(uv_timer_t *pause);
 
-/* accept() has failed for want of something: connections wait in the backlog, and nobody spins. */
-static void pause_accepting(struct listener *listener)
+static void wait_a_little(struct listener *listener)
 {
-    count(&listener->server->counters.accept_errors_total, 1);
     set_waiting(listener, true);
     uv_timer_start(&listener->pause, on_pause_over, ACCEPT_PAUSE_MS, 0);
+}
+
+/* accept() has failed for want of something: connections wait in the backlog, and nobody spins. The crew need not wait for this
+ * process meanwhile. */
+static void pause_accepting(struct listener *listener, int cause)
+{
+    struct server *server = listener->server;
+    count(&server->counters.accept_errors_total, 1);
+    if (cause == EMFILE || cause == ENFILE || cause == ENOBUFS || cause == ENOMEM) {
+        count(&server->counters.descriptors_exhausted_total, 1);
+        server->exhausted = true;
+        crew_tell(&server->crew, CREW_AWAY);
+    }
+    wait_a_little(listener);
+}
+
+static void recover(struct server *server)
+{
+    if (!server->exhausted)
+        return;
+    server->exhausted = false;
+    server_count_connection(server, 0);
 }
 
 /* Whether another process of the same socket is to go first; then this one looks again a little later. */
@@ -188,13 +227,18 @@ static void take_waiting(struct listener *listener, bool has_waited)
     for (int i = 0; i < ACCEPT_BATCH && !is_full(listener->server); i++) {
         if ((i > 0 || !has_waited) && let_others_go_first(listener))
             return;
+        if (listener->tls != NULL && !admission_handshake_fits(listener->server)) {
+            wait_a_little(listener);
+            return;
+        }
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
+            recover(listener->server);
             welcome(listener, fd);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             break;
         } else if (errno != EINTR && errno != ECONNABORTED) {
-            pause_accepting(listener);
+            pause_accepting(listener, errno);
             return;
         }
     }
@@ -208,9 +252,26 @@ static void on_connection(uv_poll_t *poll, int status, int events)
     take_waiting(poll->data, false);
 }
 
+/* Others of the crew may have taken those for whom there was no descriptor: whether there is one again is seen by asking for it. */
+static bool is_still_exhausted(const struct listener *listener)
+{
+    if (!listener->server->exhausted)
+        return false;
+    int fd = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return true;
+    close(fd);
+    recover(listener->server);
+    return false;
+}
+
 static void on_pause_over(uv_timer_t *pause)
 {
     struct listener *listener = pause->data;
+    if (is_still_exhausted(listener)) {
+        wait_a_little(listener);
+        return;
+    }
     listener_accept(listener);
     if (!listener->waiting)
         take_waiting(listener, true);
@@ -237,7 +298,7 @@ static void remember_file(struct listener *listener, char *path)
 /* Makes a listener of a bound socket, which it takes over. */
 static int take_socket(struct server *server, int fd, char *unlink_path, struct tls_store *tls, char *error, size_t size)
 {
-    union address address = { 0 };
+    union socket_address address = { 0 };
     socklen_t length = sizeof address;
     struct listener *listener = mem_zalloc(sizeof *listener);
     listener->server = server;
@@ -269,7 +330,7 @@ static int take_socket(struct server *server, int fd, char *unlink_path, struct 
 static int bind_tcp(const struct addrinfo *info, uint16_t port)
 {
     int on = 1;
-    union address address = { 0 };
+    union socket_address address = { 0 };
     memcpy(&address, info->ai_addr, info->ai_addrlen);
     int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
@@ -321,7 +382,7 @@ static int open_tcp(struct server *server, const struct listen_spec *spec, char 
 }
 
 /* Takes a socket that nobody listens on out of the way. 0, or an errno. */
-static int remove_stale(const union address *address)
+static int remove_stale(const union socket_address *address)
 {
     struct stat status;
     if (lstat(address->local.sun_path, &status) != 0)
@@ -340,7 +401,7 @@ static int remove_stale(const union address *address)
 
 static int open_unix(struct server *server, const struct listen_spec *spec, char *error, size_t size)
 {
-    union address address = { .local = { .sun_family = AF_UNIX } };
+    union socket_address address = { .local = { .sun_family = AF_UNIX } };
     if (strlen(spec->path) >= sizeof address.local.sun_path)
         return complain(error, size, "cannot listen on %s: a Unix socket's path has at most %zu bytes", spec->path,
                         sizeof address.local.sun_path - 1);

@@ -219,6 +219,8 @@ int server_create(struct server **result, const struct server_settings *settings
     server->events = events;
     list_init(&server->connections);
     list_init(&server->corked);
+    list_init(&server->handshakes);
+    census_init(&server->census);
     list_init(&server->listeners);
     list_init(&server->of_running);
     slots_init(&server->exchanges);
@@ -339,6 +341,17 @@ void server_stats(const struct server *server, struct server_stats *stats)
     READ(broadcasts_refused_total);
     READ(tls_handshakes_total);
     READ(tls_errors_total);
+    READ(handshakes);
+    READ(connections_refused_total);
+    READ(addresses_refused_total);
+    READ(handshakes_dropped_total);
+    READ(handshake_timeouts_total);
+    READ(header_timeouts_total);
+    READ(body_timeouts_total);
+    READ(send_timeouts_total);
+    READ(idle_timeouts_total);
+    READ(ping_timeouts_total);
+    READ(descriptors_exhausted_total);
 #undef READ
 }
 
@@ -365,6 +378,7 @@ void server_destroy(struct server *server)
     slots_deinit(&server->exchanges);
     deflate_pool_deinit(&server->deflate_pool);
     listeners_destroy(server);
+    census_deinit(&server->census);
     int error = uv_loop_close(&server->loop);
     assert(error == 0);
     (void)error;

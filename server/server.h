@@ -77,6 +77,13 @@ struct server_stats {
     uint64_t broadcasts_refused_total; /* because broadcast_backlog was full */
     uint64_t tls_handshakes_total;     /* those that were successful */
     uint64_t tls_errors_total;         /* handshakes that were refused, or were none */
+    uint64_t handshakes;               /* a gauge: TLS handshakes and PROXY headers to come */
+    uint64_t connections_refused_total; /* limit_connections */
+    uint64_t addresses_refused_total;  /* limit_connections_per_address */
+    uint64_t handshakes_dropped_total; /* limit_handshakes */
+    uint64_t handshake_timeouts_total, header_timeouts_total, body_timeouts_total, send_timeouts_total; /* of timeouts_total */
+    uint64_t idle_timeouts_total, ping_timeouts_total;
+    uint64_t descriptors_exhausted_total; /* EMFILE, ENFILE and the like: of accept_errors_total */
 };
 
 /* events is where events go; it outlives the server. SERVER_OK or SERVER_NO_MEMORY. */

@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/queue.h"
 #include "base/slots.h"
+#include "server/census.h"
 #include "server/crew.h"
 #include "server/date.h"
 #include "server/http1_writer.h"
@@ -30,6 +31,9 @@ struct server_counters {
     _Atomic uint64_t bytes_in_total, bytes_out_total, bad_requests_total, timeouts_total, kills_total, kicks_total;
     _Atomic uint64_t accept_errors_total, broadcasts_total, relayed_total, broadcasts_refused_total;
     _Atomic uint64_t tls_handshakes_total, tls_errors_total;
+    _Atomic uint64_t handshakes, connections_refused_total, addresses_refused_total, handshakes_dropped_total;
+    _Atomic uint64_t handshake_timeouts_total, header_timeouts_total, body_timeouts_total, send_timeouts_total;
+    _Atomic uint64_t idle_timeouts_total, ping_timeouts_total, descriptors_exhausted_total;
 };
 
 /*   CREATED ──server_start──▶ RUNNING ──SHUTDOWN──▶ DRAINING ──STOP──▶ STOPPING ──▶ STOPPED
@@ -63,6 +67,10 @@ struct server {
     bool drained_told;
     struct slots exchanges;
     struct list_node connections;
+    struct list_node handshakes; /* connections that are not ready for requests yet, the oldest first */
+    struct census census;
+    unsigned refused;           /* connections that were too many, and have not gone yet */
+    bool exhausted;             /* there was no descriptor for who came: the crew goes first */
     struct list_node corked;    /* connections with output for server_flush() */
     struct list_node listeners; /* only closed, never removed: server_address() reads them */
     uint64_t last_connection;   /* id */
@@ -83,8 +91,15 @@ static inline void count(_Atomic uint64_t *counter, uint64_t amount)
 static inline void server_count_connection(struct server *server, uint64_t amount)
 {
     count(&server->counters.connections, amount);
-    if (server->phase == SERVER_RUNNING)
+    if (server->phase == SERVER_RUNNING && !server->exhausted)
         crew_tell(&server->crew, atomic_load_explicit(&server->counters.connections, memory_order_relaxed));
+}
+
+/* Something took too long; counter is for what. */
+static inline void server_count_timeout(struct server *server, _Atomic uint64_t *counter)
+{
+    count(&server->counters.timeouts_total, 1);
+    count(counter, 1);
 }
 
 /* Queues event for the application's thread; it is sent with the others of this batch. */

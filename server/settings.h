@@ -19,6 +19,9 @@ struct server_settings {
     size_t max_header_count;           /* over: 431 */
     size_t max_body_size;              /* bytes of a request body; over: 413 */
     uint64_t tls_handshake_timeout_ms; /* from accepting to the end of TLS's handshake: closed without a word */
+    uint64_t body_timeout_ms;          /* in which min_rate bytes for each second of it must come of a request's body: 408 */
+    uint64_t send_timeout_ms;          /* in which as many of what is written must reach the client: reset */
+    size_t min_rate;                   /* bytes a second; 0: one byte in each of those times */
     uint64_t header_timeout_ms;        /* from the first byte of a request to the end of its head: 408 */
     uint64_t keep_alive_timeout_ms;    /* idle between requests, and before the first: closed without a word */
     uint64_t http_timeout_ms;          /* a request to the end of its response: 503, or the response is cut off */
@@ -44,6 +47,9 @@ struct server_settings {
     size_t websocket_write_limit;      /* bytes of broadcasts that wait for one socket; over: their policy */
     size_t broadcast_backlog;          /* bytes of broadcasts that wait for the I/O thread; over: refused; never 0 */
     unsigned max_connections;          /* over: accepted later, when one has ended */
+    unsigned limit_connections;        /* over: 503, or reset where TLS is spoken */
+    unsigned limit_connections_per_address; /* the same; of an IPv6 network of 64 bits together */
+    unsigned limit_handshakes;         /* TLS handshakes and PROXY headers to come; over: the oldest is dropped, or who comes waits */
     int backlog;
 };
 

@@ -2,8 +2,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/alloc.h"
@@ -194,6 +196,8 @@ static ssize_t try_write(struct transport *transport, const uv_buf_t *pieces, un
         return 0;
     if (written < 0)
         end(transport, false);
+    else
+        transport->given += (size_t)written;
     return written;
 }
 
@@ -286,6 +290,7 @@ static void write_later(struct transport *transport)
         piece = (uv_buf_t){ .base = (char *)buffer_bytes(&transport->writing), .len = buffer_length(&transport->writing) };
     request->data = transport;
     transport->write_pending = true;
+    transport->given += piece.len;
     if (uv_write(request, &transport->stream, &piece, 1, on_write) == 0)
         return;
     transport->write_pending = false;
@@ -373,6 +378,24 @@ size_t transport_unwritten_own(const struct transport *transport)
 {
     size_t queued = transport->broadcast == NULL ? uv_stream_get_write_queue_size(&transport->stream) : 0;
     return buffer_length(&transport->out.own) + queued;
+}
+
+uint64_t transport_delivered(const struct transport *transport)
+{
+    int queued = 0;
+    uv_os_fd_t fd;
+    size_t pending = uv_stream_get_write_queue_size(&transport->stream);
+    if (uv_fileno(&transport->handle, &fd) == 0 && ioctl(fd, SIOCOUTQ, &queued) == 0 && queued > 0)
+        pending += (size_t)queued;
+    return transport->given > pending ? transport->given - pending : 0;
+}
+
+void transport_abandon(const struct transport *transport)
+{
+    uv_os_fd_t fd;
+    struct linger at_once = { .l_onoff = 1 };
+    if (uv_fileno(&transport->handle, &fd) == 0)
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once); /* where it fails, the kernel goes on for a while */
 }
 
 enum transport_peer transport_peer(const struct transport *transport)

@@ -54,6 +54,7 @@ struct transport {
     struct outbox out;             /* corked; its bytes are freed whenever all is written: an idle connection holds none */
     struct buffer writing;         /* given to libuv; its request is allocated only then */
     struct broadcast *broadcast;   /* the same, where a frame was given: counted */
+    uint64_t given;                /* bytes for the kernel so far: written, or given to libuv */
     bool write_pending;
     bool reading;
     bool ended;
@@ -110,6 +111,12 @@ void transport_flush(struct transport *transport);
 /* Bytes that have not reached the kernel: all, and those that are no broadcast's. */
 size_t transport_unwritten(const struct transport *transport);
 size_t transport_unwritten_own(const struct transport *transport);
+
+/* Bytes that have reached the peer's kernel so far. */
+uint64_t transport_delivered(const struct transport *transport);
+
+/* Closing from now on is a reset: what waits in the kernel is thrown away. */
+void transport_abandon(const struct transport *transport);
 
 /* How the peer has left, also while reading is off and its last bytes wait in the kernel. */
 enum transport_peer {

@@ -290,7 +290,7 @@ static void on_no_pong(struct connection *connection)
     excuse_unread(connection);
     if (!is_unanswered(&connection->websocket))
         return;
-    count(&connection->server->counters.timeouts_total, 1);
+    server_count_timeout(connection->server, &connection->server->counters.ping_timeouts_total);
     connection_close(connection, &(struct ending){ .cause = DISCONNECT_PING_TIMEOUT, .code = 1006 });
 }
 

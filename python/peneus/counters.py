@@ -5,7 +5,9 @@ from typing import Any
 
 from .registry import Registry
 
-SERVER_GAUGES = frozenset({"connections", "exchanges", "applications", "websockets", "read_paused", "bytes_unwritten"})
+SERVER_GAUGES = frozenset(
+    {"connections", "exchanges", "applications", "websockets", "read_paused", "bytes_unwritten", "handshakes"}
+)
 LAYER_GAUGES = frozenset(
     {
         "channels",
@@ -51,6 +53,17 @@ SERVER = {
     "relays_refused_total": "broadcasts_refused_total",
     "tls_handshakes_total": "tls_handshakes_total",
     "tls_errors_total": "tls_errors_total",
+    "handshakes": "handshakes",
+    "connections_refused_total": "connections_refused_total",
+    "addresses_refused_total": "addresses_refused_total",
+    "handshakes_dropped_total": "handshakes_dropped_total",
+    "handshake_timeouts_total": "handshake_timeouts_total",
+    "header_timeouts_total": "header_timeouts_total",
+    "body_timeouts_total": "body_timeouts_total",
+    "send_timeouts_total": "send_timeouts_total",
+    "idle_timeouts_total": "idle_timeouts_total",
+    "ping_timeouts_total": "ping_timeouts_total",
+    "descriptors_exhausted_total": "descriptors_exhausted_total",
 }
 LAYER = {
     "channels": "channels",

@@ -89,6 +89,12 @@ def size(unlimited: bool, metavar: str = "BYTES", most: int = 2**40) -> Kind:
     return Kind(read, metavar)
 
 
+def limit(metavar: str, most: int) -> Kind:
+    """As size(), but None is not "no limit"."""
+    number = size(True, metavar, most)
+    return Kind(lambda value: None if value is None else number.read(value), metavar)
+
+
 def whole(least: int, most: int, metavar: str) -> Kind:
     def read(value: Any) -> int | None:
         if value is None:

@@ -291,10 +291,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
 
     def _why(self) -> str:
         """What the bus says itself, or what to look at."""
-        return (
-            self.trouble()
-            or f"Is it running, and is CHANNEL_LAYERS' {'hub' if self._bus.kind == 'hub' else 'hosts'} right?"
-        )
+        return self.trouble() or f"Is it running, and is CHANNEL_LAYERS' {'hub' if self._bus.kind == 'hub' else 'hosts'} right?"
 
     def _prune(self) -> None:
         """Forgets who made the channels that are gone."""

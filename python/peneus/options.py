@@ -153,6 +153,14 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             "From the first byte of a request to the end of its headers; afterwards 408. -1 is never.",
         ),
         Option(
+            "body_timeout",
+            ("--body-timeout",),
+            kinds.seconds(),
+            30,
+            "In each such time --min-rate bytes a second must come of a request's body, as far as it is read; otherwise 408. "
+            "-1 is never.",
+        ),
+        Option(
             "keep_alive_timeout",
             ("--keep-alive-timeout",),
             kinds.seconds(),
@@ -304,6 +312,44 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             kinds.size(True, "NUMBER", 2**31),
             0,
             "Connections at once; further ones wait in the kernel. 0 is no limit.",
+        ),
+        Option(
+            "limit_connections",
+            ("--limit-connections",),
+            kinds.limit("NUMBER", 2**31),
+            None,
+            "Connections at once; further ones get 503 and Retry-After, or are reset where TLS is spoken. 0 is no limit.",
+            "the file descriptors less a tenth, at least 128",
+        ),
+        Option(
+            "limit_connections_per_address",
+            ("--limit-connections-per-address",),
+            kinds.size(True, "NUMBER", 2**31),
+            0,
+            "The same for each address of a client; an IPv6 network of 64 bits counts as one. 0 is no limit.",
+        ),
+        Option(
+            "limit_handshakes",
+            ("--limit-handshakes",),
+            kinds.size(True, "NUMBER", 2**31),
+            512,
+            "Connections whose TLS handshake or PROXY header is to come; then the oldest is reset, or who comes waits in the "
+            "kernel while that one is younger than a second. 0 is no limit.",
+        ),
+        Option(
+            "send_timeout",
+            ("--send-timeout",),
+            kinds.seconds(),
+            60,
+            "In each such time --min-rate bytes a second must reach a client that something waits for; otherwise its connection "
+            "is reset. -1 is never.",
+        ),
+        Option(
+            "min_rate",
+            ("--min-rate",),
+            kinds.size(True, "BYTES", 2**31),
+            240,
+            "Bytes a second of --body-timeout and --send-timeout; 0: one byte in each such time.",
         ),
         Option(
             "receive_window",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from . import access, consumers, counters, endpoints, hubs, imports, kill, logs, loops, proxy, signals, tls
+from . import access, consumers, counters, endpoints, hubs, imports, kill, limit_log, logs, loops, proxy, signals, tls
 from . import settings as settings_module
 from ._core import Connection
 from ._core import Server as Core
@@ -331,11 +331,12 @@ def announce(addresses: list[tuple[str, int] | str]) -> None:
 
 
 async def _sweep(hosting: hubs.Hosting) -> None:
-    log = BusLog()
+    log, limits = BusLog(), limit_log.LimitLog()
     while True:
         await asyncio.sleep(SWEEP_TIME)
         counters.sweep()
         log.look()
+        limits.look()
         hosting.try_again()
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import resource
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,8 @@ DAPHNE_NAMES = {
 SECONDS = (
     "tls_handshake_timeout",
     "header_timeout",
+    "body_timeout",
+    "send_timeout",
     "keep_alive_timeout",
     "http_timeout",
     "websocket_connect_timeout",
@@ -48,6 +51,9 @@ NUMBERS = (
     "broadcast_backlog",
     "send_window",
     "max_connections",
+    "limit_connections_per_address",
+    "limit_handshakes",
+    "min_rate",
     "backlog",
 )
 
@@ -82,9 +88,18 @@ class Settings(SimpleNamespace):
         for name in SECONDS:
             result[f"{name}_ms"] = math.ceil((getattr(self, name) or 0) * 1000)
         result["websocket_deflate"] = not self.no_websocket_deflate
+        result["limit_connections"] = spare_descriptors() if self.limit_connections is None else self.limit_connections
         result["body_chunk"] = self.request_buffer_size
         result["server_name"] = None if self.no_server_name else self.server_name or None
         return result
+
+
+def spare_descriptors() -> int:
+    """How many connections leave this process enough file descriptors for everything else; 0: there is no limit of them."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return 0
+    return max(soft - max(128, soft // 10), soft // 2)
 
 
 def check(option: Option, value: object, name: str | None = None) -> Any:

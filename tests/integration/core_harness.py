@@ -19,6 +19,9 @@ SETTINGS: dict[str, Any] = {
     "max_header_count": 128,
     "max_body_size": 0,
     "tls_handshake_timeout_ms": 30_000,
+    "body_timeout_ms": 30_000,
+    "send_timeout_ms": 60_000,
+    "min_rate": 240,
     "header_timeout_ms": 30_000,
     "keep_alive_timeout_ms": 30_000,
     "http_timeout_ms": 0,
@@ -41,6 +44,9 @@ SETTINGS: dict[str, Any] = {
     "send_window": 65536,
     "body_chunk": 16384,
     "max_connections": 0,
+    "limit_connections": 0,
+    "limit_connections_per_address": 0,
+    "limit_handshakes": 0,
     "backlog": 128,
 }
 

@@ -15,9 +15,7 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LiveServer]:
-    with LiveServer(
-        "tests.integration.apps:sockets", websocket_max_message_size=1000, websocket_max_frame_size=600
-    ) as server:
+    with LiveServer("tests.integration.apps:sockets", websocket_max_message_size=1000, websocket_max_frame_size=600) as server:
         yield server
 
 

@@ -162,7 +162,7 @@ static void test_own_answers(void **state)
     buffer_consume(&out, buffer_length(&out));
     assert_int_equal(http1_write_error(&out, 503, true, &test_identity), 0);
     assert_string_equal(buffer_text(&out), "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n"
-                                           "content-length: 20\r\n" DATE SERVER "connection: close\r\n\r\n");
+                                           "content-length: 20\r\n" DATE SERVER "retry-after: 5\r\nconnection: close\r\n\r\n");
     buffer_consume(&out, buffer_length(&out));
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
         struct http1_identity identity = { test_identity.date, name };

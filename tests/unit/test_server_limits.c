@@ -1,0 +1,257 @@
+/* Limits under attack: too many connections, bodies that do not come, output that nobody takes; and who is not to blame. */
+#include <arpa/inet.h>
+
+#include "base/alloc.h"
+#include "tests/unit/server_fixture.h"
+
+#define GET(target) "GET " target " HTTP/1.1\r\nHost: x\r\n\r\n"
+#define POST "POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+
+static void hello(int fd)
+{
+    char text[1024];
+    say(fd, GET("/hello"));
+    assert_true(hear_until(fd, text, sizeof text, "\r\n\r\n/hello"));
+}
+
+static int dial_from(struct fixture *f, const char *from)
+{
+    struct sockaddr_in own = { .sin_family = AF_INET };
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(f->port), .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(inet_pton(AF_INET, from, &own.sin_addr), 1);
+    assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof own), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static void expect_refusal(int fd)
+{
+    char text[1024];
+    hear_all(fd, text, sizeof text);
+    assert_ptr_equal(strstr(text, "HTTP/1.1 503 "), text);
+    assert_non_null(strstr(text, "\r\nretry-after: "));
+    close(fd);
+}
+
+static void test_limit_connections(void **state)
+{
+    struct server_settings settings = test_settings();
+    settings.limit_connections = 2;
+    struct fixture *f = fixture_start(&settings);
+    int first = dial(f), second = dial(f);
+    hello(first);
+    hello(second);
+    for (int i = 0; i < 5; i++)
+        expect_refusal(dial(f));
+    hello(first);
+    assert_int_equal(stats_of(f).connections_refused_total, 5);
+    close(second);
+    AWAIT_STAT(f, connections, 1);
+    second = dial(f);
+    hello(second);
+    close(first);
+    close(second);
+    AWAIT_STAT(f, connections, 0);
+    fixture_stop(f);
+}
+
+/* More than can be told so are reset, and none of them takes a place. */
+static void test_flood(void **state)
+{
+    enum { FLOOD = 200 };
+    struct server_settings settings = test_settings();
+    settings.limit_connections = 1;
+    struct fixture *f = fixture_start(&settings);
+    int fds[FLOOD];
+    int served = dial(f);
+    hello(served);
+    for (int i = 0; i < FLOOD; i++)
+        fds[i] = dial(f);
+    AWAIT_STAT(f, connections_refused_total, FLOOD);
+    assert_true(stats_of(f).connections <= 1 + 64);
+    hello(served);
+    AWAIT_STAT(f, connections, 1); /* who does not leave is not waited for long */
+    for (int i = 0; i < FLOOD; i++)
+        close(fds[i]);
+    hello(served);
+    close(served);
+    fixture_stop(f);
+}
+
+static void test_limit_for_each_address(void **state)
+{
+    struct server_settings settings = test_settings();
+    settings.limit_connections_per_address = 2;
+    struct fixture *f = fixture_start(&settings);
+    int first = dial_from(f, "127.0.0.1"), second = dial_from(f, "127.0.0.1"), other = dial_from(f, "127.0.0.2");
+    hello(first);
+    hello(second);
+    hello(other);
+    expect_refusal(dial_from(f, "127.0.0.1"));
+    int another = dial_from(f, "127.0.0.2");
+    hello(another);
+    expect_refusal(dial_from(f, "127.0.0.2"));
+    assert_int_equal(stats_of(f).addresses_refused_total, 2);
+    close(first);
+    AWAIT_STAT(f, connections, 3);
+    first = dial_from(f, "127.0.0.1");
+    hello(first);
+    int fds[] = { first, second, other, another };
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+    AWAIT_STAT(f, connections, 0);
+    fixture_stop(f);
+}
+
+static void test_no_memory_to_count(void **state)
+{
+    struct server_settings settings = test_settings();
+    settings.limit_connections_per_address = 2;
+    struct fixture *f = fixture_start(&settings);
+    int served = dial_from(f, "127.0.0.2");
+    hello(served);
+    mem_fail_at(1);
+    expect_refusal(dial(f));
+    mem_fail_at(0);
+    hello(served);
+    int fd = dial(f);
+    hello(fd);
+    close(fd);
+    close(served);
+    AWAIT_STAT(f, connections, 0);
+    fixture_stop(f);
+}
+
+static void trickle(int fd, size_t length, unsigned ms)
+{
+    static const char zeros[4096];
+    say_bytes(fd, zeros, length);
+    usleep(ms * 1000);
+}
+
+static void test_slow_body(void **state)
+{
+    struct server_settings settings = test_settings();
+    settings.body_timeout_ms = 200;
+    settings.min_rate = 1000;
+    struct fixture *f = fixture_start(&settings);
+    char text[1024];
+    int fd = dial(f);
+    uint64_t exchange = ask(f, fd, POST);
+    for (int i = 0; i < 4 && is_silent(fd, 0); i++)
+        trickle(fd, 10, 50); /* it comes, but too slowly */
+    struct note note = await_disconnect(f, exchange);
+    assert_int_equal(note.cause, DISCONNECT_SLOW);
+    assert_int_equal(note.status, 408);
+    hear_all(fd, text, sizeof text);
+    assert_ptr_equal(strstr(text, "HTTP/1.1 408 "), text);
+    finish(f, exchange, false);
+    close(fd);
+    AWAIT_STAT(f, connections, 0);
+    assert_int_equal(stats_of(f).body_timeouts_total, 1);
+    assert_int_equal(stats_of(f).timeouts_total, 1);
+    fixture_stop(f);
+}
+
+/* Neither who sends fast enough is cut off, nor who is not read because the application is slow, nor who waits for 100 Continue. */
+static void test_bodies_that_are_not_slow(void **state)
+{
+    struct server_settings settings = test_settings();
+    settings.body_timeout_ms = 200;
+    settings.min_rate = 1000;
+    settings.receive_window = 4096;
+    struct fixture *f = fixture_start(&settings);
+    int steady = dial(f), held = dial(f), asking = dial(f);
+    uint64_t steadily = ask(f, steady, POST);
+    ask(f, held, POST);
+    ask(f, asking, "POST /up HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n");
+    say_bytes(held, (char[8192]){ 0 }, 8192);
+    for (int i = 0; i < 12; i++) {
+        trickle(steady, 600, 60);
+        consume(f, steadily, 600 + event_cost(0));
+    }
+    assert_true(is_silent(steady, 0) && is_silent(held, 0) && is_silent(asking, 0));
+    assert_int_equal(stats_of(f).body_timeouts_total, 0);
+    close(steady);
+    close(held);
+    close(asking);
+    AWAIT_STAT(f, connections, 0);
+    fixture_stop(f);
+}
+
+/* The response to a client that takes nothing of it is cut off by a reset; one that takes it slowly gets all of it. */
+static void test_slow_reader(void **state)
+{
+    enum { TOTAL = 6 * 1024 * 1024 };
+    struct server_settings settings = test_settings();
+    settings.send_timeout_ms = 300;
+    settings.min_rate = 1000;
+    struct fixture *f = fixture_start(&settings);
+    char *body = calloc(1, TOTAL);
+    int idle = dial(f), slow = dial(f), quick = dial(f), small = 8192;
+    setsockopt(slow, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    uint64_t to_idle = ask(f, idle, GET("/idle"));
+    respond_with(f, to_idle, 200, NULL, NULL, body, TOTAL, true); /* more would follow */
+    uint64_t to_slow = ask(f, slow, GET("/slow"));
+    respond_with(f, to_slow, 200, NULL, NULL, body, TOTAL, false);
+    finish(f, to_slow, false);
+    size_t total = 0, got;
+    while (total < TOTAL / 2) { /* at least 2 s */
+        got = hear_some(slow, body, 32768);
+        assert_true(got > 0);
+        total += got;
+        usleep(20000);
+    }
+    assert_int_equal(await_disconnect(f, to_idle).cause, DISCONNECT_SLOW);
+    finish(f, to_idle, false);
+    assert_int_equal(stats_of(f).send_timeouts_total, 1);
+    hello(quick);
+    while ((got = hear_some(slow, body, TOTAL)) > 0 && (total += got) < TOTAL)
+        continue;
+    assert_true(total >= TOTAL);
+    close(idle);
+    close(slow);
+    close(quick);
+    AWAIT_STAT(f, connections, 0);
+    fixture_stop(f);
+    free(body);
+}
+
+/* Messages that a WebSocket's client never takes. */
+static void test_slow_websocket(void **state)
+{
+    struct server_settings settings = test_settings();
+    settings.send_timeout_ms = 300;
+    struct fixture *f = fixture_start(&settings);
+    static char bytes[256 * 1024];
+    int fd = dial(f), small = 8192, other = dial(f);
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    uint64_t exchange = open_websocket(f, fd);
+    for (int i = 0; i < 32; i++)
+        give(f, make(COMMAND_MESSAGE, exchange, bytes, sizeof bytes));
+    struct note note = await_disconnect(f, exchange);
+    assert_int_equal(note.cause, DISCONNECT_SLOW);
+    assert_int_equal(note.code, 1006);
+    finish(f, exchange, false);
+    hello(other);
+    close(fd);
+    close(other);
+    AWAIT_STAT(f, connections, 0);
+    fixture_stop(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_limit_connections),
+        cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_limit_for_each_address),
+        cmocka_unit_test(test_no_memory_to_count),
+        cmocka_unit_test(test_slow_body),
+        cmocka_unit_test(test_bodies_that_are_not_slow),
+        cmocka_unit_test(test_slow_reader),
+        cmocka_unit_test(test_slow_websocket),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
