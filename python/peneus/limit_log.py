@@ -28,7 +28,7 @@ SENTENCES = {
 
 
 class LimitLog:
-    """look(), about once a second: what has been reached since the last line about it is logged, at most once in QUIET seconds."""
+    """look(), about once a second: what has been reached since the last line about it is logged, once in QUIET seconds."""
 
     def __init__(self) -> None:
         self._counted = self._read()
