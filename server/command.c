@@ -1,6 +1,7 @@
 #include "server/command.h"
 
 #include <stdint.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 
@@ -17,6 +18,8 @@ struct command *command_create(enum command_kind kind, uint64_t exchange, size_t
         command->broadcast.targets = NULL;
         command->broadcast.compressing_failed = false;
     }
+    if (kind == COMMAND_FILE)
+        command->file.fd = -1;
     return command;
 }
 
@@ -27,6 +30,8 @@ void command_destroy(struct command *command)
         broadcast_release(command->broadcast.compressed);
         mem_free(command->broadcast.targets);
     }
+    if (command != NULL && command->kind == COMMAND_FILE && command->file.fd >= 0)
+        close(command->file.fd);
     mem_free(command);
 }
 

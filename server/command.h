@@ -6,6 +6,8 @@
  *          above send_window: the door cannot refuse.
  *
  * A command for an exchange that has ended does nothing: its id finds nobody. Commands of one sender keep their order.
+ *
+ * A response is (HINT)* RESPOND (BODY or FILE)*, until one of them has no more; where RESPOND said trailers, then TRAILERS.
  */
 #ifndef PENEUS_SERVER_COMMAND_H
 #define PENEUS_SERVER_COMMAND_H
@@ -20,6 +22,9 @@
 enum command_kind {
     COMMAND_RESPOND,  /* response head, and the first of its body: response; in a WebSocket handshake: denial */
     COMMAND_BODY,     /* more of a response's body */
+    COMMAND_FILE,     /* the same, out of a file: file */
+    COMMAND_TRAILERS, /* the end of a response whose RESPOND said trailers: response's fields are the trailer section */
+    COMMAND_HINT,     /* an informational response, with response's status (103) and fields; after RESPOND it does nothing */
     COMMAND_ACCEPT,   /* WebSocket handshake: head with status 101's extra fields; subprotocol is one of them */
     COMMAND_MESSAGE,  /* WebSocket message */
     COMMAND_CLOSE,    /* WebSocket close: code and bytes (the reason); before accept: 403 */
@@ -42,14 +47,22 @@ struct command_field {
 struct command {
     struct queue_item item;
     enum command_kind kind;
+    bool kept;               /* whoever it was obeyed by keeps it, to destroy it later */
     uint64_t exchange;
     union {
         struct {
             uint16_t status;
             bool more;            /* the body goes on; COMMAND_BODY uses only this */
+            bool trailers;        /* RESPOND: the response does not end with its body, but with TRAILERS, which the client takes */
             uint32_t field_count; /* struct command_field[field_count] at the start of bytes */
             uint32_t head_length; /* bytes of the field array, names and values; the body follows */
-        } response; /* RESPOND, BODY, ACCEPT */
+        } response; /* RESPOND, BODY, TRAILERS, HINT, ACCEPT */
+        struct {
+            int fd;          /* a regular file's; the command closes it. Who takes it over sets -1 */
+            bool more;       /* the body goes on */
+            uint64_t offset;
+            uint64_t length; /* more than 0; what the file has beyond is not sent */
+        } file; /* FILE */
         bool text;       /* MESSAGE */
         uint16_t code;   /* CLOSE, KICK, SHUTDOWN */
         size_t amount;   /* CONSUMED */
@@ -74,10 +87,21 @@ void command_destroy(struct command *command); /* NULL is allowed */
 /* What a COMMAND_BROADCAST takes of broadcast_backlog. */
 size_t command_broadcast_weight(const struct command *command);
 
-/* What a command with length bytes takes of the send window, and EVENT_WRITTEN gives back. Only RESPOND, BODY and MESSAGE cost. */
+/* What a command with length bytes takes of the send window, and EVENT_WRITTEN gives back. Only RESPOND, BODY, FILE, TRAILERS, HINT and
+ * MESSAGE cost. */
 static inline size_t command_cost(size_t length)
 {
     return length + sizeof(struct command);
+}
+
+/* The same of this command: a FILE costs what it sends, and for its descriptor at least FILE_LEAST_COST. */
+enum { FILE_LEAST_COST = 16 * 1024 };
+
+static inline size_t command_charge(const struct command *command)
+{
+    if (command->kind != COMMAND_FILE)
+        return command_cost(command->length);
+    return command_cost(command->file.length > FILE_LEAST_COST ? (size_t)command->file.length : FILE_LEAST_COST);
 }
 
 #endif

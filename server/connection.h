@@ -102,7 +102,7 @@ void connection_reset(struct connection *connection, const struct ending *ending
 /* Ends the present exchange, if there is one. */
 void connection_end_exchange(struct connection *connection, const struct ending *ending);
 
-/* A command for the present exchange, which is connection->exchange. Does not keep the command. */
+/* A command for the present exchange, which is connection->exchange. Who keeps the command says so in it (kept). */
 void connection_command(struct connection *connection, struct command *command);
 
 /* A COMMAND_BROADCAST for the present exchange: a message for label, or a close. */

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "server/tls_info.h"
+#include "server/trailers.h"
 
 struct event *event_create(enum event_kind kind, uint64_t exchange, const void *bytes, size_t length)
 {
@@ -29,6 +30,7 @@ struct request_event *request_event_create(uint64_t exchange, const struct http1
         return NULL;
     *request = (struct request_event){
         .event = { .kind = EVENT_REQUEST, .exchange = exchange, .length = head->length },
+        .takes_trailers = trailers_are_taken(head),
         .has_body = head->has_body,
         .http_minor = head->minor,
         .method = head->method,

@@ -104,6 +104,7 @@ struct request_event {
     bool websocket;          /* a valid WebSocket handshake */
     bool secure;             /* TLS */
     struct tls_info *tls;    /* what was agreed, counted; NULL: no TLS */
+    bool takes_trailers;     /* TE: trailers */
     bool has_body;           /* EVENT_BODY will follow, at least one; otherwise the body is empty */
     unsigned char http_minor; /* HTTP/1.x */
     struct piece method;

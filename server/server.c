@@ -146,7 +146,8 @@ static void end_command(struct server *server, struct command *command)
 {
     if (command->kind == COMMAND_BROADCAST)
         atomic_fetch_sub_explicit(&server->backlog, command_broadcast_weight(command), memory_order_relaxed);
-    command_destroy(command);
+    if (!command->kept)
+        command_destroy(command);
 }
 
 static struct command *take_command(struct server *server)
