@@ -3,7 +3,7 @@
 #   make demo PORT=9000            another port
 #   make test ARGS="-k chunked"    arguments for pytest
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check asan tsan fuzz bench soak wheel clean
+.PHONY: help build demo test check analyze asan tsan valgrind pythons fuzz bench soak wheel clean
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -28,8 +28,11 @@ check: build    ## ruff and mypy
 asan: build     ## C and Python tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/sanitize.sh address $(ARGS)
 
-tsan: build     ## C tests under ThreadSanitizer
+tsan: build     ## C tests, and the whole server under load, under ThreadSanitizer
 	@tools/sanitize.sh thread
+
+valgrind: build ## C tests under valgrind's memcheck
+	@tools/valgrind.sh $(ARGS)
 
 fuzz: build     ## each fuzz target for ten minutes, or: make fuzz ARGS="60 http1"
 	@tools/fuzz.sh $(if $(ARGS),$(ARGS),600)
@@ -42,7 +45,8 @@ bench: build    ## throughput and latency beside uvicorn and daphne
 soak: build     ## connections that come and go for an hour
 	@tools/install_debian.sh test
 	@tools/requirements.sh tests/requirements.txt
-	@PENEUS_SOAK_SECONDS=$${PENEUS_SOAK_SECONDS:-3600} .venv/bin/python -m pytest tests/soak $(ARGS)
+	@PENEUS_SOAK_SECONDS=$${PENEUS_SOAK_SECONDS:-3600} PENEUS_STARTS=$${PENEUS_STARTS:-10000} \
+		.venv/bin/python -m pytest tests/soak tests/leaks/test_references.py $(ARGS)
 
 wheel: build    ## a wheel into build/wheel
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m pip wheel --quiet --no-deps --no-build-isolation -Cbuild-dir=build/release -w build/wheel .

@@ -52,6 +52,27 @@ static void halt_threads(void)
     bus_thread_halt(BUSES_END_MS);
 }
 
+#if PY_VERSION_HEX < 0x030D0000
+#define Py_IsFinalizing _Py_IsFinalizing
+#endif
+
+static void halt_servers(PyObject *capsule)
+{
+    (void)capsule;
+    if (Py_IsFinalizing())
+        running_halt();
+}
+
+/* While the interpreter ends, and modules lose what is in them: from here on no I/O thread wakes an event loop of a daemon thread,
+ * which would ask for the GIL of an interpreter that is no more. */
+static int halt_servers_with(PyObject *module)
+{
+    PyObject *capsule = PyCapsule_New(module, NULL, halt_servers);
+    int result = PyModule_AddObjectRef(module, "_running", capsule);
+    Py_XDECREF(capsule);
+    return result;
+}
+
 static int execute(PyObject *module)
 {
     static atomic_flag first = ATOMIC_FLAG_INIT;
@@ -60,7 +81,7 @@ static int execute(PyObject *module)
         return -1;
     }
     struct state *state = PyModule_GetState(module);
-    if (make_types(module, state) < 0 || state_init(state) < 0)
+    if (make_types(module, state) < 0 || state_init(state) < 0 || halt_servers_with(module) < 0)
         return -1;
     state->ready = state->ready_type->tp_alloc(state->ready_type, 0);
     if (state->ready == NULL || PyModule_AddType(module, state->server_type) < 0 ||

@@ -1,5 +1,6 @@
 #!/bin/sh
-# install_debian.sh GROUP...: installs the Debian packages of the groups build, test, tsan and bench that are missing.
+# install_debian.sh GROUP...: installs the Debian packages of the groups build, test, tsan, analyze, valgrind, debug and bench
+# that are missing.
 # A second run finds nothing to do and asks for no rights.
 set -eu
 
@@ -9,6 +10,9 @@ for group in "$@"; do
     build) wanted="$wanted gcc libc6-dev pkg-config python3 python3-dev python3-venv libuv1-dev libwslay-dev zlib1g-dev libssl-dev ca-certificates" ;;
     test) wanted="$wanted libcmocka-dev redis-server openssl iproute2 openssl chromium fonts-dejavu-core" ;;
     tsan) wanted="$wanted clang libclang-rt-14-dev" ;;
+    analyze) wanted="$wanted clang-tidy cppcheck" ;;
+    valgrind) wanted="$wanted valgrind libc6-dbg" ;;
+    debug) wanted="$wanted python3-dbg" ;;
     bench) wanted="$wanted redis-server wrk" ;;
     *) echo "install_debian.sh: unknown group $group" >&2 && exit 2 ;;
     esac

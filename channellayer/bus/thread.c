@@ -16,7 +16,8 @@ struct bus_thread {
     pthread_t id;
     bool ending;      /* under the lock: nobody has a count; only wake keeps the loop running */
     bool halting;     /* under the lock: it is to leave the loop as it is */
-    bool halted;
+    bool halted;      /* under the lock: it has */
+    bool joined;      /* under the lock: after it halted */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -140,6 +141,7 @@ void bus_thread_release(struct bus_thread *thread)
     pthread_t id = thread->id;
     pthread_mutex_lock(&lock);
     bool last = --references == 0;
+    bool joined = thread->joined;
     if (last) {
         current = NULL;
         thread->ending = true;
@@ -147,6 +149,8 @@ void bus_thread_release(struct bus_thread *thread)
     }
     pthread_mutex_unlock(&lock);
     if (!last)
+        return;
+    if (joined)
         return;
     if (pthread_equal(pthread_self(), id))
         pthread_detach(id);
@@ -195,6 +199,9 @@ void bus_thread_halt(unsigned wait_ms)
         deadline = in(wait_ms);
         while (!thread->halted && pthread_cond_timedwait(&changed, &lock, &deadline) == 0)
             continue;
+        thread->joined = thread->halted;
+        if (thread->joined)
+            pthread_join(thread->id, NULL); /* it has nothing left to do but to let the lock go */
     }
     pthread_mutex_unlock(&lock);
 }

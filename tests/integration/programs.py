@@ -64,14 +64,16 @@ class Command:
 
 
 @contextmanager
-def command(*arguments: str, cwd: Path = ROOT, **environment: str) -> Iterator[Command]:
+def command(
+    *arguments: str, cwd: Path = ROOT, python: tuple[str, ...] = (sys.executable,), **environment: str
+) -> Iterator[Command]:
     """Runs python with arguments; ends it afterwards."""
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory) / "log"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PENEUS_")}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [*python, *arguments],
                 cwd=cwd,
                 env={**inherited, **environment},
                 stdout=output,

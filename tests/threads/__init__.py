@@ -1,0 +1,1 @@
+"""The whole server under ThreadSanitizer: load.py, started by tools/sanitize.sh."""
