@@ -36,6 +36,14 @@ int callback_framing(struct pyconnection *connection, uint64_t sent, uint64_t pr
                                                            (unsigned long long)sent, (unsigned long long)promised));
 }
 
+int callback_file(struct pyconnection *connection, uint64_t sent, uint64_t expected)
+{
+    return callback_fault(connection, PyUnicode_FromFormat("%S has become shorter while it was being sent, or cannot be read: the connection "
+                                                           "was closed after %llu of %llu bytes of the body",
+                                                           connection->file == NULL ? Py_None : connection->file,
+                                                           (unsigned long long)sent, (unsigned long long)expected));
+}
+
 static int set_steal(PyObject *dict, PyObject *key, PyObject *value)
 {
     if (value == NULL)

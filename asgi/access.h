@@ -23,6 +23,9 @@ int callback_call(struct pyconnection *connection, PyObject *callback, PyObject 
 /* on_fault about a body that is longer or shorter than its Content-Length. */
 int callback_framing(struct pyconnection *connection, uint64_t sent, uint64_t promised);
 
+/* on_fault about a file of the response that was cut off while it was being sent. */
+int callback_file(struct pyconnection *connection, uint64_t sent, uint64_t expected);
+
 /* on_fault with a sentence (takes the reference; NULL: an exception is set). */
 int callback_fault(struct pyconnection *connection, PyObject *sentence);
 

@@ -14,6 +14,7 @@ static const char *const state_names[CONNECTION_STATES] = {
     [HTTP_REQUEST] = "request",
     [HTTP_STARTED] = "response started",
     [HTTP_STREAMING] = "response streaming",
+    [HTTP_TRAILERS] = "trailers to come",
     [HTTP_COMPLETE] = "response complete",
     [WEBSOCKET_CONNECTING] = "connecting",
     [WEBSOCKET_OPEN] = "open",
@@ -40,7 +41,7 @@ void pyconnection_set_state(struct pyconnection *connection, enum pyconnection_s
     enum pyconnection_state old = connection->state;
     assert(!is_last(old));
     assert(state == CONNECTION_GONE || (state > old && state < CONNECTION_GONE) ||
-           (state == old && (state == HTTP_STREAMING || state == DENIAL_STREAMING)));
+           (state == old && (state == HTTP_STREAMING || state == HTTP_TRAILERS || state == DENIAL_STREAMING)));
     (void)old;
     connection->state = state;
 }
@@ -83,6 +84,8 @@ struct pyconnection *pyconnection_new(struct pyserver *server, const struct requ
     connection->head_only = request->method.length == 4 &&
                             memcmp(request->event.bytes + request->method.offset, "HEAD", 4) == 0;
     connection->promised = -1;
+    connection->offers = scope_offers(request);
+    connection->takes_trailers = request->takes_trailers;
     connection->started = monotonic();
     connection->scope = scope_new(server, request);
     if (connection->scope == NULL || keep_target(connection, request) < 0)
@@ -97,9 +100,14 @@ void pyconnection_queue_turn(struct pyconnection *connection)
     list_append(&connection->server->turns, &connection->turn);
 }
 
+/* The last of a response is not waited for, unless it is a file: whether that could be sent shows only then. */
 static bool may_send(const struct pyconnection *connection)
 {
-    return connection->outstanding <= connection->server->send_window || is_last(connection->state);
+    if (connection->outstanding <= connection->server->send_window)
+        return true;
+    if (connection->file != NULL && connection->disconnect == NULL && pyconnection_running(connection))
+        return connection->state == CONNECTION_GONE;
+    return is_last(connection->state);
 }
 
 static bool has_news(const struct pyconnection *connection)
@@ -142,7 +150,7 @@ void pyconnection_written(struct pyconnection *connection, size_t amount)
 void pyconnection_command(struct pyconnection *connection, struct command *command, bool counted)
 {
     if (counted)
-        connection->outstanding += command_cost(command->length);
+        connection->outstanding += command_charge(command);
     pyserver_command(connection->server, command);
 }
 
@@ -209,6 +217,8 @@ static void forget_inbox(struct pyconnection *connection)
     if (connection->head != NULL)
         command_destroy(connection->head);
     connection->head = NULL;
+    command_destroy(connection->trailer);
+    connection->trailer = NULL;
 }
 
 void pyconnection_finish(struct pyconnection *connection, enum pyconnection_life life, bool failed)

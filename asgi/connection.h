@@ -21,7 +21,8 @@
 /* What the application may send. pyconnection_set_state() is the only one to change it.
  *
  *   HTTP_REQUEST ──start──▶ HTTP_STARTED ──body──▶ HTTP_STREAMING ──last body──▶ HTTP_COMPLETE
- *                                 └───────────────last body──────────────────────────▲
+ *                                 ├───────────────last body──────────────────────────▲
+ *                                 └── … ──last body, where start said trailers──▶ HTTP_TRAILERS ──last trailers──▲
  *   WEBSOCKET_CONNECTING ──accept──▶ WEBSOCKET_OPEN ──close──▶ WEBSOCKET_CLOSED
  *           ├──http.response.start──▶ DENIAL_STARTED ──body──▶ DENIAL_STREAMING ──last body──▶ WEBSOCKET_REJECTED
  *           └──close───────────────────────────────────────────────────────────────────────────────▲
@@ -31,6 +32,7 @@ enum pyconnection_state {
     HTTP_REQUEST,         /* waits for http.response.start */
     HTTP_STARTED,         /* its head is held: waits for the first http.response.body */
     HTTP_STREAMING,       /* waits for more http.response.body */
+    HTTP_TRAILERS,        /* waits for http.response.trailers */
     HTTP_COMPLETE,        /* waits for the application to end */
     WEBSOCKET_CONNECTING, /* waits for accept, close or websocket.http.response.start */
     WEBSOCKET_OPEN,       /* waits for send and close */
@@ -49,6 +51,14 @@ enum pyconnection_inbound {
     INBOUND_BODILESS, /* one empty http.request */
     INBOUND_MESSAGES, /* websocket.receive out of the inbox */
     INBOUND_END,      /* the disconnect, when there is one */
+};
+
+/* ASGI extensions that a request offers, as bits. */
+enum pyconnection_offer {
+    OFFER_PATHSEND = 1,
+    OFFER_ZEROCOPYSEND = 2,
+    OFFER_TRAILERS = 4,
+    OFFER_EARLY_HINT = 8,
 };
 
 #define PYCONNECTION_NOTHING UINT64_MAX
@@ -84,6 +94,12 @@ struct pyconnection {
     struct list_node receivers; /* awaitables that wait for the inbox */
     struct list_node turn;      /* in the server's turns */
 
+    unsigned offers;           /* enum pyconnection_offer */
+    bool takes_trailers;       /* the client does */
+    bool trailers;             /* http.response.start said that they follow */
+    bool trailers_go_out;      /* and they will */
+    struct command *trailer;   /* COMMAND_TRAILERS: those that have come, while more do */
+    PyObject *file;            /* str: the name of the last one that was sent, or NULL */
     struct command *head;      /* STARTED: a response head that waits for the first of its body */
     size_t outstanding;        /* command_cost() sent and not yet written */
     struct list_node senders;  /* awaitables that wait for outstanding to fall */

@@ -162,6 +162,7 @@ static void dealloc(PyObject *self)
     if (connection->head != NULL)
         command_destroy(connection->head);
     Py_CLEAR(connection->target);
+    Py_CLEAR(connection->file);
     Py_CLEAR(connection->server);
     type->tp_free(self);
     Py_DECREF(type);

@@ -43,6 +43,7 @@ static int log_disconnect(struct pyconnection *connection)
     case HTTP_STARTED:
         return status != 0 ? access_complete(connection) : 0;
     case HTTP_STREAMING:
+    case HTTP_TRAILERS:
         return access_complete(connection);
     case WEBSOCKET_CONNECTING:
     case DENIAL_STARTED:
@@ -62,8 +63,10 @@ static int on_disconnect(struct pyconnection *connection, struct event *event)
     int result = 0;
     /* Of a complete response http.c has said it already: its application may have ended before this event came. */
     if (event->disconnect.cause == DISCONNECT_FRAMING && connection->state != HTTP_COMPLETE &&
-        connection->state != WEBSOCKET_REJECTED)
+        connection->state != HTTP_TRAILERS && connection->state != WEBSOCKET_REJECTED)
         result = callback_framing(connection, event->disconnect.actual, event->disconnect.expected);
+    if (event->disconnect.cause == DISCONNECT_FILE)
+        result = callback_file(connection, event->disconnect.actual, event->disconnect.expected);
     if (connection->disconnect != NULL || !pyconnection_running(connection)) {
         event_destroy(event);
         return result;

@@ -215,3 +215,70 @@ int64_t headers_content_length(const struct command *command)
     }
     return -1;
 }
+
+struct command *headers_join(struct command *first, struct command *other)
+{
+    if (first == NULL)
+        return other;
+    uint32_t count = first->response.field_count + other->response.field_count;
+    size_t first_fields = first->response.field_count * sizeof(struct command_field);
+    size_t other_fields = other->response.field_count * sizeof(struct command_field);
+    size_t length = (size_t)first->response.head_length + other->response.head_length;
+    struct command *joined = length <= UINT32_MAX ? command_create(first->kind, first->exchange, length) : NULL;
+    if (joined == NULL) {
+        PyErr_NoMemory();
+    } else {
+        joined->response = first->response;
+        joined->response.field_count = count;
+        joined->response.head_length = (uint32_t)length;
+        unsigned char *at = joined->bytes;
+        at = mempcpy(at, first->bytes, first_fields);
+        at = mempcpy(at, other->bytes, other_fields);
+        at = mempcpy(at, first->bytes + first_fields, first->response.head_length - first_fields);
+        mempcpy(at, other->bytes + other_fields, other->response.head_length - other_fields);
+    }
+    command_destroy(first);
+    command_destroy(other);
+    return joined;
+}
+
+struct command *headers_add_length(struct command *head, uint64_t length)
+{
+    static const char name[] = "content-length";
+    char value[24];
+    uint32_t name_length = sizeof name - 1;
+    uint32_t value_length = (uint32_t)snprintf(value, sizeof value, "%llu", (unsigned long long)length);
+    uint32_t size = (uint32_t)sizeof(struct command_field) + name_length + value_length;
+    struct command *field = command_create(head->kind, head->exchange, size);
+    if (field == NULL) {
+        PyErr_NoMemory();
+        command_destroy(head);
+        return NULL;
+    }
+    memset(&field->response, 0, sizeof field->response);
+    field->response.field_count = 1;
+    field->response.head_length = size;
+    struct writer writer = { (struct command_field *)(void *)field->bytes, field->bytes + sizeof(struct command_field) };
+    write_field(&writer, name, name_length, value, value_length);
+    return headers_join(head, field);
+}
+
+PyObject *headers_not_for_trailers(const struct command *command)
+{
+    static const char *const forbidden[] = {
+        "transfer-encoding", "content-length", "trailer", "te", "connection", "keep-alive", "proxy-connection", "upgrade", "host",
+        "content-encoding", "content-type", "content-range", "cache-control", "expect", "max-forwards", "pragma", "range",
+        "authorization", "proxy-authenticate", "proxy-authorization", "www-authenticate", "set-cookie", "cookie", "age", "date",
+        "expires", "location", "retry-after", "vary", "warning",
+    };
+    const struct command_field *fields = (const struct command_field *)(const void *)command->bytes;
+    const char *name = (const char *)(fields + command->response.field_count);
+    for (uint32_t i = 0; i < command->response.field_count; i++) {
+        for (size_t j = 0; j < sizeof forbidden / sizeof forbidden[0]; j++) {
+            if (strlen(forbidden[j]) == fields[i].name_length && strncasecmp(name, forbidden[j], fields[i].name_length) == 0)
+                return PyUnicode_FromStringAndSize(name, (Py_ssize_t)fields[i].name_length);
+        }
+        name += fields[i].name_length + fields[i].value_length;
+    }
+    return NULL;
+}

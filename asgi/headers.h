@@ -18,6 +18,17 @@
  * is no token, a value has CR, LF or NUL, or one of both is not bytes; with a subprotocol in the headers of an ACCEPT. */
 struct command *headers_command(enum command_kind kind, uint64_t exchange, PyObject *headers, PyObject *subprotocol);
 
+/* The same command with more fields behind its own, of other, which is destroyed; first may be NULL. NULL with a MemoryError, and then
+ * both are destroyed. */
+struct command *headers_join(struct command *first, struct command *other);
+
+/* head with a Content-Length behind its fields; head is destroyed. NULL with a MemoryError, and then too. */
+struct command *headers_add_length(struct command *head, uint64_t length);
+
+/* The name of the first field of command that is none for trailers (RFC 9110 section 6.5.1), as a str; NULL where there is none, or with
+ * an exception. */
+PyObject *headers_not_for_trailers(const struct command *command);
+
 /* What the first Content-Length among the fields of command says; -1 where there is none, or no number. */
 int64_t headers_content_length(const struct command *command);
 

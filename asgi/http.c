@@ -4,14 +4,17 @@
 
 #include "asgi/access.h"
 #include "asgi/headers.h"
+#include "asgi/http_fields.h"
 #include "asgi/message.h"
 
 int http_send_start(struct pyconnection *connection, PyObject *message)
 {
     const struct strings *s = &connection->server->state->strings;
     PyObject *headers;
+    bool trailers;
     int status = message_number(message, s->status, 200, 999, -1);
-    if (status < 0 || message_get(message, s->headers, &headers) < 0)
+    if (status < 0 || message_get(message, s->headers, &headers) < 0 || message_flag(message, s->trailers, &trailers) < 0 ||
+        (trailers && http_check_trailers(connection) < 0))
         return -1;
     struct command *head = headers_command(COMMAND_RESPOND, connection->exchange, headers, NULL);
     if (head == NULL)
@@ -23,8 +26,12 @@ int http_send_start(struct pyconnection *connection, PyObject *message)
         return -1;
     }
     head->response.status = (uint16_t)status;
-    if (!connection->head_only && status != 204 && status != 205 && status != 304)
+    bool has_body = !connection->head_only && status != 204 && status != 205 && status != 304;
+    if (has_body)
         connection->promised = headers_content_length(head);
+    connection->trailers = trailers;
+    connection->trailers_go_out = trailers && has_body && connection->takes_trailers;
+    head->response.trailers = connection->trailers_go_out;
     connection->status = (uint16_t)status;
     connection->head = head;
     pyconnection_set_state(connection, connection->websocket ? DENIAL_STARTED : HTTP_STARTED);
@@ -59,6 +66,45 @@ static struct command *body_command(struct pyconnection *connection, const Py_bu
     return command;
 }
 
+int http_send_head(struct pyconnection *connection)
+{
+    struct command *head = connection->head;
+    if (head == NULL)
+        return 0;
+    connection->head = NULL;
+    head->response.more = true;
+    pyconnection_command(connection, head, true);
+    return 0;
+}
+
+int http_body_sent(struct pyconnection *connection, uint64_t length, bool more)
+{
+    connection->sent += length;
+    if (more) {
+        pyconnection_set_state(connection, connection->websocket ? DENIAL_STREAMING : HTTP_STREAMING);
+        return 0;
+    }
+    pyconnection_set_state(connection, connection->websocket  ? WEBSOCKET_REJECTED
+                                       : connection->trailers ? HTTP_TRAILERS
+                                                              : HTTP_COMPLETE);
+    if (connection->promised >= 0 && (uint64_t)connection->promised != connection->sent &&
+        callback_framing(connection, connection->sent, (uint64_t)connection->promised) < 0)
+        return -1;
+    if (connection->trailers)
+        return 0;
+    return connection->websocket ? access_rejected(connection) : access_complete(connection);
+}
+
+int http_send_bytes(struct pyconnection *connection, const Py_buffer *body, bool more)
+{
+    struct command *command = body_command(connection, body);
+    if (command == NULL)
+        return -1;
+    command->response.more = more;
+    pyconnection_command(connection, command, true);
+    return http_body_sent(connection, (uint64_t)body->len, more);
+}
+
 int http_send_body(struct pyconnection *connection, PyObject *message)
 {
     const struct strings *s = &connection->server->state->strings;
@@ -66,24 +112,10 @@ int http_send_body(struct pyconnection *connection, PyObject *message)
     Py_buffer body;
     if (message_flag(message, s->more_body, &more) < 0 || message_bytes(message, s->body, &body) < 0)
         return -1;
-    struct command *command = body_command(connection, &body);
-    size_t length = (size_t)body.len;
+    int result = http_send_bytes(connection, &body, more);
     if (body.obj != NULL)
         PyBuffer_Release(&body);
-    if (command == NULL)
-        return -1;
-    command->response.more = more;
-    connection->sent += length;
-    pyconnection_command(connection, command, true);
-    if (more) {
-        pyconnection_set_state(connection, connection->websocket ? DENIAL_STREAMING : HTTP_STREAMING);
-        return 0;
-    }
-    pyconnection_set_state(connection, connection->websocket ? WEBSOCKET_REJECTED : HTTP_COMPLETE);
-    if (connection->promised >= 0 && (uint64_t)connection->promised != connection->sent &&
-        callback_framing(connection, connection->sent, (uint64_t)connection->promised) < 0)
-        return -1;
-    return connection->websocket ? access_rejected(connection) : access_complete(connection);
+    return result;
 }
 
 static PyObject *request_message(struct pyconnection *connection, struct event *event)

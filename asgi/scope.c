@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "asgi/connection.h"
 #include "asgi/tls_scope.h"
 
 static const unsigned char *bytes_of(const struct request_event *request, struct piece piece)
@@ -123,10 +124,40 @@ static int set_websocket(PyObject *scope, struct state *state, const struct requ
     return set_steal(scope, s->extensions, extensions);
 }
 
+/* HTTP/1.0 has neither chunks, with trailers behind them, nor informational responses. */
+unsigned scope_offers(const struct request_event *request)
+{
+    if (request->websocket)
+        return 0;
+    unsigned files = OFFER_PATHSEND | OFFER_ZEROCOPYSEND;
+    return request->http_minor == 0 ? files : files | OFFER_TRAILERS | OFFER_EARLY_HINT;
+}
+
+static int set_offers(PyObject *scope, const struct strings *s, unsigned offers)
+{
+    const struct {
+        unsigned offer;
+        PyObject *name;
+    } all[] = {
+        {OFFER_PATHSEND, s->http_response_pathsend},
+        {OFFER_ZEROCOPYSEND, s->http_response_zerocopysend},
+        {OFFER_TRAILERS, s->http_response_trailers},
+        {OFFER_EARLY_HINT, s->http_response_early_hint},
+    };
+    PyObject *extensions = PyDict_New();
+    for (size_t i = 0; extensions != NULL && i < sizeof all / sizeof all[0]; i++) {
+        if ((offers & all[i].offer) && set_steal(extensions, all[i].name, PyDict_New()) < 0)
+            Py_CLEAR(extensions);
+    }
+    return set_steal(scope, s->extensions, extensions);
+}
+
 static int set_http(PyObject *scope, struct state *state, const struct request_event *request)
 {
     const struct strings *s = &state->strings;
     if (request->http_minor == 0 && PyDict_SetItem(scope, s->http_version, s->version_1_0) < 0)
+        return -1;
+    if (set_offers(scope, s, scope_offers(request)) < 0)
         return -1;
     PyObject *method =
         caches_method(&state->caches, bytes_of(request, request->method), request->method.length);
@@ -137,16 +168,7 @@ static int set_http(PyObject *scope, struct state *state, const struct request_e
 static int set_tls(PyObject *scope, const struct strings *s, const struct tls_info *info)
 {
     PyObject *extensions = PyDict_GetItemWithError(scope, s->extensions);
-    if (extensions == NULL && PyErr_Occurred())
-        return -1;
-    if (extensions != NULL)
-        return set_steal(extensions, s->tls, tls_scope(s, info));
-    extensions = PyDict_New();
-    if (extensions == NULL || set_steal(extensions, s->tls, tls_scope(s, info)) < 0) {
-        Py_XDECREF(extensions);
-        return -1;
-    }
-    return set_steal(scope, s->extensions, extensions);
+    return extensions == NULL ? -1 : set_steal(extensions, s->tls, tls_scope(s, info));
 }
 
 static int set_peer(PyObject *scope, struct pyserver *server, const struct request_event *request)
@@ -198,14 +220,14 @@ PyObject *scope_prototype(const struct pyserver *server, PyObject *root_path, bo
         {s->headers, Py_None},
         {s->client, Py_None},
         {s->server, Py_None},
+        {s->extensions, Py_None},
     };
     PyObject *scope = PyDict_New();
     for (size_t i = 0; scope != NULL && i < sizeof constant / sizeof constant[0]; i++) {
         if (PyDict_SetItem(scope, constant[i][0], constant[i][1]) < 0)
             Py_CLEAR(scope);
     }
-    if (scope != NULL && ((websocket && PyDict_SetItem(scope, s->extensions, Py_None) < 0) ||
-                          (server->lifespan_state != NULL && PyDict_SetItem(scope, s->state_, Py_None) < 0)))
+    if (scope != NULL && server->lifespan_state != NULL && PyDict_SetItem(scope, s->state_, Py_None) < 0)
         Py_CLEAR(scope);
     return scope;
 }

@@ -16,6 +16,9 @@
 /* A dict with every key of server's scopes and the values that are the same for all. NULL with an exception. */
 PyObject *scope_prototype(const struct pyserver *server, PyObject *root_path, bool websocket);
 
+/* The extensions of enum pyconnection_offer that request's scope has. */
+unsigned scope_offers(const struct request_event *request);
+
 /* A new dict, through prepare_scope where there is one; NULL with an exception. */
 PyObject *scope_new(struct pyserver *server, const struct request_event *request);
 

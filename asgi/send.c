@@ -2,13 +2,19 @@
 #include <string.h>
 
 #include "asgi/connection.h"
+#include "asgi/file_send.h"
 #include "asgi/http.h"
+#include "asgi/http_fields.h"
 #include "asgi/message.h"
 #include "asgi/websocket.h"
 
 enum outgoing {
     OUTGOING_HTTP_START,
     OUTGOING_HTTP_BODY,
+    OUTGOING_PATHSEND,
+    OUTGOING_ZEROCOPYSEND,
+    OUTGOING_TRAILERS,
+    OUTGOING_EARLY_HINT,
     OUTGOING_ACCEPT,
     OUTGOING_SEND,
     OUTGOING_CLOSE,
@@ -20,6 +26,10 @@ enum outgoing {
 static int (*const actions[OUTGOING_COUNT])(struct pyconnection *connection, PyObject *message) = {
     [OUTGOING_HTTP_START] = http_send_start,
     [OUTGOING_HTTP_BODY] = http_send_body,
+    [OUTGOING_PATHSEND] = file_send_path,
+    [OUTGOING_ZEROCOPYSEND] = file_send_descriptor,
+    [OUTGOING_TRAILERS] = http_send_trailers,
+    [OUTGOING_EARLY_HINT] = http_send_hint,
     [OUTGOING_ACCEPT] = websocket_send_accept,
     [OUTGOING_SEND] = websocket_send_message,
     [OUTGOING_CLOSE] = websocket_send_close,
@@ -27,11 +37,20 @@ static int (*const actions[OUTGOING_COUNT])(struct pyconnection *connection, PyO
     [OUTGOING_DENIAL_BODY] = http_send_body,
 };
 
-/* The events that each state allows, as bits. */
+/* What the scope must offer for it. */
+static const unsigned offers[OUTGOING_COUNT] = {
+    [OUTGOING_PATHSEND] = OFFER_PATHSEND,
+    [OUTGOING_ZEROCOPYSEND] = OFFER_ZEROCOPYSEND,
+    [OUTGOING_TRAILERS] = OFFER_TRAILERS,
+    [OUTGOING_EARLY_HINT] = OFFER_EARLY_HINT,
+};
+
+/* The events that each state allows, as bits, where the scope offers them. A hint that comes when the response's head is out is ignored. */
 static const unsigned allowed[CONNECTION_STATES] = {
-    [HTTP_REQUEST] = 1u << OUTGOING_HTTP_START,
-    [HTTP_STARTED] = 1u << OUTGOING_HTTP_BODY,
-    [HTTP_STREAMING] = 1u << OUTGOING_HTTP_BODY,
+    [HTTP_REQUEST] = 1u << OUTGOING_HTTP_START | 1u << OUTGOING_EARLY_HINT,
+    [HTTP_STARTED] = 1u << OUTGOING_HTTP_BODY | 1u << OUTGOING_PATHSEND | 1u << OUTGOING_ZEROCOPYSEND | 1u << OUTGOING_EARLY_HINT,
+    [HTTP_STREAMING] = 1u << OUTGOING_HTTP_BODY | 1u << OUTGOING_ZEROCOPYSEND | 1u << OUTGOING_EARLY_HINT,
+    [HTTP_TRAILERS] = 1u << OUTGOING_TRAILERS,
     [WEBSOCKET_CONNECTING] = 1u << OUTGOING_ACCEPT | 1u << OUTGOING_CLOSE | 1u << OUTGOING_DENIAL_START,
     [WEBSOCKET_OPEN] = 1u << OUTGOING_SEND | 1u << OUTGOING_CLOSE,
     [DENIAL_STARTED] = 1u << OUTGOING_DENIAL_BODY,
@@ -42,6 +61,10 @@ static void type_names(const struct strings *s, PyObject *names[OUTGOING_COUNT])
 {
     names[OUTGOING_HTTP_START] = s->http_response_start;
     names[OUTGOING_HTTP_BODY] = s->http_response_body;
+    names[OUTGOING_PATHSEND] = s->http_response_pathsend;
+    names[OUTGOING_ZEROCOPYSEND] = s->http_response_zerocopysend;
+    names[OUTGOING_TRAILERS] = s->http_response_trailers;
+    names[OUTGOING_EARLY_HINT] = s->http_response_early_hint;
     names[OUTGOING_ACCEPT] = s->websocket_accept;
     names[OUTGOING_SEND] = s->websocket_send;
     names[OUTGOING_CLOSE] = s->websocket_close;
@@ -65,6 +88,32 @@ static enum outgoing outgoing_of(const struct strings *s, PyObject *type)
     return OUTGOING_COUNT;
 }
 
+static bool is_offered(const struct pyconnection *connection, enum outgoing outgoing)
+{
+    return (offers[outgoing] & connection->offers) == offers[outgoing];
+}
+
+/* An event of an extension, ours or one that is never offered. */
+static bool is_extension(enum outgoing outgoing, PyObject *type)
+{
+    if (outgoing != OUTGOING_COUNT)
+        return offers[outgoing] != 0;
+    return PyUnicode_CompareWithASCIIString(type, "http.response.push") == 0 ||
+           PyUnicode_CompareWithASCIIString(type, "http.response.debug") == 0;
+}
+
+static void raise_unoffered(const struct pyconnection *connection, PyObject *type)
+{
+    const struct strings *s = &connection->server->state->strings;
+    PyObject *version = PyDict_GetItemWithError(connection->scope, s->http_version);
+    if (version == NULL && PyErr_Occurred())
+        return;
+    PyErr_Format(PyExc_RuntimeError,
+                 "the application sent %R, an extension that scope[\"extensions\"] of this %s (HTTP version %S) does not have: "
+                 "look there before it is used",
+                 type, connection->websocket ? "WebSocket" : "request", version == NULL ? s->unknown : version);
+}
+
 static void raise_wrong_event(const struct pyconnection *connection, PyObject *type)
 {
     const struct strings *s = &connection->server->state->strings;
@@ -72,7 +121,7 @@ static void raise_wrong_event(const struct pyconnection *connection, PyObject *t
     type_names(s, names);
     PyObject *list = PyUnicode_FromString("");
     for (int i = 0; i < OUTGOING_COUNT && list != NULL; i++) {
-        if (!(allowed[connection->state] & 1u << i))
+        if (!(allowed[connection->state] & 1u << i) || !is_offered(connection, (enum outgoing)i))
             continue;
         PyObject *longer = PyUnicode_FromFormat("%U%s%R", list, PyUnicode_GET_LENGTH(list) > 0 ? ", " : "", names[i]);
         Py_SETREF(list, longer);
@@ -130,6 +179,10 @@ PyObject *pyconnection_send(PyObject *self, PyObject *message)
         return NULL;
     }
     enum outgoing outgoing = outgoing_of(s, type);
+    if (is_extension(outgoing, type) && (outgoing == OUTGOING_COUNT || !is_offered(connection, outgoing))) {
+        raise_unoffered(connection, type);
+        return NULL;
+    }
     if (outgoing == OUTGOING_COUNT || !(allowed[connection->state] & 1u << outgoing)) {
         raise_wrong_event(connection, type);
         return NULL;

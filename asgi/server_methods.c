@@ -243,6 +243,7 @@ static PyObject *stats(PyObject *object, PyObject *ignored)
         {"send_timeouts_total", stats.send_timeouts_total},
         {"idle_timeouts_total", stats.idle_timeouts_total},
         {"ping_timeouts_total", stats.ping_timeouts_total},
+        {"files_cut_total", stats.files_cut_total},
         {"descriptors_exhausted_total", stats.descriptors_exhausted_total},
         {"applications", self->applications},
         {"applications_killed_total", self->applications_killed},

@@ -16,7 +16,8 @@
     S(status) S(text) S(bytes) S(code) S(reason) S(subprotocol) S(http) S(https) S(ws) S(wss) S(websocket) S(loop)     \
     S(context) S(eager_start) S(call_soon) S(call_exception_handler) S(add_reader)                  \
     S(done) S(cancel) S(cancelled) S(result) S(exception) S(add_done_callback) S(message) S(ok) S(full) S(unknown) S(closed) S(unsent)     \
-    S(size) S(time_taken) S(complete) S(tls) S(server_cert) S(client_cert_chain) S(client_cert_name) S(client_cert_error) S(tls_version) S(cipher_suite) S(connecting) S(connected) S(rejected) S(disconnected)
+    S(size) S(time_taken) S(complete) S(tls) S(server_cert) S(client_cert_chain) S(client_cert_name) S(client_cert_error) S(tls_version) S(cipher_suite) S(connecting) S(connected) S(rejected) S(disconnected)                   \
+    S(trailers) S(more_trailers) S(links) S(link) S(file) S(offset) S(count) S(tell) S(seek)
 
 /* name, text */
 #define STRINGS_OTHER(S)                                                                                               \
@@ -26,6 +27,10 @@
     S(http_disconnect, "http.disconnect")                                                                              \
     S(http_response_start, "http.response.start")                                                                      \
     S(http_response_body, "http.response.body")                                                                        \
+    S(http_response_pathsend, "http.response.pathsend")                                                                \
+    S(http_response_zerocopysend, "http.response.zerocopysend")                                                        \
+    S(http_response_trailers, "http.response.trailers")                                                                \
+    S(http_response_early_hint, "http.response.early_hint")                                                            \
     S(websocket_connect, "websocket.connect")                                                                          \
     S(websocket_receive, "websocket.receive")                                                                          \
     S(websocket_disconnect, "websocket.disconnect")                                                                    \

@@ -25,6 +25,7 @@ static int log_end(struct pyconnection *connection)
         connection->status = STATUS_INTERNAL_ERROR;
         return access_complete(connection);
     case HTTP_STREAMING:
+    case HTTP_TRAILERS:
         return access_complete(connection);
     case WEBSOCKET_CONNECTING:
     case DENIAL_STARTED:
@@ -49,6 +50,7 @@ static const char *missing(const struct pyconnection *connection)
         return "before it sent a response";
     case HTTP_STARTED:
     case HTTP_STREAMING:
+    case HTTP_TRAILERS:
     case DENIAL_STARTED:
     case DENIAL_STREAMING:
         return "before its response was complete";

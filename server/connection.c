@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "server/admission.h"
 #include "server/command.h"
+#include "server/http1_body.h"
 #include "server/server_state.h"
 
 /* What a lingering client may still send before it is cut off. */
@@ -49,7 +50,7 @@ static void credit(struct connection *connection)
         return;
     count_unwritten(connection);
     if (connection->exchange != NULL)
-        exchange_written(connection->exchange, transport_unwritten_own(&connection->transport));
+        exchange_written(connection->exchange, transport_unwritten_own(&connection->transport) + http1_body_waiting(connection));
 }
 
 void connection_flush(struct connection *connection)
@@ -203,7 +204,14 @@ static void on_handshake(void *context, enum transport_handshake how)
         connection_linger(connection);
 }
 
-static const struct transport_callbacks transport_callbacks = { on_read, on_end, on_written, on_handshake };
+static void on_file(void *context, enum transport_file how, uint64_t left)
+{
+    struct connection *connection = context;
+    if (connection->state == CONNECTION_HTTP1)
+        http1_body_on_file(connection, how, left);
+}
+
+static const struct transport_callbacks transport_callbacks = { on_read, on_end, on_written, on_handshake, on_file };
 
 static void on_deadline(void *context, enum deadline which)
 {

@@ -51,6 +51,7 @@ enum disconnect_cause {
     DISCONNECT_SHUTDOWN,         /* COMMAND_SHUTDOWN or COMMAND_STOP */
     DISCONNECT_OVERFLOW,         /* closed from outside the application: COMMAND_KICK */
     DISCONNECT_FRAMING,          /* the response's body was longer or shorter than its Content-Length */
+    DISCONNECT_FILE,             /* a file of the response has become shorter meanwhile, or could not be read */
 };
 
 struct event {
@@ -66,7 +67,7 @@ struct event {
             enum disconnect_cause cause;
             uint16_t code;   /* WebSocket close code as the application sees it (1005: none, 1006: no close frame) */
             uint16_t status; /* HTTP status that the server itself answered, or 0 */
-            uint64_t expected, actual; /* DISCONNECT_FRAMING: Content-Length, and the bytes sent for it */
+            uint64_t expected, actual; /* FRAMING: Content-Length, and the bytes sent for it; FILE: of the body so far */
         } disconnect;
     };
     size_t length;

@@ -7,8 +7,8 @@
 
 #include "server/command.h"
 
-/* So much is asked for at a time; when half of it is left, the next. */
-enum { AHEAD = 1024 * 1024 };
+/* So much is asked for at a time; when half of it is left, the next. Small parts are left to the kernel's own reading ahead. */
+enum { AHEAD = 1024 * 1024, SMALL = 128 * 1024 };
 
 void file_part_init(struct file_part *part)
 {
@@ -31,6 +31,8 @@ void file_part_take(struct file_part *part, struct command *command)
         .asked = command->file.offset,
     };
     command->file.fd = -1;
+    if (part->left <= SMALL)
+        part->asked = part->offset + part->left;
     file_part_prepare(part);
 }
 

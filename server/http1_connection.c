@@ -100,6 +100,7 @@ static void on_head(void *context, const struct http1_head *head)
         .keep_alive = head->keep_alive,
     };
     http1->responded = false;
+    http1->body_out.ended = false;
     http1->continue_pending = head->expect_continue;
     http1->websocket = head->upgrade_websocket;
     http1->has_body = head->has_body;
@@ -134,7 +135,7 @@ static void announce_body(struct connection *connection, bool more)
 {
     struct event *body = connection->http1.body;
     connection->http1.body = NULL;
-    if (connection->exchange == NULL) {
+    if (connection->exchange == NULL || connection->exchange->finished) {
         if (body != NULL)
             event_destroy(body);
         return;
@@ -215,6 +216,7 @@ void http1_connection_deinit(struct connection *connection)
     if (connection->http1.body != NULL)
         event_destroy(connection->http1.body);
     connection->http1.body = NULL;
+    http1_body_deinit(&connection->http1.body_out);
     http1_parser_deinit(&connection->http1.parser);
 }
 
@@ -287,8 +289,7 @@ size_t http1_input(struct connection *connection, const unsigned char *bytes, si
     return taken;
 }
 
-/* The response is out: the next request, or goodbye. */
-static void on_response_complete(struct connection *connection)
+void http1_response_complete(struct connection *connection)
 {
     struct http1_connection *http1 = &connection->http1;
     struct exchange *exchange = connection->exchange;
@@ -309,33 +310,6 @@ static void on_response_complete(struct connection *connection)
     connection_resume(connection);
 }
 
-static void write_body(struct connection *connection, const unsigned char *bytes, size_t length, bool more)
-{
-    struct http1_response *response = &connection->http1.response;
-    struct http1_frame frame;
-    enum http1_body result = http1_frame_body(response, length, more, &frame);
-    uv_buf_t pieces[3] = {
-        uv_buf_init(frame.prefix, (unsigned)frame.prefix_length),
-        { .base = (char *)bytes, .len = frame.length },
-        uv_buf_init((char *)frame.suffix, (unsigned)frame.suffix_length),
-    };
-    bool written = transport_write(&connection->transport, pieces, 3) == 0;
-    if (connection->state != CONNECTION_HTTP1)
-        return; /* the write failed, and on_end has closed it */
-    count(&connection->server->counters.bytes_out_total, frame.length);
-    connection_cork(connection);
-    if (!written) {
-        connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT });
-    } else if (result != HTTP1_BODY_OK) {
-        connection_end_exchange(connection, &(struct ending){ .cause = DISCONNECT_FRAMING,
-                                                              .expected = response->expected,
-                                                              .actual = response->actual });
-        connection_linger(connection);
-    } else if (!more) {
-        on_response_complete(connection);
-    }
-}
-
 static void respond(struct connection *connection, const struct command *command)
 {
     struct http1_connection *http1 = &connection->http1;
@@ -350,7 +324,8 @@ static void respond(struct connection *connection, const struct command *command
         return;
     }
     size_t head = command->response.head_length;
-    write_body(connection, command->bytes + head, command->length - head, command->response.more);
+    http1->body_out.ended = !command->response.more && !command->response.trailers;
+    http1_body_write(connection, command->bytes + head, command->length - head, command->response.more);
 }
 
 static void send_continue(struct connection *connection)
@@ -367,14 +342,21 @@ void http1_command(struct connection *connection, struct command *command)
     struct http1_connection *http1 = &connection->http1;
     switch (command->kind) {
     case COMMAND_RESPOND:
-        connection->exchange->unacknowledged += command_cost(command->length);
+        connection->exchange->unacknowledged += command_charge(command);
         if (!http1->responded)
             respond(connection, command);
         break;
     case COMMAND_BODY:
-        connection->exchange->unacknowledged += command_cost(command->length);
+    case COMMAND_FILE:
+    case COMMAND_TRAILERS:
+        connection->exchange->unacknowledged += command_charge(command);
         if (http1->responded)
-            write_body(connection, command->bytes, command->length, command->response.more);
+            http1_body_command(connection, command);
+        break;
+    case COMMAND_HINT:
+        connection->exchange->unacknowledged += command_charge(command);
+        http1_body_hint(connection, command);
+        connection_cork(connection);
         break;
     case COMMAND_CLOSE:
         if (http1->websocket && !http1->responded)
@@ -416,6 +398,12 @@ void http1_deadline(struct connection *connection, int which)
 
 void http1_finished(struct connection *connection)
 {
+    if (connection->http1.body_out.ended) {
+        /* A file is on its way. What comes of the request's body is for nobody. */
+        if (exchange_consumed(connection->exchange, SIZE_MAX))
+            connection_resume(connection);
+        return;
+    }
     end_with(connection, DISCONNECT_APPLICATION, 500, 1006);
 }
 

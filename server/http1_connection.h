@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "server/handshake.h"
+#include "server/http1_body.h"
 #include "server/http1_parser.h"
 #include "server/http1_writer.h"
 #include "server/pace.h"
@@ -41,7 +42,8 @@ struct http1_connection {
     bool websocket;        /* the request is a WebSocket handshake */
     struct http1_parser parser;
     struct http1_response response;
-    struct event *body;    /* being filled */
+    struct http1_body_queue body_out;
+    struct event *body;    /* of the request; being filled */
     size_t body_room;      /* of body */
     size_t input_left;     /* of the input being parsed: the most that its body can be */
     uint64_t body_bytes;   /* of the request's body so far */
@@ -64,8 +66,11 @@ void http1_turn_away(struct connection *connection);
 /* Takes input; returns how much of it. */
 size_t http1_input(struct connection *connection, const unsigned char *bytes, size_t length);
 
-/* RESPOND, BODY, CLOSE (before accept) and CONSUMED. ACCEPT is websocket_accept()'s. */
+/* All that an HTTP exchange gets, and before accept a WebSocket. ACCEPT is websocket_accept()'s. */
 void http1_command(struct connection *connection, struct command *command);
+
+/* The response is out: the exchange ends; the next request, or goodbye. */
+void http1_response_complete(struct connection *connection);
 
 void http1_deadline(struct connection *connection, int which);
 void http1_finished(struct connection *connection);

@@ -217,7 +217,7 @@ static char *put_framing(char *at, struct http1_response *response, const struct
         return put_string(at, "content-length: 0\r\n");
     if (response->has_length || status < 200 || status == 204 || status == 304)
         return at;
-    if (!command->response.more) {
+    if (!command->response.more && !command->response.trailers) {
         if (response->head && body == 0)
             return at; /* the length that GET would have had is not known */
         response->has_length = true;
@@ -246,6 +246,7 @@ int http1_write_head(struct http1_response *response, struct buffer *out, const 
     if (start == NULL)
         return -1;
     struct own own = { false, false };
+    response->trailers = command->response.trailers;
     response->without_body = response->head || status < 200 || status == 204 || status == 205 || status == 304;
     char *at = put_status_line(start, status);
     at = put_fields(at, response, command, &own);
@@ -294,12 +295,55 @@ enum http1_body http1_frame_body(struct http1_response *response, size_t length,
         char *end = put_number(frame->prefix, length, 16);
         end = put_string(end, "\r\n");
         frame->prefix_length = (size_t)(end - frame->prefix);
-        frame->suffix = more ? "\r\n" : "\r\n0\r\n\r\n";
+        frame->suffix = more ? "\r\n" : response->trailers ? "\r\n0\r\n" : "\r\n0\r\n\r\n";
     } else {
-        frame->suffix = more ? "" : "0\r\n\r\n";
+        frame->suffix = more ? "" : response->trailers ? "0\r\n" : "0\r\n\r\n";
     }
     frame->suffix_length = strlen(frame->suffix);
     return result;
+}
+
+/* All fields of command as they are, and the empty line. */
+static char *put_section(char *at, const struct command *command)
+{
+    const struct command_field *fields = (const struct command_field *)(const void *)command->bytes;
+    const char *name = (const char *)(fields + command->response.field_count);
+    for (uint32_t i = 0; i < command->response.field_count; i++) {
+        const char *value = name + fields[i].name_length;
+        at = put(at, name, fields[i].name_length);
+        at = put(at, ": ", 2);
+        at = put(at, value, fields[i].value_length);
+        at = put(at, "\r\n", 2);
+        name = value + fields[i].value_length;
+    }
+    return put_string(at, "\r\n");
+}
+
+static size_t section_room(const struct command *command)
+{
+    return command->response.head_length + 4 * (size_t)command->response.field_count + 2;
+}
+
+int http1_write_trailers(const struct http1_response *response, struct buffer *out, const struct command *command)
+{
+    if (!response->chunked || response->without_body)
+        return 0;
+    char *start = (char *)buffer_reserve(out, section_room(command));
+    if (start == NULL)
+        return -1;
+    out->end += (size_t)(put_section(start, command) - start);
+    return 0;
+}
+
+int http1_write_hint(struct buffer *out, const struct command *command)
+{
+    enum { STATUS_LINE = 64 };
+    char *start = (char *)buffer_reserve(out, STATUS_LINE + section_room(command));
+    if (start == NULL)
+        return -1;
+    char *at = put_status_line(start, command->response.status);
+    out->end += (size_t)(put_section(at, command) - start);
+    return 0;
 }
 
 int http1_write_error(struct buffer *out, uint16_t status, bool head, const struct http1_identity *identity)

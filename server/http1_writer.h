@@ -28,6 +28,7 @@ struct http1_response {
     bool head;         /* to a HEAD request */
     bool keep_alive;   /* once the head is written: whether the connection goes on after the response */
     bool without_body; /* HEAD, 1xx, 204, 205, 304: the application's body is dropped */
+    bool trailers;     /* the response does not end with its body, but with COMMAND_TRAILERS */
     bool chunked;
     bool has_length;
     uint64_t expected; /* has_length: bytes promised */
@@ -57,6 +58,13 @@ int http1_write_head(struct http1_response *response, struct buffer *out, const 
 
 /* Frames length more bytes of the body; more: not the last. Once for every RESPOND and BODY, whatever its length, until !more. */
 enum http1_body http1_frame_body(struct http1_response *response, size_t length, bool more, struct http1_frame *frame);
+
+/* Appends the fields of COMMAND_TRAILERS and the end of the response; nothing where the body is not chunked, as there is no place for
+ * them. 0, or -1 when there is no memory: nothing was written. */
+int http1_write_trailers(const struct http1_response *response, struct buffer *out, const struct command *command);
+
+/* Appends the informational response of COMMAND_HINT. 0, or -1 when there is no memory: nothing was written. */
+int http1_write_hint(struct buffer *out, const struct command *command);
 
 /* Appends a whole text/plain response of the server's own, with Connection: close; head: without its body. 405 and 426 get the fields
  * that a refused WebSocket handshake needs, 503 a Retry-After. 0, or -1 when there is no memory: nothing was written. */

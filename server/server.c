@@ -352,6 +352,7 @@ void server_stats(const struct server *server, struct server_stats *stats)
     READ(send_timeouts_total);
     READ(idle_timeouts_total);
     READ(ping_timeouts_total);
+    READ(files_cut_total);
     READ(descriptors_exhausted_total);
 #undef READ
 }

@@ -33,7 +33,7 @@ struct server_counters {
     _Atomic uint64_t tls_handshakes_total, tls_errors_total;
     _Atomic uint64_t handshakes, connections_refused_total, addresses_refused_total, handshakes_dropped_total;
     _Atomic uint64_t handshake_timeouts_total, header_timeouts_total, body_timeouts_total, send_timeouts_total;
-    _Atomic uint64_t idle_timeouts_total, ping_timeouts_total, descriptors_exhausted_total;
+    _Atomic uint64_t idle_timeouts_total, ping_timeouts_total, descriptors_exhausted_total, files_cut_total;
 };
 
 /*   CREATED ──server_start──▶ RUNNING ──SHUTDOWN──▶ DRAINING ──STOP──▶ STOPPING ──▶ STOPPED

@@ -17,6 +17,9 @@ enum { WORTH_A_CALL = 16 * 1024 };
 /* Pieces of the outbox in one system call. */
 enum { PIECES = 64 };
 
+/* What is read of a file: for libuv to write when the socket takes more, and so to tell us; where sendfile() does not do it. */
+enum { FILE_STEP = 4 * 1024, FILE_CHUNK = 64 * 1024 };
+
 static void end(struct transport *transport, bool clean)
 {
     if (transport->ended)
@@ -109,11 +112,13 @@ void transport_init(struct transport *transport, unsigned char *read_buffer, con
     transport->read_buffer = read_buffer;
     transport->handle.data = transport;
     outbox_init(&transport->out);
+    file_part_init(&transport->file);
 }
 
 void transport_deinit(struct transport *transport)
 {
     outbox_deinit(&transport->out);
+    file_part_deinit(&transport->file);
     buffer_deinit(&transport->writing);
     broadcast_release(transport->broadcast);
     transport->broadcast = NULL;
@@ -135,11 +140,12 @@ void transport_read(struct transport *transport, bool on)
 /* What TLS has failed over, or has not opened for, is not counted: it never leaves. */
 static bool is_all_written(const struct transport *transport)
 {
+    bool empty = outbox_length(&transport->out) == 0 && file_part_is_empty(&transport->file);
     if (transport->tls == NULL)
-        return outbox_length(&transport->out) == 0;
+        return empty;
     if (buffer_length(tls_output(transport->tls)) > 0)
         return false;
-    return tls_state(transport->tls) != TLS_OPEN || outbox_length(&transport->out) == 0;
+    return tls_state(transport->tls) != TLS_OPEN || empty;
 }
 
 static void on_shutdown(uv_shutdown_t *request, int status)
@@ -187,9 +193,10 @@ static ssize_t try_write(struct transport *transport, const uv_buf_t *pieces, un
     ssize_t written = -1;
     struct msghdr message = { .msg_iov = (struct iovec *)pieces, .msg_iovlen = count }; /* uv_buf_t is a struct iovec */
     assert(uv_stream_get_write_queue_size(&transport->stream) == 0);
+    int flags = MSG_NOSIGNAL | (file_part_is_empty(&transport->file) ? 0 : MSG_MORE); /* a head, and its file behind it */
     if (uv_fileno(&transport->handle, &fd) == 0) {
         do
-            written = count == 1 ? send(fd, pieces->base, pieces->len, MSG_NOSIGNAL) : sendmsg(fd, &message, MSG_NOSIGNAL);
+            written = count == 1 ? send(fd, pieces->base, pieces->len, flags) : sendmsg(fd, &message, flags);
         while (written < 0 && errno == EINTR);
     }
     if (written < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS))
@@ -199,6 +206,73 @@ static ssize_t try_write(struct transport *transport, const uv_buf_t *pieces, un
     else
         transport->given += (size_t)written;
     return written;
+}
+
+/* The file has failed. What was promised of it never comes. */
+static void cut_file(struct transport *transport)
+{
+    transport->file_cut = true;
+}
+
+static bool file_waits(const struct transport *transport)
+{
+    return !file_part_is_empty(&transport->file) && !transport->file_cut;
+}
+
+/* Reads at most size bytes of the file; how many. 0: there is none, or it has failed. */
+static size_t read_file(struct transport *transport, void *bytes, size_t size)
+{
+    if (!file_waits(transport))
+        return 0;
+    ssize_t got = file_part_read(&transport->file, bytes, size);
+    if (got > 0)
+        return (size_t)got;
+    cut_file(transport);
+    return 0;
+}
+
+/* Moves some of the file into the outbox. 0, or -1 when there is no memory, which on_end has been told. */
+static int load_file(struct transport *transport)
+{
+    size_t size = transport->file.by_reading ? FILE_CHUNK : FILE_STEP;
+    unsigned char *room = buffer_reserve(&transport->out.own, size);
+    if (room == NULL) {
+        end(transport, false);
+        return -1;
+    }
+    transport->out.own.end += read_file(transport, room, size);
+    return 0;
+}
+
+/* sendfile(), of at most limit bytes; how many the socket took. What is next to go lies in the outbox then. Only without TLS, while
+ * nothing else waits. */
+static size_t send_file(struct transport *transport, size_t limit)
+{
+    uv_os_fd_t fd;
+    size_t total = 0;
+    ssize_t sent = 1;
+    if (uv_fileno(&transport->handle, &fd) != 0)
+        return 0;
+    while (total < limit && sent > 0 && file_waits(transport)) {
+        sent = file_part_send(&transport->file, fd, limit - total);
+        if (sent > 0)
+            total += (size_t)sent;
+    }
+    transport->given += total;
+    if (sent == FILE_PART_SOCKET)
+        end(transport, false);
+    else if (sent == FILE_PART_SHORT || sent == FILE_PART_BROKEN)
+        cut_file(transport);
+    else if (file_waits(transport))
+        load_file(transport);
+    return total;
+}
+
+void transport_file(struct transport *transport, struct command *command)
+{
+    assert(!transport_has_file(transport));
+    transport->file_cut = false;
+    file_part_take(&transport->file, command);
 }
 
 /* The first bytes of the outbox: where they lie, or together in record, as they mostly are several short pieces. */
@@ -230,13 +304,18 @@ static int encrypt(struct transport *transport)
         return 0;
     for (size_t total = 0; total < TLS_BATCH; total += length) {
         const void *bytes = gather(&transport->out, record, &length);
+        size_t own = length;
+        if (own == 0) {
+            bytes = record;
+            length = read_file(transport, record, sizeof record);
+        }
         if (length == 0)
             break;
         if (tls_write(transport->tls, bytes, length) != 0)
             return -1;
-        outbox_consume(&transport->out, length);
+        outbox_consume(&transport->out, own);
     }
-    if (transport->finishing && outbox_length(&transport->out) == 0)
+    if (transport->finishing && outbox_length(&transport->out) == 0 && file_part_is_empty(&transport->file))
         tls_close(transport->tls);
     return 0;
 }
@@ -309,10 +388,18 @@ static size_t write_now(struct transport *transport, bool *blocked)
     size_t total = 0;
     *blocked = false;
     while (!*blocked) {
+        if (transport->tls == NULL && file_waits(transport) && outbox_length(&transport->out) == 0)
+            total += send_file(transport, FILE_TURN);
+        if (transport->ended)
+            break;
         int count = next_pieces(transport, pieces);
         size_t offered = 0;
         if (count <= 0)
             break;
+        if (total >= FILE_TURN && file_waits(transport)) {
+            *blocked = true; /* not the socket, but others want their turn: libuv tells us in the next one */
+            break;
+        }
         for (int i = 0; i < count; i++)
             offered += pieces[i].len;
         ssize_t written = try_write(transport, pieces, (unsigned)count);
@@ -323,6 +410,18 @@ static size_t write_now(struct transport *transport, bool *blocked)
         *blocked = (size_t)written < offered;
     }
     return total;
+}
+
+/* The file is through, or has failed. */
+static void tell_file(struct transport *transport)
+{
+    uint64_t left = transport->file.left;
+    bool cut = transport->file_cut;
+    if (!transport_has_file(transport) || (left > 0 && !cut) || uv_is_closing(&transport->handle))
+        return;
+    file_part_deinit(&transport->file);
+    transport->file_cut = false;
+    transport->callbacks->on_file(transport->context, cut ? TRANSPORT_FILE_CUT : TRANSPORT_FILE_SENT, left);
 }
 
 void transport_flush(struct transport *transport)
@@ -339,6 +438,7 @@ void transport_flush(struct transport *transport)
         return;
     if (written > 0)
         transport->callbacks->on_written(transport->context);
+    tell_file(transport);
     shut_down(transport);
 }
 
@@ -346,6 +446,7 @@ int transport_write(struct transport *transport, const uv_buf_t *pieces, unsigne
 {
     size_t total = 0;
     size_t written = 0;
+    assert(!transport_has_file(transport));
     for (unsigned i = 0; i < count; i++)
         total += pieces[i].len;
     if (total >= WORTH_A_CALL && transport->tls == NULL) {
@@ -371,13 +472,14 @@ int transport_write(struct transport *transport, const uv_buf_t *pieces, unsigne
 size_t transport_unwritten(const struct transport *transport)
 {
     size_t encrypted = transport->tls != NULL ? buffer_length(tls_output(transport->tls)) : 0;
-    return outbox_length(&transport->out) + encrypted + uv_stream_get_write_queue_size(&transport->stream);
+    return outbox_length(&transport->out) + encrypted + uv_stream_get_write_queue_size(&transport->stream) +
+           (size_t)transport->file.left;
 }
 
 size_t transport_unwritten_own(const struct transport *transport)
 {
     size_t queued = transport->broadcast == NULL ? uv_stream_get_write_queue_size(&transport->stream) : 0;
-    return buffer_length(&transport->out.own) + queued;
+    return buffer_length(&transport->out.own) + queued + (size_t)transport->file.left;
 }
 
 uint64_t transport_delivered(const struct transport *transport)

@@ -7,6 +7,8 @@
  * Writing is corked: transport_out() gives a buffer, transport_flush() writes what is in it, in one system call where the
  * socket takes it. With TLS, bytes are encrypted only when the socket may take them, TLS_BATCH at a time: what waits is plain, and
  * can be dropped.
+ *
+ * A file goes behind all that, by sendfile() without TLS, and is read TLS_BATCH at a time with it. After FILE_TURN bytes the loop has its turn.
  */
 #ifndef PENEUS_SERVER_TRANSPORT_H
 #define PENEUS_SERVER_TRANSPORT_H
@@ -15,8 +17,10 @@
 #include <stddef.h>
 #include <uv.h>
 
+#include "server/file_part.h"
 #include "server/outbox.h"
 
+struct command;
 struct tls;
 struct tls_info;
 
@@ -27,11 +31,18 @@ enum transport_handshake {
     TRANSPORT_REFUSED,    /* it failed: an alert is on its way, on_read's bytes mean nothing, nothing else can be written */
 };
 
+/* How the file of transport_file() fared. */
+enum transport_file {
+    TRANSPORT_FILE_SENT, /* all of it is with the kernel, or next to go */
+    TRANSPORT_FILE_CUT,  /* it has become shorter meanwhile, or cannot be read: the rest does not come */
+};
+
 struct transport_callbacks {
     void (*on_read)(void *context, const unsigned char *bytes, size_t length);
     void (*on_end)(void *context, bool clean); /* EOF, or an error of read or write: nothing comes any more. Once. */
     void (*on_written)(void *context);         /* transport_unwritten() has become less */
     void (*on_handshake)(void *context, enum transport_handshake how); /* after transport_secure(), at most once; then on_read */
+    void (*on_file)(void *context, enum transport_file how, uint64_t left); /* once after transport_file(), by a flush, unless on_end comes first */
 };
 
 /* A read buffer shared by all transports of a loop: on_read's bytes live in it. With TLS its second half has what is decrypted. */
@@ -39,6 +50,9 @@ enum { TRANSPORT_READ_SIZE = 64 * 1024, TRANSPORT_BUFFER_SIZE = 2 * TRANSPORT_RE
 
 /* Plain bytes that are encrypted at once. */
 enum { TLS_BATCH = 32 * 1024 };
+
+/* Bytes of a file that are sent at once, even where the socket takes more. */
+enum { FILE_TURN = 1024 * 1024 };
 
 struct transport {
     union {
@@ -54,6 +68,8 @@ struct transport {
     struct outbox out;             /* corked; its bytes are freed whenever all is written: an idle connection holds none */
     struct buffer writing;         /* given to libuv; its request is allocated only then */
     struct broadcast *broadcast;   /* the same, where a frame was given: counted */
+    struct file_part file;         /* goes behind out; nothing may be appended to that until on_file */
+    bool file_cut;                 /* the file has failed: on_file is to be told */
     uint64_t given;                /* bytes for the kernel so far: written, or given to libuv */
     bool write_pending;
     bool reading;
@@ -91,6 +107,14 @@ static inline struct buffer *transport_out(struct transport *transport)
 
 /* Appends the pieces, or writes them without a copy when they are large. 0, or -1 when there is no memory. */
 int transport_write(struct transport *transport, const uv_buf_t *pieces, unsigned count);
+
+/* Puts the file of a COMMAND_FILE behind what is corked, and takes it over. There is no other; nothing may be written before on_file. */
+void transport_file(struct transport *transport, struct command *command);
+
+static inline bool transport_has_file(const struct transport *transport)
+{
+    return transport->file.fd >= 0;
+}
 
 /* Puts a broadcast behind what is corked, by reference (outbox_offer). */
 static inline enum outbox_result transport_broadcast(struct transport *transport, struct broadcast *broadcast, uint64_t label,

@@ -63,6 +63,7 @@ SERVER = {
     "send_timeouts_total": "send_timeouts_total",
     "idle_timeouts_total": "idle_timeouts_total",
     "ping_timeouts_total": "ping_timeouts_total",
+    "files_cut_total": "files_cut_total",
     "descriptors_exhausted_total": "descriptors_exhausted_total",
 }
 LAYER = {

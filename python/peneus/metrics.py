@@ -50,6 +50,7 @@ HELP = {
     "send_timeouts_total": "Connections reset because the client did not take what was sent.",
     "idle_timeouts_total": "Connections closed because no request came.",
     "ping_timeouts_total": "WebSockets closed because their client did not answer a ping.",
+    "files_cut_total": "Responses cut off because their file became shorter meanwhile, or could not be read.",
     "descriptors_exhausted_total": "Times that connections had to wait because no file descriptor was left.",
     "channels": "Channels of the channel layer.",
     "groups": "Groups with members, counted in each worker that has members of them.",

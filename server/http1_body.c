@@ -1,0 +1,198 @@
+#include "server/http1_body.h"
+
+#include <string.h>
+
+#include "server/command.h"
+#include "server/connection.h"
+#include "server/server_state.h"
+
+static void give_up(struct connection *connection)
+{
+    connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT });
+}
+
+/* A piece of body is with the transport. */
+static void on_piece(struct connection *connection, enum http1_body result, bool more)
+{
+    const struct http1_response *response = &connection->http1.response;
+    if (result != HTTP1_BODY_OK) {
+        connection_end_exchange(connection, &(struct ending){ .cause = DISCONNECT_FRAMING,
+                                                              .expected = response->expected,
+                                                              .actual = response->actual });
+        http1_body_deinit(&connection->http1.body_out);
+        connection_linger(connection);
+    } else if (!more && !response->trailers) {
+        http1_response_complete(connection);
+    }
+}
+
+void http1_body_write(struct connection *connection, const unsigned char *bytes, size_t length, bool more)
+{
+    struct http1_frame frame;
+    enum http1_body result = http1_frame_body(&connection->http1.response, length, more, &frame);
+    uv_buf_t pieces[3] = {
+        uv_buf_init(frame.prefix, (unsigned)frame.prefix_length),
+        { .base = (char *)bytes, .len = frame.length },
+        uv_buf_init((char *)frame.suffix, (unsigned)frame.suffix_length),
+    };
+    bool written = transport_write(&connection->transport, pieces, 3) == 0;
+    if (connection->state != CONNECTION_HTTP1)
+        return; /* the write failed, and on_end has closed it */
+    count(&connection->server->counters.bytes_out_total, frame.length);
+    connection_cork(connection);
+    if (!written)
+        give_up(connection);
+    else
+        on_piece(connection, result, more);
+}
+
+/* What the response may have of the file goes to the transport. */
+static void write_file(struct connection *connection, struct command *command)
+{
+    struct http1_body_queue *body = &connection->http1.body_out;
+    struct buffer *out = transport_out(&connection->transport);
+    struct http1_frame frame;
+    bool more = command->file.more;
+    enum http1_body result = http1_frame_body(&connection->http1.response, (size_t)command->file.length, more, &frame);
+    if (buffer_append(out, frame.prefix, frame.prefix_length) != 0) {
+        give_up(connection);
+        return;
+    }
+    connection_cork(connection);
+    if (frame.length == 0) {
+        on_piece(connection, result, more);
+        return;
+    }
+    command->file.length = frame.length;
+    body->file_more = more;
+    body->file_result = result;
+    body->file_suffix = frame.suffix;
+    count(&connection->server->counters.bytes_out_total, frame.length);
+    transport_file(&connection->transport, command);
+}
+
+static void write_trailers(struct connection *connection, const struct command *command)
+{
+    struct http1_response *response = &connection->http1.response;
+    if (!response->trailers)
+        return;
+    if (http1_write_trailers(response, transport_out(&connection->transport), command) != 0) {
+        give_up(connection);
+        return;
+    }
+    response->trailers = false;
+    connection_cork(connection);
+    http1_response_complete(connection);
+}
+
+static void write_command(struct connection *connection, struct command *command)
+{
+    switch (command->kind) {
+    case COMMAND_BODY:
+        http1_body_write(connection, command->bytes, command->length, command->response.more);
+        break;
+    case COMMAND_FILE:
+        write_file(connection, command);
+        break;
+    default:
+        write_trailers(connection, command);
+        break;
+    }
+}
+
+/* The application needs to send nothing after this one. */
+static bool is_last(const struct connection *connection, const struct command *command)
+{
+    if (command->kind == COMMAND_TRAILERS)
+        return true;
+    bool more = command->kind == COMMAND_FILE ? command->file.more : command->response.more;
+    return !more && !connection->http1.response.trailers;
+}
+
+void http1_body_command(struct connection *connection, struct command *command)
+{
+    struct http1_body_queue *body = &connection->http1.body_out;
+    if (body->ended)
+        return;
+    if (is_last(connection, command)) {
+        body->ended = true;
+        deadline_clear(&connection->deadlines, DEADLINE_HTTP); /* what is left is the client's to take: send_timeout */
+        deadline_clear(&connection->deadlines, DEADLINE_BODY);
+    }
+    if (!transport_has_file(&connection->transport)) {
+        write_command(connection, command);
+        return;
+    }
+    command->kept = true;
+    body->cost += command_charge(command);
+    queue_chain_add(&body->waiting, &command->item);
+}
+
+static struct command *take_waiting(struct http1_body_queue *body)
+{
+    struct queue_item *item = body->waiting.first;
+    if (item == NULL)
+        return NULL;
+    body->waiting.first = item->next;
+    if (item->next == NULL)
+        body->waiting.last = NULL;
+    struct command *command = list_entry(item, struct command, item);
+    body->cost -= command_charge(command);
+    return command;
+}
+
+/* The connection can only be closed: as a reset where the client could not tell by the framing that something is missing. */
+static void cut_off(struct connection *connection, uint64_t left)
+{
+    const struct http1_response *response = &connection->http1.response;
+    struct ending ending = { .cause = DISCONNECT_FILE, .expected = response->actual, .actual = response->actual - left };
+    count(&connection->server->counters.files_cut_total, 1);
+    if (response->chunked || response->has_length)
+        connection_close(connection, &ending);
+    else
+        connection_reset(connection, &ending);
+}
+
+void http1_body_on_file(struct connection *connection, enum transport_file how, uint64_t left)
+{
+    struct http1_body_queue *body = &connection->http1.body_out;
+    struct command *command;
+    if (connection->exchange == NULL)
+        return; /* it was ended, and the connection is being closed */
+    if (how == TRANSPORT_FILE_CUT) {
+        cut_off(connection, left);
+        return;
+    }
+    if (buffer_append_string(transport_out(&connection->transport), body->file_suffix) != 0) {
+        give_up(connection);
+        return;
+    }
+    connection_cork(connection);
+    on_piece(connection, body->file_result, body->file_more);
+    while (connection->state == CONNECTION_HTTP1 && !transport_has_file(&connection->transport) &&
+           (command = take_waiting(body)) != NULL) {
+        write_command(connection, command);
+        command_destroy(command);
+    }
+}
+
+void http1_body_hint(struct connection *connection, const struct command *command)
+{
+    struct http1_connection *http1 = &connection->http1;
+    if (http1->responded || http1->websocket || http1->response.minor == 0)
+        return;
+    if (http1_write_hint(transport_out(&connection->transport), command) == 0)
+        connection_cork(connection); /* where there is no memory for it, nothing is missing */
+}
+
+size_t http1_body_waiting(const struct connection *connection)
+{
+    return connection->state == CONNECTION_HTTP1 ? connection->http1.body_out.cost : 0;
+}
+
+void http1_body_deinit(struct http1_body_queue *body)
+{
+    struct command *command;
+    while ((command = take_waiting(body)) != NULL)
+        command_destroy(command);
+}
