@@ -58,6 +58,12 @@ def test_scope(loop):
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.5"},
             "http_version": "1.1",
+            "extensions": {
+                "http.response.pathsend": {},
+                "http.response.zerocopysend": {},
+                "http.response.trailers": {},
+                "http.response.early_hint": {},
+            },
             "method": "POST",
             "scheme": "http",
             "path": "/café//%zz\ufffd",
