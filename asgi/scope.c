@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "asgi/connection.h"
+#include "asgi/forwarded_scope.h"
 #include "asgi/tls_scope.h"
 
 static const unsigned char *bytes_of(const struct request_event *request, struct piece piece)
@@ -185,7 +186,7 @@ static int fill(PyObject *scope, struct pyserver *server, const struct request_e
 {
     struct state *state = server->state;
     const struct strings *s = &state->strings;
-    if (request->secure &&
+    if ((request->secure || request->endpoints.secure) &&
         PyDict_SetItem(scope, s->scheme, request->websocket ? s->wss : s->https) < 0)
         return -1;
     if (set_steal(scope, s->asgi, PyDict_Copy(state->asgi_scope)) < 0 || set_target(scope, state, request) < 0 ||
@@ -196,6 +197,8 @@ static int fill(PyObject *scope, struct pyserver *server, const struct request_e
     if (request->tls != NULL && set_tls(scope, s, request->tls) < 0)
         return -1;
     if (server->lifespan_state != NULL && set_steal(scope, s->state_, PyDict_Copy(server->lifespan_state)) < 0)
+        return -1;
+    if (forwarded_scope(scope, server, request) < 0)
         return -1;
     if (server->prepare_scope == NULL)
         return 0;

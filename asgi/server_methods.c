@@ -245,6 +245,8 @@ static PyObject *stats(PyObject *object, PyObject *ignored)
         {"ping_timeouts_total", stats.ping_timeouts_total},
         {"files_cut_total", stats.files_cut_total},
         {"descriptors_exhausted_total", stats.descriptors_exhausted_total},
+        {"proxy_errors_total", stats.proxy_errors_total},
+        {"forwarded_errors_total", self->forwarded_errors},
         {"applications", self->applications},
         {"applications_killed_total", self->applications_killed},
     };

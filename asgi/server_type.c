@@ -75,9 +75,14 @@ static int create_native(struct pyserver *self, PyObject *mapping)
         .exchange_begun = tags_begun,
         .exchange_ended = tags_ended,
     };
-    if (server_create(&self->native, &settings, &hooks, &self->events) != SERVER_OK) {
+    int error = server_create(&self->native, &settings, &hooks, &self->events);
+    if (error != SERVER_OK) {
         self->native = NULL;
-        PyErr_NoMemory();
+        if (error == SERVER_TRUST)
+            PyErr_Format(PyExc_ValueError, "the setting trusted_proxies is no list of addresses, networks, unix or *: %s",
+                         settings.trusted_proxies);
+        else
+            PyErr_NoMemory();
         return -1;
     }
     self->tags.server = self->native;
@@ -88,13 +93,15 @@ static int create_native(struct pyserver *self, PyObject *mapping)
 static PyObject *pyserver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"application", "settings",  "on_error",  "on_fault",  "on_kill",       "on_drained",
-                            "on_stopped",  "root_path", "state",     "on_access", "prepare_scope", NULL};
+                            "on_stopped",  "root_path", "state",     "on_access", "prepare_scope",
+                            "on_malformed", NULL};
     PyObject *application = NULL, *settings = NULL, *on_error = NULL, *on_fault = NULL, *on_kill = NULL;
     PyObject *on_drained = NULL, *on_stopped = NULL;
     PyObject *root_path = NULL, *state = Py_None, *on_access = Py_None, *prepare_scope = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOOOOUOOO:Server", names, &application, &settings, &on_error,
+    PyObject *on_malformed = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOOOOUOOOO:Server", names, &application, &settings, &on_error,
                                      &on_fault, &on_kill, &on_drained, &on_stopped, &root_path, &state, &on_access,
-                                     &prepare_scope))
+                                     &prepare_scope, &on_malformed))
         return NULL;
     /* PyArg_ knows no keyword that is required. */
     PyObject *const required[] = {settings, on_error, on_fault, on_kill, on_drained, on_stopped};
@@ -124,6 +131,7 @@ static PyObject *pyserver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->on_drained = Py_NewRef(on_drained);
     self->on_stopped = Py_NewRef(on_stopped);
     self->prepare_scope = optional(prepare_scope);
+    self->on_malformed = optional(on_malformed);
     if (root_path == NULL)
         root_path = self->state->strings.empty;
     self->http_scope = scope_prototype(self, root_path, false);
@@ -181,6 +189,7 @@ static int traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->on_drained);
     Py_VISIT(self->on_stopped);
     Py_VISIT(self->prepare_scope);
+    Py_VISIT(self->on_malformed);
     for (size_t i = 0; i < self->connection_room; i++)
         Py_VISIT(self->connections[i]);
     return 0;
@@ -209,6 +218,7 @@ static int clear(PyObject *object)
     Py_CLEAR(self->on_drained);
     Py_CLEAR(self->on_stopped);
     Py_CLEAR(self->prepare_scope);
+    Py_CLEAR(self->on_malformed);
     return 0;
 }
 

@@ -64,11 +64,13 @@ struct pyserver {
     PyObject *on_access;       /* or NULL */
     PyObject *on_error, *on_fault, *on_kill, *on_drained, *on_stopped;
     PyObject *prepare_scope;   /* or NULL */
+    PyObject *on_malformed;    /* or NULL */
 
     struct pyconnection **connections; /* by slots_index(exchange); a reference each */
     size_t connection_room;
     size_t applications;
     uint64_t applications_killed;
+    uint64_t forwarded_errors; /* values of proxy headers that were ignored */
     struct peers peers;
 };
 

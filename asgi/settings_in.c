@@ -48,7 +48,22 @@ static const struct setting table[] = {
     SETTING(limit_connections, FIELD_UNSIGNED, 0),
     SETTING(limit_connections_per_address, FIELD_UNSIGNED, 0),
     SETTING(limit_handshakes, FIELD_UNSIGNED, 0),
+    SETTING(proxy_protocol, FIELD_UNSIGNED, 0),
     SETTING(backlog, FIELD_INT, 0),
+};
+
+/* Strings or None; the mapping keeps them. */
+static const struct {
+    const char *name;
+    size_t offset;
+} texts[] = {
+    {"server_name", offsetof(struct server_settings, server_name)},
+    {"trusted_proxies", offsetof(struct server_settings, trusted_proxies)},
+    {"forwarded_standard", offsetof(struct server_settings, forwarded_standard)},
+    {"forwarded_address", offsetof(struct server_settings, forwarded_address)},
+    {"forwarded_port", offsetof(struct server_settings, forwarded_port)},
+    {"forwarded_proto", offsetof(struct server_settings, forwarded_proto)},
+    {"forwarded_host", offsetof(struct server_settings, forwarded_host)},
 };
 
 static int store(const struct setting *setting, PyObject *number, struct server_settings *settings)
@@ -81,21 +96,15 @@ static int store(const struct setting *setting, PyObject *number, struct server_
     return 0;
 }
 
-static int read_name(PyObject *mapping, struct server_settings *settings)
+static int read_text(PyObject *mapping, const char *name, const char **field)
 {
-    PyObject *name = PyMapping_GetItemString(mapping, "server_name");
-    if (name == NULL)
+    PyObject *text = PyMapping_GetItemString(mapping, name);
+    if (text == NULL)
         return -1;
-    settings->server_name = NULL;
-    if (name != Py_None) {
-        settings->server_name = PyUnicode_AsUTF8(name);
-        if (settings->server_name == NULL) {
-            Py_DECREF(name);
-            return -1;
-        }
-    }
-    Py_DECREF(name); /* the mapping has it */
-    return 0;
+    *field = text != Py_None ? PyUnicode_AsUTF8(text) : NULL;
+    int result = text != Py_None && *field == NULL ? -1 : 0;
+    Py_DECREF(text); /* the mapping has it */
+    return result;
 }
 
 int settings_read(PyObject *mapping, struct server_settings *settings)
@@ -109,5 +118,8 @@ int settings_read(PyObject *mapping, struct server_settings *settings)
         if (result < 0)
             return -1;
     }
-    return read_name(mapping, settings);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (read_text(mapping, texts[i].name, (const char **)(void *)((char *)settings + texts[i].offset)) < 0)
+            return -1;
+    return 0;
 }

@@ -1,5 +1,7 @@
 #include "server/admission.h"
 
+#include <string.h>
+
 #include "server/connection.h"
 #include "server/server_state.h"
 
@@ -10,13 +12,15 @@ bool admission_has_room(const struct server *server)
     return limit == 0 || connections - server->refused <= limit;
 }
 
-bool admission_count(struct connection *connection, const struct address *address)
+bool admission_count(struct connection *connection)
 {
     struct server *server = connection->server;
+    struct address address;
+    const char *host = connection->endpoints.client_host;
     unsigned limit = server->settings.limit_connections_per_address;
-    if (limit == 0)
+    if (limit == 0 || connection->endpoints.trusted || address_parse(&address, host, strlen(host)) != 0)
         return true;
-    connection->origin = census_enter(&server->census, address);
+    connection->origin = census_enter(&server->census, &address);
     return connection->origin != NULL && connection->origin->count <= limit;
 }
 

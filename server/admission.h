@@ -9,7 +9,6 @@
 
 #include <stdbool.h>
 
-struct address;
 struct connection;
 struct server;
 
@@ -18,8 +17,9 @@ enum { REFUSED_LIMIT = 64, REFUSED_MS = 1000, HANDSHAKE_GRACE_MS = 1000 };
 /* A connection is there, and counted. False: limit_connections is exceeded. */
 bool admission_has_room(const struct server *server);
 
-/* Its client's address is known. False: that one has as many connections as it may, or there is no memory to count it. */
-bool admission_count(struct connection *connection, const struct address *address);
+/* Its client's address is known. False: that one has as many connections as it may, or there is no memory to count it. A trusted proxy
+ * may have any number, and so may clients of Unix sockets. */
+bool admission_count(struct connection *connection);
 
 /* Refuses a connection that has just come: 503 where plain HTTP is spoken, else a reset. */
 void admission_refuse(struct connection *connection, bool plain);

@@ -7,7 +7,11 @@
 #include "server/admission.h"
 #include "server/command.h"
 #include "server/http1_body.h"
+#include "server/proxy_connection.h"
 #include "server/server_state.h"
+#include "server/tls.h"
+#include "server/tls_context.h"
+#include "server/tls_store.h"
 
 /* What a lingering client may still send before it is cut off. */
 enum { LINGER_LIMIT = 1024 * 1024 };
@@ -121,6 +125,7 @@ static size_t give(struct connection *connection, const unsigned char *bytes, si
         return http1_input(connection, bytes, length);
     case CONNECTION_WEBSOCKET:
         return websocket_input(connection, bytes, length);
+    case CONNECTION_PROXY:
     case CONNECTION_LINGERING:
     case CONNECTION_CLOSED:
         break;
@@ -138,6 +143,7 @@ static void give_rest(struct connection *connection)
     } while (taken > 0 && buffer_length(&connection->rest) > 0);
     if (buffer_length(&connection->rest) == 0)
         buffer_deinit(&connection->rest);
+    tls_store_release(connection->tls_store);
 }
 
 void connection_resume(struct connection *connection)
@@ -154,6 +160,10 @@ static void on_read(void *context, const unsigned char *bytes, size_t length)
 {
     struct connection *connection = context;
     count(&connection->server->counters.bytes_in_total, length);
+    if (connection->state == CONNECTION_PROXY) {
+        proxy_connection_input(connection, bytes, length);
+        return;
+    }
     if (connection->state == CONNECTION_LINGERING) {
         connection->lingered += length;
         if (connection->lingered > LINGER_LIMIT)
@@ -230,6 +240,7 @@ static void on_deadline(void *context, enum deadline which)
         return;
     }
     switch (connection->state) {
+    case CONNECTION_PROXY:
     case CONNECTION_HTTP1:
         http1_deadline(connection, which);
         break;
@@ -251,6 +262,7 @@ struct connection *connection_create(struct server *server)
 {
     struct connection *connection = mem_zalloc(sizeof *connection);
     connection->server = server;
+    connection->state = server->settings.proxy_protocol ? CONNECTION_PROXY : CONNECTION_HTTP1;
     list_init(&connection->of_server);
     list_init(&connection->of_corked);
     list_init(&connection->of_handshakes);
@@ -272,11 +284,19 @@ void connection_begin(struct connection *connection)
     transport_read(&connection->transport, true);
 }
 
-void connection_secure(struct connection *connection, struct tls *tls)
+int connection_start_tls(struct connection *connection, struct tls_store *store)
 {
+    if (store == NULL)
+        return 0;
+    struct tls_context *context = tls_store_context(store);
+    struct tls *tls = tls_create(context);
+    tls_context_release(context);
+    if (tls == NULL)
+        return -1;
     transport_secure(&connection->transport, tls);
     admission_handshake_begins(connection);
     deadline_set(&connection->deadlines, DEADLINE_HANDSHAKE, connection->server->settings.tls_handshake_timeout_ms);
+    return 0;
 }
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -360,6 +380,7 @@ void connection_command(struct connection *connection, struct command *command)
     case CONNECTION_WEBSOCKET:
         websocket_command(connection, command);
         break;
+    case CONNECTION_PROXY:
     case CONNECTION_LINGERING:
     case CONNECTION_CLOSED:
         break;
@@ -382,7 +403,7 @@ void connection_finished(struct connection *connection, bool failed)
 
 void connection_drain(struct connection *connection, uint16_t code)
 {
-    if (connection->state == CONNECTION_HTTP1)
+    if (connection->state <= CONNECTION_HTTP1)
         http1_drain(connection);
     else if (connection->state == CONNECTION_WEBSOCKET)
         websocket_close(connection, code, NULL, 0, DISCONNECT_SHUTDOWN);

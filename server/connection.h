@@ -5,7 +5,7 @@
  * Limits:  REST_LIMIT bytes of input that its protocol does not take yet; above, the socket is not read. While it is not,
  *          it is looked at every WATCH_MS whether the client has left.
  *
- *   HTTP1 ──accept──▶ WEBSOCKET
+ *   PROXY ──▶ HTTP1 ──accept──▶ WEBSOCKET
  *     └──────┬───────────┘
  *            ▼
  *        LINGERING ──▶ CLOSED        (any state may go to CLOSED)
@@ -29,10 +29,12 @@ struct census_entry;
 struct command;
 struct server;
 struct tls;
+struct tls_store;
 
 enum { REST_LIMIT = 64 * 1024, WATCH_MS = 100 };
 
 enum connection_state {
+    CONNECTION_PROXY,     /* waits for a PROXY header; afterwards it is as if it began */
     CONNECTION_HTTP1,     /* waits for requests and responses */
     CONNECTION_WEBSOCKET, /* waits for messages both ways */
     CONNECTION_LINGERING, /* all is said: waits for the peer to close, so that it can read what we wrote */
@@ -44,6 +46,7 @@ struct connection {
     struct list_node of_corked;
     struct list_node of_handshakes; /* of server, while TLS or a PROXY header is to come */
     uint64_t handshake_began;       /* loop time */
+    struct tls_store *tls_store;    /* counted; what it will be encrypted with, in CONNECTION_PROXY */
     struct census_entry *origin;    /* where it is counted for its address; NULL: it is not */
     struct server *server;
     uint64_t id;
@@ -72,8 +75,9 @@ struct connection {
 struct connection *connection_create(struct server *server);
 void connection_begin(struct connection *connection);
 
-/* The client speaks TLS; takes tls over. Before anything has come. */
-void connection_secure(struct connection *connection, struct tls *tls);
+/* The client speaks TLS, with what store has at present; NULL: it does not. Before anything has come, but a PROXY header. 0, or -1:
+ * there is no memory. */
+int connection_start_tls(struct connection *connection, struct tls_store *store);
 
 /* Every change of state goes through here. */
 void connection_set_state(struct connection *connection, enum connection_state state);

@@ -90,6 +90,8 @@ enum { HOST_SIZE = 64 }; /* a numeric address with scope id and NUL */
 /* The ends of a connection. family is AF_INET, AF_INET6 or AF_UNIX; a Unix client has no host. */
 struct endpoints {
     int family;
+    bool trusted; /* the client is one of trusted_proxies: its headers may say who it speaks for */
+    bool secure;  /* the proxy in front has said that its client speaks TLS with it */
     uint16_t client_port;
     uint16_t server_port;
     char client_host[HOST_SIZE];

@@ -19,9 +19,8 @@
 #include "base/clock.h"
 #include "server/admission.h"
 #include "server/connection.h"
+#include "server/proxy_connection.h"
 #include "server/server_state.h"
-#include "server/tls.h"
-#include "server/tls_context.h"
 #include "server/tls_store.h"
 
 /* Connections taken at once before others have their turn, and the wait when there is no descriptor left; bytes that wait in the
@@ -71,6 +70,7 @@ static void fill_endpoints(struct connection *connection, const struct listener 
     uv_os_fd_t fd;
     socklen_t length = sizeof address;
     endpoints->family = listener->address.family;
+    endpoints->trusted = endpoints->family == AF_UNIX && trust_has_local(&listener->server->trust);
     if (uv_fileno(&connection->transport.handle, &fd) != 0)
         return;
     if (getpeername(fd, &address.any, &length) == 0 && endpoints->family != AF_UNIX)
@@ -79,6 +79,9 @@ static void fill_endpoints(struct connection *connection, const struct listener 
         snprintf(endpoints->server_host, sizeof endpoints->server_host, "%s", listener->address.host);
         return;
     }
+    struct address client;
+    endpoints->trusted = address_parse(&client, endpoints->client_host, strlen(endpoints->client_host)) == 0 &&
+                         trust_has(&listener->server->trust, &client);
     length = sizeof address;
     if (getsockname(fd, &address.any, &length) == 0)
         describe(&address, endpoints->server_host, sizeof endpoints->server_host, &endpoints->server_port);
@@ -107,29 +110,13 @@ static int adopt(struct connection *connection, int family, int fd)
     return error;
 }
 
-/* 0, or -1: no memory. */
-static int secure(struct connection *connection, struct tls_store *store)
-{
-    if (store == NULL)
-        return 0;
-    struct tls_context *context = tls_store_context(store);
-    struct tls *tls = tls_create(context);
-    tls_context_release(context);
-    if (tls == NULL)
-        return -1;
-    connection_secure(connection, tls);
-    return 0;
-}
-
 /* Whether it was one too many, and has been told so. */
 static bool is_refused(struct connection *connection, const struct listener *listener)
 {
     struct server_counters *counters = &connection->server->counters;
-    struct address address;
-    const char *host = connection->endpoints.client_host;
     if (!admission_has_room(connection->server)) {
         count(&counters->connections_refused_total, 1);
-    } else if (address_parse(&address, host, strlen(host)) == 0 && !admission_count(connection, &address)) {
+    } else if (connection->state != CONNECTION_PROXY && !admission_count(connection)) {
         count(&counters->addresses_refused_total, 1);
     } else {
         return false;
@@ -149,7 +136,11 @@ static void welcome(struct listener *listener, int fd)
         close(fd);
         count(&listener->server->counters.accept_errors_total, 1);
         connection_close(connection, NULL);
-    } else if (!is_refused(connection, listener) && secure(connection, listener->tls) != 0) {
+    } else if (is_refused(connection, listener)) {
+        return;
+    } else if (connection->state == CONNECTION_PROXY) {
+        proxy_connection_begin(connection, listener->tls);
+    } else if (connection_start_tls(connection, listener->tls) != 0) {
         count(&listener->server->counters.accept_errors_total, 1);
         connection_close(connection, NULL);
     }
@@ -221,13 +212,18 @@ static bool let_others_go_first(struct listener *listener)
     return true;
 }
 
+static bool has_handshake(const struct listener *listener)
+{
+    return listener->tls != NULL || listener->server->settings.proxy_protocol;
+}
+
 /* has_waited: others have had their time, and whoever is there now is taken. */
 static void take_waiting(struct listener *listener, bool has_waited)
 {
     for (int i = 0; i < ACCEPT_BATCH && !is_full(listener->server); i++) {
         if ((i > 0 || !has_waited) && let_others_go_first(listener))
             return;
-        if (listener->tls != NULL && !admission_handshake_fits(listener->server)) {
+        if (has_handshake(listener) && !admission_handshake_fits(listener->server)) {
             wait_a_little(listener);
             return;
         }

@@ -210,12 +210,36 @@ static char *copy_string(const char *string)
     return copy;
 }
 
+static const size_t strings[] = {
+    offsetof(struct server_settings, server_name),        offsetof(struct server_settings, trusted_proxies),
+    offsetof(struct server_settings, forwarded_standard), offsetof(struct server_settings, forwarded_address),
+    offsetof(struct server_settings, forwarded_port),     offsetof(struct server_settings, forwarded_proto),
+    offsetof(struct server_settings, forwarded_host),
+};
+
+static const char **string_at(struct server_settings *settings, size_t i)
+{
+    return (const char **)(void *)((char *)settings + strings[i]);
+}
+
+static void copy_strings(struct server_settings *settings)
+{
+    for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
+        *string_at(settings, i) = copy_string(*string_at(settings, i));
+}
+
+static void free_strings(struct server_settings *settings)
+{
+    for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
+        mem_free((char *)*string_at(settings, i));
+}
+
 int server_create(struct server **result, const struct server_settings *settings, const struct server_hooks *hooks,
                   struct queue *events)
 {
     struct server *server = mem_zalloc(sizeof *server);
     server->settings = *settings;
-    server->settings.server_name = copy_string(settings->server_name);
+    copy_strings(&server->settings);
     server->hooks = *hooks;
     server->events = events;
     list_init(&server->connections);
@@ -225,7 +249,8 @@ int server_create(struct server **result, const struct server_settings *settings
     list_init(&server->listeners);
     list_init(&server->of_running);
     slots_init(&server->exchanges);
-    if (uv_loop_init(&server->loop) != 0)
+    enum trust_error trusted = trust_init(&server->trust, settings->trusted_proxies);
+    if (trusted != TRUST_OK || uv_loop_init(&server->loop) != 0)
         goto fail;
     if (uv_async_init(&server->loop, &server->wake, on_wake) != 0)
         goto fail_loop;
@@ -242,9 +267,20 @@ fail_loop:
 fail:
     slots_deinit(&server->exchanges);
     deflate_pool_deinit(&server->deflate_pool);
-    mem_free((char *)server->settings.server_name);
+    trust_deinit(&server->trust);
+    free_strings(&server->settings);
     mem_free(server);
-    return SERVER_NO_MEMORY;
+    return trusted == TRUST_WRONG ? SERVER_TRUST : SERVER_NO_MEMORY;
+}
+
+const struct server_settings *server_settings(const struct server *server)
+{
+    return &server->settings;
+}
+
+const struct trust *server_trust(const struct server *server)
+{
+    return &server->trust;
 }
 
 int server_listen(struct server *server, const struct listen_spec *spec, char *error, size_t size)
@@ -354,6 +390,7 @@ void server_stats(const struct server *server, struct server_stats *stats)
     READ(ping_timeouts_total);
     READ(files_cut_total);
     READ(descriptors_exhausted_total);
+    READ(proxy_errors_total);
 #undef READ
 }
 
@@ -386,6 +423,7 @@ void server_destroy(struct server *server)
     (void)error;
     queue_deinit(&server->commands);
     crew_leave(&server->crew);
-    mem_free((char *)server->settings.server_name);
+    trust_deinit(&server->trust);
+    free_strings(&server->settings);
     mem_free(server);
 }

@@ -19,6 +19,7 @@
 struct command;
 struct server;
 struct tls_store;
+struct trust;
 
 /* Called on the I/O thread, without a lock; they must not block. */
 struct server_hooks {
@@ -34,6 +35,7 @@ enum server_error {
     SERVER_NO_MEMORY = -1,
     SERVER_ADDRESS = -2, /* the address cannot be resolved or bound: see the message */
     SERVER_THREAD = -3,  /* the I/O thread cannot be started */
+    SERVER_TRUST = -5,   /* trusted_proxies cannot be read */
     SERVER_FULL = -4,    /* broadcast_backlog bytes wait already */
 };
 
@@ -84,12 +86,18 @@ struct server_stats {
     uint64_t handshake_timeouts_total, header_timeouts_total, body_timeouts_total, send_timeouts_total; /* of timeouts_total */
     uint64_t idle_timeouts_total, ping_timeouts_total;
     uint64_t files_cut_total;          /* DISCONNECT_FILE */
+    uint64_t proxy_errors_total; /* connections closed because they did not begin with a PROXY header of a trusted peer */
     uint64_t descriptors_exhausted_total; /* EMFILE, ENFILE and the like: of accept_errors_total */
 };
 
-/* events is where events go; it outlives the server. SERVER_OK or SERVER_NO_MEMORY. */
+/* events is where events go; it outlives the server. SERVER_OK, SERVER_NO_MEMORY or, where trusted_proxies is no list of trust.h's,
+ * SERVER_TRUST. */
 int server_create(struct server **result, const struct server_settings *settings, const struct server_hooks *hooks,
                   struct queue *events);
+
+/* Its own copy of the settings, and what it makes of trusted_proxies; any thread, until server_destroy. */
+const struct server_settings *server_settings(const struct server *server);
+const struct trust *server_trust(const struct server *server);
 
 /* Binds. SERVER_OK; or SERVER_ADDRESS with a sentence in error (size bytes) that names the address and the cause. */
 int server_listen(struct server *server, const struct listen_spec *spec, char *error, size_t size);

@@ -21,6 +21,7 @@
 #include "server/deflate.h"
 #include "server/server.h"
 #include "server/transport.h"
+#include "server/trust.h"
 
 struct event;
 
@@ -34,6 +35,7 @@ struct server_counters {
     _Atomic uint64_t handshakes, connections_refused_total, addresses_refused_total, handshakes_dropped_total;
     _Atomic uint64_t handshake_timeouts_total, header_timeouts_total, body_timeouts_total, send_timeouts_total;
     _Atomic uint64_t idle_timeouts_total, ping_timeouts_total, descriptors_exhausted_total, files_cut_total;
+    _Atomic uint64_t proxy_errors_total;
 };
 
 /*   CREATED ──server_start──▶ RUNNING ──SHUTDOWN──▶ DRAINING ──STOP──▶ STOPPING ──▶ STOPPED
@@ -49,6 +51,7 @@ enum server_phase {
 
 struct server {
     struct server_settings settings;
+    struct trust trust;         /* settings.trusted_proxies */
     struct server_hooks hooks;
     struct queue *events;
     struct queue commands;

@@ -14,6 +14,11 @@
 struct server_settings {
     const char *server_name;           /* the Server header; NULL: none */
 
+    const char *trusted_proxies;       /* trust.h's list; NULL: nobody */
+    unsigned proxy_protocol;           /* 1: every connection begins with a PROXY header, from a trusted peer */
+    const char *forwarded_standard;    /* forwarded.h's rules: names of headers in lower case, or NULL */
+    const char *forwarded_address, *forwarded_port, *forwarded_proto, *forwarded_host;
+
     size_t max_target_size;            /* bytes of the request target; over: 414 */
     size_t max_header_size;            /* bytes of all header fields; over: 431 */
     size_t max_header_count;           /* over: 431 */

@@ -59,7 +59,7 @@ class Server:
     """Listeners, the I/O thread, and the applications of its connections on one event loop.
 
     `settings` has every field of `struct server_settings` (server/settings.h) under its own name, times in whole
-    milliseconds as there, and `server_name: str | None`.
+    milliseconds as there; its strings are `str | None`.
 
     Callbacks run on the loop's thread. An exception out of one goes to `loop.call_exception_handler`.
 
@@ -73,6 +73,7 @@ class Server:
     - `on_kill(connection)`: application_close_timeout has passed; called before the task is cancelled and its owner ended.
     - `on_drained()`, `on_stopped()`: after `shutdown` and `stop`.
     - `prepare_scope(scope)`: None, or a function that may change a scope before the application gets it (proxy headers).
+    - `on_malformed(scope)`: None, or what is told of a request of which a trusted proxy said something malformed.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Server:
         on_drained: Callable[[], None],
         on_stopped: Callable[[], None],
         prepare_scope: Callable[[dict[str, Any]], None] | None = None,
+        on_malformed: Callable[[dict[str, Any]], None] | None = None,
     ) -> None: ...
     def listen_tcp(self, host: str, port: int, tls: TLS | None = None) -> None:
         """Raises OSError with a sentence that names the address and the cause. So do the next two."""

@@ -65,6 +65,8 @@ SERVER = {
     "ping_timeouts_total": "ping_timeouts_total",
     "files_cut_total": "files_cut_total",
     "descriptors_exhausted_total": "descriptors_exhausted_total",
+    "proxy_errors_total": "proxy_errors_total",
+    "forwarded_errors_total": "forwarded_errors_total",
 }
 LAYER = {
     "channels": "channels",

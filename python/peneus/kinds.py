@@ -1,5 +1,6 @@
 """The kinds of values that settings have: how each is read, from text or from Python, and what is said about a wrong one."""
 
+import ipaddress
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -163,6 +164,47 @@ def texts(metavar: str) -> Kind:
         return list(value)
 
     return Kind(read, metavar, many=True)
+
+
+def peers() -> Kind:
+    """Addresses and networks, "unix" and "*": a list, or a string with commas."""
+    example = "a list such as 127.0.0.1,10.0.0.0/8,2001:db8::/32,unix, or * for everybody"
+
+    def read(value: Any) -> list[str]:
+        if value is None:
+            return []
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+            raise wrong(value, "is not a list of addresses", example)
+        return [one(item.strip()) for item in items if item.strip()]
+
+    def one(item: str) -> str:
+        if item in ("unix", "*"):
+            return item
+        try:
+            if "%" not in item:
+                return str(ipaddress.ip_network(item, strict=False))
+        except ValueError:
+            pass
+        raise wrong(item, "is neither an address nor a network", example)
+
+    return Kind(read, "LIST")
+
+
+def subset(*choices: str) -> Kind:
+    """Some of choices, in any order: a list, or a string with commas; "none" is none of them."""
+
+    def read(value: Any) -> list[str]:
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+            raise wrong(value, "is not a list of names", ",".join(choices))
+        names = [item.strip().lower() for item in items if item.strip().lower() not in ("", "none")]
+        for name in names:
+            if name not in choices:
+                raise wrong(name, "is not one of the choices", " or ".join(choices) + ", or none")
+        return names
+
+    return Kind(read, "LIST")
 
 
 def files() -> Kind:

@@ -24,6 +24,7 @@ SENTENCES = {
     "addresses_refused_total": "Some address has --limit-connections-per-address connections: further ones of it are refused",
     "handshakes_dropped_total": "There are --limit-handshakes handshakes: the oldest are reset",
     "descriptors_exhausted_total": _descriptors,
+    "proxy_errors_total": "Connections are closed that do not begin with a PROXY header of one of --trusted-proxies",
 }
 
 

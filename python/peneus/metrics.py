@@ -51,6 +51,8 @@ HELP = {
     "idle_timeouts_total": "Connections closed because no request came.",
     "ping_timeouts_total": "WebSockets closed because their client did not answer a ping.",
     "files_cut_total": "Responses cut off because their file became shorter meanwhile, or could not be read.",
+    "proxy_errors_total": "Connections closed because they did not begin with a PROXY header of a trusted peer.",
+    "forwarded_errors_total": "Values in headers of trusted proxies that were malformed, and ignored.",
     "descriptors_exhausted_total": "Times that connections had to wait because no file descriptor was left.",
     "channels": "Channels of the channel layer.",
     "groups": "Groups with members, counted in each worker that has members of them.",

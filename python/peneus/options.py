@@ -456,6 +456,32 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             "The header with the client's port; needs --proxy-headers.",
             "X-Forwarded-Port",
         ),
+        Option(
+            "trusted_proxies",
+            ("--trusted-proxies",),
+            kinds.peers(),
+            [],
+            "Whose headers count: addresses, networks, unix, or * for everybody. Of several addresses in a header the first one "
+            "from the right counts that is not in this list. With --proxy-headers, its headers are read so too.",
+            "nobody",
+        ),
+        Option(
+            "forwarded_headers",
+            ("--forwarded-headers",),
+            kinds.subset("x-forwarded-for", "x-forwarded-port", "x-forwarded-proto", "x-forwarded-host", "forwarded"),
+            ["x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"],
+            "Which headers of --trusted-proxies count; the proxy must set or remove each of them. forwarded (RFC 7239) "
+            "counts alone; none is possible.",
+            "x-forwarded-for, -port and -proto",
+        ),
+        Option(
+            "proxy_protocol",
+            ("--proxy-protocol",),
+            kinds.switch(),
+            False,
+            "Every connection begins with a header of the PROXY protocol, version 1 or 2, from one of --trusted-proxies; "
+            "others are closed.",
+        ),
     ),
     "Logging": (
         Option(

@@ -237,9 +237,10 @@ class Server:
             on_kill=kill.report_kill,
             on_drained=self._on_drained,
             on_stopped=self._on_stopped,
-            prepare_scope=proxy.scope_hook(
-                settings.proxy_address_header, settings.proxy_port_header, settings.proxy_proto_header
-            ),
+            prepare_scope=None
+            if settings.trusted_proxies
+            else proxy.scope_hook(settings.proxy_address_header, settings.proxy_port_header, settings.proxy_proto_header),
+            on_malformed=_on_malformed if logger.isEnabledFor(logging.DEBUG) else None,
         )
 
     def _called(self) -> Any:
@@ -346,6 +347,10 @@ def _logging_with(action_logger: ActionLogger) -> Callable[[Connection, str, dic
 
 def _on_error(connection: Connection, error: BaseException) -> None:
     logger.error("Exception inside application: %s", error, exc_info=error)
+
+
+def _on_malformed(scope: dict[str, Any]) -> None:
+    logger.debug("%s: ignored what is malformed in a proxy's headers", scope.get("path"))
 
 
 def _on_fault(connection: Connection, sentence: str) -> None:

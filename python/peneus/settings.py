@@ -64,6 +64,7 @@ class Settings(SimpleNamespace):
     proxy_address_header: str | None
     proxy_port_header: str | None
     proxy_proto_header: str | None
+    forwarded: dict[str, str | None]
 
     @property
     def is_supervised(self) -> bool:
@@ -87,6 +88,9 @@ class Settings(SimpleNamespace):
         result: dict[str, Any] = {name: getattr(self, name) for name in NUMBERS}
         for name in SECONDS:
             result[f"{name}_ms"] = math.ceil((getattr(self, name) or 0) * 1000)
+        result |= self.forwarded
+        result["trusted_proxies"] = ",".join(self.trusted_proxies) or None
+        result["proxy_protocol"] = self.proxy_protocol
         result["websocket_deflate"] = not self.no_websocket_deflate
         result["limit_connections"] = spare_descriptors() if self.limit_connections is None else self.limit_connections
         result["body_chunk"] = self.request_buffer_size
@@ -129,7 +133,8 @@ def from_keywords(given: Mapping[str, Any]) -> Settings:
     for string in values["endpoints"]:
         endpoints.parse(string)
     _check_tls(values)
-    return Settings(**values, **_proxy(values, headers))
+    names = _proxy(values, headers)
+    return Settings(**values, **names, forwarded=_forwarded(values, names))
 
 
 def refuse_workers(checked: Settings) -> None:
@@ -190,6 +195,37 @@ def _proxy(values: Mapping[str, Any], headers: Mapping[str, Any]) -> dict[str, s
         or (values["proxy_headers_port"] or "X-Forwarded-Port" if on else None),
         "proxy_proto_header": headers["proxy_forwarded_proto_header"] or ("X-Forwarded-Proto" if on else None),
     }
+
+
+def _forwarded(values: Mapping[str, Any], names: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The headers that trusted proxies are believed, as `_core.Server` has them; names are those of --proxy-headers."""
+    chosen = set(values["forwarded_headers"])
+    standard = "forwarded" in chosen
+    if not values["trusted_proxies"]:
+        if values["proxy_protocol"]:
+            problem = "nobody is trusted to begin connections with a PROXY header"
+            raise SettingError("--proxy-protocol", f"{problem}; write --trusted-proxies too, such as 127.0.0.1 or unix")
+        if values["forwarded_headers"] != OPTIONS["forwarded_headers"].default:
+            raise SettingError("--forwarded-headers", "counts only with --trusted-proxies; write both, or neither")
+        chosen = set()
+    elif standard and (len(chosen) > 1 or names["proxy_address_header"]):
+        problem = "forwarded counts alone: a proxy that writes the one kind of header lets a client's other kind pass"
+        raise SettingError("--forwarded-headers", f"{problem}; write either forwarded or x-forwarded-for and its like")
+    found: dict[str, str | None] = {
+        f"forwarded_{key}": name if name in chosen else None
+        for key, name in {
+            "standard": "forwarded",
+            "address": "x-forwarded-for",
+            "port": "x-forwarded-port",
+            "proto": "x-forwarded-proto",
+            "host": "x-forwarded-host",
+        }.items()
+    }
+    if values["trusted_proxies"] and names["proxy_address_header"]:
+        for key in ("address", "port", "proto"):
+            name = names[f"proxy_{key}_header"]
+            found[f"forwarded_{key}"] = name.lower() if name else None
+    return found
 
 
 def _unknown(name: str) -> str:

@@ -47,6 +47,13 @@ SETTINGS: dict[str, Any] = {
     "limit_connections": 0,
     "limit_connections_per_address": 0,
     "limit_handshakes": 0,
+    "trusted_proxies": None,
+    "proxy_protocol": 0,
+    "forwarded_standard": None,
+    "forwarded_address": None,
+    "forwarded_port": None,
+    "forwarded_proto": None,
+    "forwarded_host": None,
     "backlog": 128,
 }
 
