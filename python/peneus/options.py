@@ -472,7 +472,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             ["x-forwarded-for", "x-forwarded-port", "x-forwarded-proto"],
             "Which headers of --trusted-proxies count; the proxy must set or remove each of them. forwarded (RFC 7239) "
             "counts alone; none is possible.",
-            "x-forwarded-for, -port and -proto",
+            "for, port and proto",
         ),
         Option(
             "proxy_protocol",
