@@ -644,7 +644,7 @@ def test_sentinel_fail_over():
             fleet.master.start()
             fleet.replica.command("CLIENT", "KILL", "TYPE", "pubsub")
             await assert_recovers(layer, channel, lambda: None, lost=0)
-            assert len([client for client in fleet.replica.clients() if client["name"] == "peneus"]) == 2
+            await eventually(lambda: len([client for client in fleet.replica.clients() if client["name"] == "peneus"]) == 2)
 
         run(main())
 
