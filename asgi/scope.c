@@ -128,10 +128,10 @@ static int set_websocket(PyObject *scope, struct state *state, const struct requ
 /* HTTP/1.0 has neither chunks, with trailers behind them, nor informational responses. */
 unsigned scope_offers(const struct request_event *request)
 {
-    if (request->websocket)
+    if (request->websocket || request->http_major != 1)
         return 0;
     unsigned files = OFFER_PATHSEND | OFFER_ZEROCOPYSEND;
-    return request->http_minor == 0 ? files : files | OFFER_TRAILERS | OFFER_EARLY_HINT;
+    return request->http_major == 1 && request->http_minor == 0 ? files : files | OFFER_TRAILERS | OFFER_EARLY_HINT;
 }
 
 static int set_offers(PyObject *scope, const struct strings *s, unsigned offers)
@@ -153,11 +153,17 @@ static int set_offers(PyObject *scope, const struct strings *s, unsigned offers)
     return set_steal(scope, s->extensions, extensions);
 }
 
+/* Beside 1.1, which the prototype says. */
+static int set_version(PyObject *scope, const struct strings *s, const struct request_event *request)
+{
+    if (request->http_major == 1 && request->http_minor != 0)
+        return 0;
+    return PyDict_SetItem(scope, s->http_version, request->http_major == 1 ? s->version_1_0 : s->version_2);
+}
+
 static int set_http(PyObject *scope, struct state *state, const struct request_event *request)
 {
     const struct strings *s = &state->strings;
-    if (request->http_minor == 0 && PyDict_SetItem(scope, s->http_version, s->version_1_0) < 0)
-        return -1;
     if (set_offers(scope, s, scope_offers(request)) < 0)
         return -1;
     PyObject *method =
@@ -192,7 +198,7 @@ static int fill(PyObject *scope, struct pyserver *server, const struct request_e
     if (set_steal(scope, s->asgi, PyDict_Copy(state->asgi_scope)) < 0 || set_target(scope, state, request) < 0 ||
         set_steal(scope, s->headers, make_headers(state, request)) < 0 || set_peer(scope, server, request) < 0)
         return -1;
-    if ((request->websocket ? set_websocket : set_http)(scope, state, request) < 0)
+    if (set_version(scope, s, request) < 0 || (request->websocket ? set_websocket : set_http)(scope, state, request) < 0)
         return -1;
     if (request->tls != NULL && set_tls(scope, s, request->tls) < 0)
         return -1;

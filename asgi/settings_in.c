@@ -49,6 +49,9 @@ static const struct setting table[] = {
     SETTING(limit_connections_per_address, FIELD_UNSIGNED, 0),
     SETTING(limit_handshakes, FIELD_UNSIGNED, 0),
     SETTING(proxy_protocol, FIELD_UNSIGNED, 0),
+    SETTING(http2, FIELD_UNSIGNED, 0),
+    SETTING(http2_max_concurrent_streams, FIELD_UNSIGNED, 1),
+    SETTING(http2_control_rate, FIELD_UNSIGNED, 0),
     SETTING(backlog, FIELD_INT, 0),
 };
 

@@ -41,6 +41,7 @@
     S(denial_start, "websocket.http.response.start")                                                                   \
     S(denial_body, "websocket.http.response.body")                                                                     \
     S(version_1_0, "1.0")                                                                                              \
+    S(version_2, "2")                                                                                                  \
     S(version_1_1, "1.1")                                                                                              \
     S(version_3_0, "3.0")                                                                                              \
     S(version_2_5, "2.5")                                                                                              \

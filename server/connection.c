@@ -59,6 +59,8 @@ static void credit(struct connection *connection)
 
 void connection_flush(struct connection *connection)
 {
+    if (connection->state == CONNECTION_HTTP2)
+        http2_fill(connection);
     size_t before = transport_unwritten(&connection->transport);
     transport_flush(&connection->transport);
     if (connection->state != CONNECTION_CLOSED && transport_unwritten(&connection->transport) == before)
@@ -67,6 +69,10 @@ void connection_flush(struct connection *connection)
 
 static void update_reading(struct connection *connection)
 {
+    if (connection->stream != NULL) {
+        http2_stream_taken(connection);
+        return;
+    }
     bool full = connection->state != CONNECTION_LINGERING && buffer_length(&connection->rest) >= REST_LIMIT;
     bool paused = connection->exchange != NULL && connection->exchange->paused;
     transport_read(&connection->transport, !full && !paused);
@@ -118,11 +124,31 @@ bool connection_is_writing(struct connection *connection)
     return connection->awaited > 0 && (before == 0 || connection->awaited < before);
 }
 
+/* HTTP/2 by prior knowledge begins with its preface. */
+static size_t give_first(struct connection *connection, const unsigned char *bytes, size_t length)
+{
+    unsigned http2 = connection->server->settings.http2;
+    bool preface = http2 != HTTP2_OFF && connection->http1.fresh && http2_is_preface(bytes, length);
+    if (!preface && http2 != HTTP2_ONLY)
+        return http1_input(connection, bytes, length);
+    if (preface && length < NGHTTP2_CLIENT_MAGIC_LEN) {
+        if (connection->deadlines.at[DEADLINE_HEADER] == 0)
+            deadline_set(&connection->deadlines, DEADLINE_HEADER, connection->server->settings.header_timeout_ms);
+        return 0;
+    }
+    http2_begin(connection);
+    return connection->state == CONNECTION_HTTP2 ? http2_input(connection, bytes, length) : length;
+}
+
 static size_t give(struct connection *connection, const unsigned char *bytes, size_t length)
 {
     switch (connection->state) {
     case CONNECTION_HTTP1:
-        return http1_input(connection, bytes, length);
+        return give_first(connection, bytes, length);
+    case CONNECTION_HTTP2:
+        return http2_input(connection, bytes, length);
+    case CONNECTION_STREAM:
+        return http2_stream_body(connection, bytes, length);
     case CONNECTION_WEBSOCKET:
         return websocket_input(connection, bytes, length);
     case CONNECTION_PROXY:
@@ -159,7 +185,8 @@ void connection_resume(struct connection *connection)
 static void on_read(void *context, const unsigned char *bytes, size_t length)
 {
     struct connection *connection = context;
-    count(&connection->server->counters.bytes_in_total, length);
+    if (connection->stream == NULL)
+        count(&connection->server->counters.bytes_in_total, length);
     if (connection->state == CONNECTION_PROXY) {
         proxy_connection_input(connection, bytes, length);
         return;
@@ -194,7 +221,10 @@ static void on_end(void *context, bool clean)
 
 static void on_written(void *context)
 {
-    credit(context);
+    struct connection *connection = context;
+    credit(connection);
+    if (connection->state == CONNECTION_HTTP2)
+        connection_cork(connection); /* its streams may have more */
 }
 
 static void on_handshake(void *context, enum transport_handshake how)
@@ -205,6 +235,8 @@ static void on_handshake(void *context, enum transport_handshake how)
     admission_handshake_ends(connection);
     if (how == TRANSPORT_SECURE) {
         count(&server->counters.tls_handshakes_total, 1);
+        if (connection->state == CONNECTION_HTTP1 && transport_speaks(&connection->transport, "h2"))
+            http2_begin(connection);
         return;
     }
     count(&server->counters.tls_errors_total, 1);
@@ -222,6 +254,12 @@ static void on_file(void *context, enum transport_file how, uint64_t left)
 }
 
 static const struct transport_callbacks transport_callbacks = { on_read, on_end, on_written, on_handshake, on_file };
+
+/* A stream has all of its response, and waits for its turn or the client's window: DEADLINE_SEND looks after that. */
+static bool is_awaited(const struct connection *connection)
+{
+    return connection->stream != NULL && connection->stream->session != NULL && transport_unwritten(&connection->transport) > 0;
+}
 
 static void on_deadline(void *context, enum deadline which)
 {
@@ -244,11 +282,17 @@ static void on_deadline(void *context, enum deadline which)
     case CONNECTION_HTTP1:
         http1_deadline(connection, which);
         break;
+    case CONNECTION_HTTP2:
+        http2_deadline(connection, which);
+        break;
+    case CONNECTION_STREAM:
+        http2_stream_deadline(connection, which);
+        break;
     case CONNECTION_WEBSOCKET:
         websocket_deadline(connection, which);
         break;
     case CONNECTION_LINGERING:
-        if (which == DEADLINE_LINGER && connection_is_writing(connection))
+        if (which == DEADLINE_LINGER && (connection_is_writing(connection) || is_awaited(connection)))
             deadline_set(&connection->deadlines, DEADLINE_LINGER, connection->server->settings.close_timeout_ms);
         else if (which == DEADLINE_LINGER)
             connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT });
@@ -299,6 +343,49 @@ int connection_start_tls(struct connection *connection, struct tls_store *store)
     return 0;
 }
 
+/* Of a stream: whoever carries it takes what waits. */
+static void carry(void *context)
+{
+    struct connection *connection = context;
+    struct http2_stream *stream = connection->stream;
+    if (stream->session == NULL)
+        return;
+    if (stream->starved)
+        nghttp2_session_resume_data(stream->session->nghttp2, stream->id);
+    stream->starved = false;
+    connection_cork(stream->session->connection);
+}
+
+struct connection *connection_create_stream(struct connection *carrier, struct http2_stream *stream)
+{
+    struct connection *connection = connection_create(carrier->server);
+    connection->stream = stream;
+    connection->id = carrier->id;
+    connection->protocol = PROTOCOL_STREAM;
+    connection->open_handles = 1;
+    transport_init_carried(&connection->transport, carry, &transport_callbacks, connection);
+    deadlines_init(&connection->deadlines, &carrier->server->loop, on_deadline, connection);
+    connection_set_state(connection, CONNECTION_STREAM);
+    return connection;
+}
+
+static void deinit_protocol(struct connection *connection)
+{
+    switch (connection->protocol) {
+    case PROTOCOL_HTTP1:
+        http1_connection_deinit(connection);
+        break;
+    case PROTOCOL_HTTP2:
+        http2_connection_deinit(connection);
+        break;
+    case PROTOCOL_STREAM:
+        break;
+    case PROTOCOL_WEBSOCKET:
+        websocket_connection_deinit(connection);
+        break;
+    }
+}
+
 static void on_handle_closed(uv_handle_t *handle)
 {
     /* Both handles' data lead here: the transport and the deadlines have the connection as their context. */
@@ -308,12 +395,14 @@ static void on_handle_closed(uv_handle_t *handle)
     if (--connection->open_handles > 0)
         return;
     struct server *server = connection->server;
-    if (connection->upgraded)
-        websocket_connection_deinit(connection);
-    else
-        http1_connection_deinit(connection);
+    deinit_protocol(connection);
     transport_deinit(&connection->transport);
     buffer_deinit(&connection->rest);
+    if (connection->stream != NULL) {
+        http2_stream_destroy(connection->stream);
+        mem_free(connection);
+        return;
+    }
     list_remove(&connection->of_server);
     admission_leave(connection);
     mem_free(connection);
@@ -346,6 +435,10 @@ void connection_close(struct connection *connection, const struct ending *ending
 {
     if (connection->state == CONNECTION_CLOSED)
         return;
+    if (connection->state == CONNECTION_HTTP2) {
+        http2_end_streams(connection, ending);
+        http2_say_goodbye(connection);
+    }
     /* Only where nothing is cut off: a client must be able to tell. */
     if (connection->state == CONNECTION_HTTP1 && connection->http1.state == HTTP1_IDLE)
         transport_say_goodbye(&connection->transport);
@@ -357,7 +450,10 @@ void connection_close(struct connection *connection, const struct ending *ending
     admission_handshake_ends(connection);
     count_unwritten(connection);
     uv_close((uv_handle_t *)&connection->deadlines.timer, on_handle_closed);
-    uv_close(&connection->transport.handle, on_handle_closed);
+    if (connection->stream != NULL)
+        http2_stream_detach(connection->stream);
+    else
+        uv_close(&connection->transport.handle, on_handle_closed);
 }
 
 void connection_reset(struct connection *connection, const struct ending *ending)
@@ -377,10 +473,14 @@ void connection_command(struct connection *connection, struct command *command)
         else
             http1_command(connection, command);
         break;
+    case CONNECTION_STREAM:
+        http2_stream_command(connection, command);
+        break;
     case CONNECTION_WEBSOCKET:
         websocket_command(connection, command);
         break;
     case CONNECTION_PROXY:
+    case CONNECTION_HTTP2: /* only its streams have exchanges */
     case CONNECTION_LINGERING:
     case CONNECTION_CLOSED:
         break;
@@ -397,6 +497,8 @@ void connection_finished(struct connection *connection, bool failed)
 {
     if (connection->state == CONNECTION_HTTP1)
         http1_finished(connection);
+    else if (connection->state == CONNECTION_STREAM)
+        http2_stream_finished(connection);
     else if (connection->state == CONNECTION_WEBSOCKET)
         websocket_close(connection, failed ? 1011 : 1000, NULL, 0, DISCONNECT_APPLICATION);
 }
@@ -405,6 +507,10 @@ void connection_drain(struct connection *connection, uint16_t code)
 {
     if (connection->state <= CONNECTION_HTTP1)
         http1_drain(connection);
+    else if (connection->state == CONNECTION_HTTP2)
+        http2_drain(connection, code);
+    else if (connection->state == CONNECTION_STREAM)
+        http2_stream_drain(connection);
     else if (connection->state == CONNECTION_WEBSOCKET)
         websocket_close(connection, code, NULL, 0, DISCONNECT_SHUTDOWN);
 }

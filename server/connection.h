@@ -5,10 +5,12 @@
  * Limits:  REST_LIMIT bytes of input that its protocol does not take yet; above, the socket is not read. While it is not,
  *          it is looked at every WATCH_MS whether the client has left.
  *
- *   PROXY ──▶ HTTP1 ──accept──▶ WEBSOCKET
- *     └──────┬───────────┘
- *            ▼
- *        LINGERING ──▶ CLOSED        (any state may go to CLOSED)
+ *   PROXY ──▶ HTTP1 ──accept──▶ WEBSOCKET ◀──accept── STREAM ◀─┄ HTTP2 ◀──preface, ALPN── HTTP1
+ *               └───────────────────┴───────┬───────────┴──────────┘
+ *                                           ▼
+ *                                       LINGERING ──▶ CLOSED        (any state may go to CLOSED)
+ *
+ * A stream of HTTP/2 is a connection too, which another one carries (http2_stream.h).
  */
 #ifndef PENEUS_SERVER_CONNECTION_H
 #define PENEUS_SERVER_CONNECTION_H
@@ -21,6 +23,8 @@
 #include "server/event.h"
 #include "server/exchange.h"
 #include "server/http1_connection.h"
+#include "server/http2_connection.h"
+#include "server/http2_stream.h"
 #include "server/pace.h"
 #include "server/transport.h"
 #include "server/websocket_connection.h"
@@ -36,10 +40,15 @@ enum { REST_LIMIT = 64 * 1024, WATCH_MS = 100 };
 enum connection_state {
     CONNECTION_PROXY,     /* waits for a PROXY header; afterwards it is as if it began */
     CONNECTION_HTTP1,     /* waits for requests and responses */
+    CONNECTION_HTTP2,     /* carries streams */
+    CONNECTION_STREAM,    /* one of them: waits for its request and response */
     CONNECTION_WEBSOCKET, /* waits for messages both ways */
     CONNECTION_LINGERING, /* all is said: waits for the peer to close, so that it can read what we wrote */
     CONNECTION_CLOSED,    /* waits for its handles' close callbacks */
 };
+
+/* Which member of the union there is, until the end. */
+enum connection_protocol { PROTOCOL_HTTP1, PROTOCOL_HTTP2, PROTOCOL_STREAM, PROTOCOL_WEBSOCKET };
 
 struct connection {
     struct list_node of_server;
@@ -51,7 +60,8 @@ struct connection {
     struct server *server;
     uint64_t id;
     enum connection_state state;
-    bool upgraded;              /* websocket is the member of the union, until the end */
+    enum connection_protocol protocol;
+    struct http2_stream *stream; /* NULL: it has a socket of its own */
     bool refused;               /* it was one too many */
     bool in_input;              /* the protocol is taking input: it is not offered any again */
     unsigned open_handles;
@@ -68,12 +78,16 @@ struct connection {
     union {
         struct http1_connection http1;
         struct websocket_connection websocket;
+        struct http2_session *http2;
     };
 };
 
 /* A connection whose transport's handle is to be initialised and accepted, and endpoints filled in; then connection_begin(). */
 struct connection *connection_create(struct server *server);
 void connection_begin(struct connection *connection);
+
+/* A stream's connection, which carrier bears. */
+struct connection *connection_create_stream(struct connection *carrier, struct http2_stream *stream);
 
 /* The client speaks TLS, with what store has at present; NULL: it does not. Before anything has come, but a PROXY header. 0, or -1:
  * there is no memory. */

@@ -32,6 +32,7 @@ struct request_event *request_event_create(uint64_t exchange, const struct http1
         .event = { .kind = EVENT_REQUEST, .exchange = exchange, .length = head->length },
         .takes_trailers = trailers_are_taken(head),
         .has_body = head->has_body,
+        .http_major = head->major,
         .http_minor = head->minor,
         .method = head->method,
         .target = head->target,

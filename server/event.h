@@ -109,7 +109,8 @@ struct request_event {
     struct tls_info *tls;    /* what was agreed, counted; NULL: no TLS */
     bool takes_trailers;     /* TE: trailers */
     bool has_body;           /* EVENT_BODY will follow, at least one; otherwise the body is empty */
-    unsigned char http_minor; /* HTTP/1.x */
+    unsigned char http_major; /* 1 or 2 */
+    unsigned char http_minor;
     struct piece method;
     struct piece target;     /* as sent: path and, behind '?', query */
     uint32_t field_count;

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "server/grammar.h"
+
 /* RFC 6455, section 1.3 */
 static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -30,13 +32,6 @@ static struct piece only_value(const struct http1_head *head, const char *name)
     return value;
 }
 
-static bool is_token_byte(unsigned char byte)
-{
-    if ((byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z'))
-        return true;
-    return byte != 0 && strchr("!#$%&'*+-.^_`|~", byte) != NULL;
-}
-
 /* One or more tokens, with commas between (RFC 6455, section 4.1; empty elements as in RFC 9110, section 5.6.1.2). */
 static bool is_token_list(const unsigned char *bytes, size_t length)
 {
@@ -47,7 +42,7 @@ static bool is_token_list(const unsigned char *bytes, size_t length)
         } else if (bytes[i] == ' ' || bytes[i] == '\t') {
             after_token |= in_token;
             in_token = false;
-        } else if (after_token || !is_token_byte(bytes[i])) {
+        } else if (after_token || !grammar_is_token_byte(bytes[i])) {
             return false;
         } else {
             in_token = any = true;
@@ -102,13 +97,25 @@ static bool read_extensions(const struct http1_head *head, const struct server_s
     return true;
 }
 
+static bool valid_version(const struct http1_head *head)
+{
+    struct piece version = only_value(head, "sec-websocket-version");
+    return version.length == 2 && memcmp(head->bytes + version.offset, "13", 2) == 0;
+}
+
+uint16_t handshake_check_stream(const struct http1_head *head, const struct server_settings *settings, struct deflate_terms *terms)
+{
+    if (!valid_version(head))
+        return 426;
+    return valid_subprotocols(head) && read_extensions(head, settings, terms) ? 0 : 400;
+}
+
 uint16_t handshake_check(const struct http1_head *head, const struct server_settings *settings, char accept[HANDSHAKE_ACCEPT_SIZE],
                          struct deflate_terms *terms)
 {
     if (head->method.length != 3 || memcmp(head->bytes + head->method.offset, "GET", 3) != 0)
         return 405;
-    struct piece version = only_value(head, "sec-websocket-version");
-    if (version.length != 2 || memcmp(head->bytes + version.offset, "13", 2) != 0)
+    if (!valid_version(head))
         return 426;
     struct piece key = only_value(head, "sec-websocket-key");
     if (!valid_key(head, key) || !valid_subprotocols(head) || !read_extensions(head, settings, terms))
@@ -116,8 +123,7 @@ uint16_t handshake_check(const struct http1_head *head, const struct server_sett
     return make_accept(head->bytes + key.offset, accept) ? 0 : 500;
 }
 
-/* Fields of the application that would contradict the handshake, or promise a body or an extension. */
-static bool is_ours(const char *name, size_t length)
+bool handshake_is_ours(const char *name, size_t length)
 {
     static const char *const names[] = {
         "connection",     "upgrade",           "sec-websocket-accept", "sec-websocket-extensions",
@@ -159,7 +165,7 @@ int handshake_write(struct buffer *out, const struct command *command, const cha
         const char *value = name + name_length;
         own_date |= name_length == 4 && strncasecmp(name, "date", 4) == 0;
         own_server |= name_length == 6 && strncasecmp(name, "server", 6) == 0;
-        if (!is_ours(name, name_length))
+        if (!handshake_is_ours(name, name_length))
             error |= append_field(out, name, name_length, value, fields[i].value_length);
         name = value + fields[i].value_length;
     }

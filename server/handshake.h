@@ -7,6 +7,7 @@
 #ifndef PENEUS_SERVER_HANDSHAKE_H
 #define PENEUS_SERVER_HANDSHAKE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "server/buffer.h"
@@ -21,6 +22,12 @@ enum { HANDSHAKE_ACCEPT_SIZE = 29 }; /* with NUL */
  * answer it with: 405 for a method other than GET, 426 for a version other than 13, 400 for anything else. */
 uint16_t handshake_check(const struct http1_head *head, const struct server_settings *settings, char accept[HANDSHAKE_ACCEPT_SIZE],
                          struct deflate_terms *terms);
+
+/* The same for a stream of HTTP/2, whose handshake has no key (RFC 8441, 5). */
+uint16_t handshake_check_stream(const struct http1_head *head, const struct server_settings *settings, struct deflate_terms *terms);
+
+/* Whether an application's field is the handshake's own, or would promise a body or an extension. */
+bool handshake_is_ours(const char *name, size_t length);
 
 /* Appends the head with status 101 and COMMAND_ACCEPT's fields. Those that are the handshake's own, or would promise a body or an
  * extension, are left out. 0, or -1 when there is no memory: nothing was written. */

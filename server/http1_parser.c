@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/alloc.h"
+#include "server/grammar.h"
 
 enum {
     FIRST_FIELDS = 16,
@@ -136,16 +137,6 @@ static bool has_token(const struct http1_parser *parser, struct piece piece, con
     return false;
 }
 
-/* A host with or without a port: none of the bytes that would end it in a URL, or make a list of it. */
-static bool valid_host(const struct http1_parser *parser, struct piece value)
-{
-    const unsigned char *bytes = parser->arena.bytes + value.offset;
-    for (uint32_t i = 0; i < value.length; i++)
-        if (bytes[i] <= ' ' || bytes[i] >= 0x7f || strchr("/?#@\\,\"<>^`{|}", bytes[i]) != NULL)
-            return false;
-    return true;
-}
-
 static int judge_encoding(struct http1_parser *parser, struct piece value)
 {
     parser->encoding_seen = true; /* llhttp refuses a second one */
@@ -166,7 +157,7 @@ static int judge_field(struct http1_parser *parser, const struct field *field)
     case 4:
         if (!piece_is(parser, field->name, "host"))
             return 0;
-        if (parser->host_seen || !valid_host(parser, field->value))
+        if (parser->host_seen || !grammar_is_host(parser->arena.bytes + field->value.offset, field->value.length))
             return fail(parser, 400);
         parser->host_seen = true;
         return 0;
@@ -266,6 +257,7 @@ static int on_headers_complete(llhttp_t *llhttp)
         .target = { parser->method_length, parser->target_length },
         .fields = parser->fields,
         .field_count = parser->field_count,
+        .major = 1,
         .minor = llhttp->http_minor,
         .keep_alive = llhttp_should_keep_alive(llhttp),
         .has_body = llhttp->flags & F_CHUNKED || llhttp->content_length > 0,

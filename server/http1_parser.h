@@ -29,7 +29,7 @@ struct http1_head {
     struct piece target; /* origin-form, or "*" of OPTIONS; the absolute-form's authority is cut off */
     const struct field *fields;
     uint32_t field_count;
-    unsigned char minor;    /* HTTP/1.x */
+    unsigned char major, minor;
     bool keep_alive;        /* as far as the client is concerned */
     bool has_body;          /* chunked, or a Content-Length above 0 */
     bool expect_continue;   /* the client waits for 100 before it sends the body */

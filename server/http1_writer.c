@@ -77,11 +77,6 @@ const char *http1_reason(uint16_t status)
     return "";
 }
 
-/* What the application's own fields say. */
-struct own {
-    bool date, server;
-};
-
 static bool value_has(const char *value, size_t length, const char *token)
 {
     const char *end = value + length;
@@ -123,9 +118,8 @@ static bool note_length(struct http1_response *response, uint16_t status, const 
     return response->has_length = parse_length(value, length, &response->expected);
 }
 
-/* Takes note of a field; false: it is not written. */
-static bool note_field(struct http1_response *response, struct own *own, uint16_t status, const char *name,
-                       size_t name_length, const char *value, size_t value_length)
+bool http1_note_field(struct http1_response *response, struct http1_own *own, uint16_t status, const char *name,
+                      size_t name_length, const char *value, size_t value_length)
 {
     switch (name_length) {
     case 4:
@@ -187,7 +181,7 @@ static char *put_status_line(char *at, uint16_t status)
     return put_string(at, "\r\n");
 }
 
-static char *put_fields(char *at, struct http1_response *response, const struct command *command, struct own *own)
+static char *put_fields(char *at, struct http1_response *response, const struct command *command, struct http1_own *own)
 {
     const struct command_field *fields = (const struct command_field *)(const void *)command->bytes;
     const char *name = (const char *)(fields + command->response.field_count);
@@ -195,7 +189,7 @@ static char *put_fields(char *at, struct http1_response *response, const struct 
         size_t name_length = fields[i].name_length;
         size_t value_length = fields[i].value_length;
         const char *value = name + name_length;
-        if (note_field(response, own, command->response.status, name, name_length, value, value_length)) {
+        if (http1_note_field(response, own, command->response.status, name, name_length, value, value_length)) {
             at = put(at, name, name_length);
             at = put(at, ": ", 2);
             at = put(at, value, value_length);
@@ -245,7 +239,7 @@ int http1_write_head(struct http1_response *response, struct buffer *out, const 
     char *start = (char *)buffer_reserve(out, room);
     if (start == NULL)
         return -1;
-    struct own own = { false, false };
+    struct http1_own own = { false, false };
     response->trailers = command->response.trailers;
     response->without_body = response->head || status < 200 || status == 204 || status == 205 || status == 304;
     char *at = put_status_line(start, status);

@@ -50,6 +50,15 @@ enum http1_body {
     HTTP1_SHORTER, /* the body has ended before its Content-Length: close */
 };
 
+/* What the application's own fields say. */
+struct http1_own {
+    bool date, server;
+};
+
+/* Takes note of a field of the application's; false: it is not written, as the framing or the connection is the server's. */
+bool http1_note_field(struct http1_response *response, struct http1_own *own, uint16_t status, const char *name,
+                      size_t name_length, const char *value, size_t value_length);
+
 /* Appends the head of COMMAND_RESPOND to out and decides the framing; the command's body is for http1_frame_body(). Of the
  * application's fields Connection (whose "close" is honoured), Keep-Alive, Transfer-Encoding and a Content-Length that is no number, or is
  * a second one, are left out. 0, or -1 when there is no memory: nothing was written. */

@@ -378,6 +378,9 @@ void server_stats(const struct server *server, struct server_stats *stats)
     READ(broadcasts_refused_total);
     READ(tls_handshakes_total);
     READ(tls_errors_total);
+    READ(http2_connections);
+    READ(http2_refused_total);
+    READ(http2_floods_total);
     READ(handshakes);
     READ(connections_refused_total);
     READ(addresses_refused_total);

@@ -79,6 +79,9 @@ struct server_stats {
     uint64_t broadcasts_refused_total; /* because broadcast_backlog was full */
     uint64_t tls_handshakes_total;     /* those that were successful */
     uint64_t tls_errors_total;         /* handshakes that were refused, or were none */
+    uint64_t http2_connections;        /* a gauge */
+    uint64_t http2_refused_total;      /* streams: http2_max_concurrent_streams */
+    uint64_t http2_floods_total;       /* connections: http2_control_rate */
     uint64_t handshakes;               /* a gauge: TLS handshakes and PROXY headers to come */
     uint64_t connections_refused_total; /* limit_connections */
     uint64_t addresses_refused_total;  /* limit_connections_per_address */

@@ -31,6 +31,7 @@ struct server_counters {
     _Atomic uint64_t connections_total, requests_total, websockets_total, messages_in_total, messages_out_total;
     _Atomic uint64_t bytes_in_total, bytes_out_total, bad_requests_total, timeouts_total, kills_total, kicks_total;
     _Atomic uint64_t accept_errors_total, broadcasts_total, relayed_total, broadcasts_refused_total;
+    _Atomic uint64_t http2_connections, http2_refused_total, http2_floods_total;
     _Atomic uint64_t tls_handshakes_total, tls_errors_total;
     _Atomic uint64_t handshakes, connections_refused_total, addresses_refused_total, handshakes_dropped_total;
     _Atomic uint64_t handshake_timeouts_total, header_timeouts_total, body_timeouts_total, send_timeouts_total;

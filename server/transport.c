@@ -104,6 +104,13 @@ struct tls_info *transport_tls_info(const struct transport *transport)
     return transport->tls != NULL ? tls_info(transport->tls) : NULL;
 }
 
+bool transport_speaks(const struct transport *transport, const char *protocol)
+{
+    size_t length = 0;
+    const char *agreed = transport->tls != NULL ? tls_protocol(transport->tls, &length) : NULL;
+    return agreed != NULL && length == strlen(protocol) && memcmp(agreed, protocol, length) == 0;
+}
+
 void transport_init(struct transport *transport, unsigned char *read_buffer, const struct transport_callbacks *callbacks,
                     void *context)
 {
@@ -113,6 +120,23 @@ void transport_init(struct transport *transport, unsigned char *read_buffer, con
     transport->handle.data = transport;
     outbox_init(&transport->out);
     file_part_init(&transport->file);
+}
+
+void transport_init_carried(struct transport *transport, void (*carry)(void *context), const struct transport_callbacks *callbacks,
+                            void *context)
+{
+    transport->callbacks = callbacks;
+    transport->context = context;
+    transport->carry = carry;
+    outbox_init(&transport->out);
+    file_part_init(&transport->file);
+}
+
+void transport_carried(struct transport *transport, size_t length)
+{
+    outbox_consume(&transport->out, length);
+    transport->given += length;
+    transport->callbacks->on_written(transport->context);
 }
 
 void transport_deinit(struct transport *transport)
@@ -128,7 +152,7 @@ void transport_deinit(struct transport *transport)
 
 void transport_read(struct transport *transport, bool on)
 {
-    if (on == transport->reading || uv_is_closing(&transport->handle) || transport->ended)
+    if (on == transport->reading || transport->carry != NULL || uv_is_closing(&transport->handle) || transport->ended)
         return;
     transport->reading = on;
     if (!on)
@@ -427,6 +451,10 @@ static void tell_file(struct transport *transport)
 void transport_flush(struct transport *transport)
 {
     bool blocked;
+    if (transport->carry != NULL) {
+        transport->carry(transport->context);
+        return;
+    }
     if (transport->write_pending || transport->ended || uv_is_closing(&transport->handle))
         return;
     size_t written = write_now(transport, &blocked);
@@ -449,7 +477,7 @@ int transport_write(struct transport *transport, const uv_buf_t *pieces, unsigne
     assert(!transport_has_file(transport));
     for (unsigned i = 0; i < count; i++)
         total += pieces[i].len;
-    if (total >= WORTH_A_CALL && transport->tls == NULL) {
+    if (total >= WORTH_A_CALL && transport->tls == NULL && transport->carry == NULL) {
         transport_flush(transport);
         if (!transport->write_pending && !transport->ended && outbox_length(&transport->out) == 0 &&
             !uv_is_closing(&transport->handle)) {
@@ -486,6 +514,8 @@ uint64_t transport_delivered(const struct transport *transport)
 {
     int queued = 0;
     uv_os_fd_t fd;
+    if (transport->carry != NULL)
+        return transport->given;
     size_t pending = uv_stream_get_write_queue_size(&transport->stream);
     if (uv_fileno(&transport->handle, &fd) == 0 && ioctl(fd, SIOCOUTQ, &queued) == 0 && queued > 0)
         pending += (size_t)queued;
@@ -496,14 +526,14 @@ void transport_abandon(const struct transport *transport)
 {
     uv_os_fd_t fd;
     struct linger at_once = { .l_onoff = 1 };
-    if (uv_fileno(&transport->handle, &fd) == 0)
+    if (transport->carry == NULL && uv_fileno(&transport->handle, &fd) == 0)
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once); /* where it fails, the kernel goes on for a while */
 }
 
 enum transport_peer transport_peer(const struct transport *transport)
 {
     struct pollfd polled = { .events = POLLRDHUP };
-    if (uv_fileno(&transport->handle, &polled.fd) != 0 || poll(&polled, 1, 0) <= 0)
+    if (transport->carry != NULL || uv_fileno(&transport->handle, &polled.fd) != 0 || poll(&polled, 1, 0) <= 0)
         return TRANSPORT_PEER_THERE;
     return polled.revents & (POLLERR | POLLHUP) ? TRANSPORT_PEER_GONE : TRANSPORT_PEER_ENDED;
 }

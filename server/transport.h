@@ -63,6 +63,8 @@ struct transport {
     };
     const struct transport_callbacks *callbacks;
     void *context;
+    void (*carry)(void *context);  /* NULL: it has a socket. Otherwise another transport carries it: what waits, and that it is finishing,
+                                    * is taken when there is room (transport_carried) */
     unsigned char *read_buffer;    /* TRANSPORT_BUFFER_SIZE */
     struct tls *tls;               /* NULL: none */
     struct outbox out;             /* corked; its bytes are freed whenever all is written: an idle connection holds none */
@@ -81,6 +83,13 @@ struct transport {
 void transport_init(struct transport *transport, unsigned char *read_buffer, const struct transport_callbacks *callbacks,
                     void *context);
 
+/* One without a socket, whose bytes carry takes; what comes in goes to callbacks->on_read. */
+void transport_init_carried(struct transport *transport, void (*carry)(void *context), const struct transport_callbacks *callbacks,
+                            void *context);
+
+/* length bytes of its outbox have been taken. */
+void transport_carried(struct transport *transport, size_t length);
+
 /* Frees the buffers, after the handle's close callback. */
 void transport_deinit(struct transport *transport);
 
@@ -93,6 +102,9 @@ void transport_input(struct transport *transport, const unsigned char *bytes, si
 
 /* What was agreed; NULL: no TLS, or its handshake is not over. */
 struct tls_info *transport_tls_info(const struct transport *transport);
+
+/* Whether TLS agreed (ALPN) on protocol. */
+bool transport_speaks(const struct transport *transport, const char *protocol);
 
 /* With TLS, says goodbye as far as the socket takes it at once: the peer knows that nothing was cut off. */
 void transport_say_goodbye(struct transport *transport);

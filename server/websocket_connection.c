@@ -54,7 +54,13 @@ void websocket_accept(struct connection *connection, const struct command *comma
         return;
     }
     http1_connection_deinit(connection);
-    connection->upgraded = true;
+    websocket_begin(connection, deflate);
+}
+
+void websocket_begin(struct connection *connection, struct deflate *deflate)
+{
+    struct server *server = connection->server;
+    connection->protocol = PROTOCOL_WEBSOCKET;
     connection_set_state(connection, CONNECTION_WEBSOCKET);
     connection->websocket = (struct websocket_connection){ .last_read = uv_now(&server->loop) };
     count(&server->counters.websockets, 1);

@@ -34,6 +34,9 @@ struct websocket_connection {
 
 /* COMMAND_ACCEPT: answers the handshake of an HTTP/1 connection and turns it into a WebSocket. */
 void websocket_accept(struct connection *connection, const struct command *command);
+
+/* The handshake's answer is out: the connection, of HTTP/1 or a stream, is a WebSocket from here on. deflate becomes its own; NULL: none. */
+void websocket_begin(struct connection *connection, struct deflate *deflate);
 void websocket_connection_deinit(struct connection *connection);
 
 /* Takes input; returns how much of it. */

@@ -7,7 +7,7 @@ set -eu
 wanted=""
 for group in "$@"; do
     case $group in
-    build) wanted="$wanted gcc libc6-dev pkg-config python3 python3-dev python3-venv libuv1-dev libwslay-dev zlib1g-dev libssl-dev ca-certificates" ;;
+    build) wanted="$wanted gcc libc6-dev pkg-config python3 python3-dev python3-venv libuv1-dev libwslay-dev zlib1g-dev libnghttp2-dev libssl-dev ca-certificates" ;;
     test) wanted="$wanted libcmocka-dev redis-server openssl iproute2 openssl chromium fonts-dejavu-core" ;;
     tsan) wanted="$wanted clang libclang-rt-14-dev" ;;
     analyze) wanted="$wanted clang-tidy cppcheck" ;;

@@ -307,6 +307,30 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             "How long a client may take to answer a close before its socket is closed.",
         ),
         Option(
+            "http2",
+            ("--http2",),
+            kinds.choice("on", "off", "only"),
+            "on",
+            "HTTP/2 where TLS agrees on it (ALPN) or the client begins with its preface (prior knowledge); or nothing else, for "
+            "a port behind a proxy that speaks it.",
+        ),
+        Option(
+            "http2_max_concurrent_streams",
+            ("--http2-max-concurrent-streams",),
+            kinds.whole(1, 2**31 - 1, "NUMBER"),
+            100,
+            "Requests and WebSockets of one HTTP/2 connection at once; further ones are refused (REFUSED_STREAM).",
+        ),
+        Option(
+            "http2_control_rate",
+            ("--http2-control-rate",),
+            kinds.size(True, "NUMBER", 2**31),
+            100,
+            "Frames a second that an HTTP/2 client may send that ask for work and bring nothing (PING, SETTINGS, RST_STREAM, "
+            "PRIORITY, CONTINUATION, empty DATA, faulty ones); those of ten seconds may come at once. Over: GOAWAY with "
+            "ENHANCE_YOUR_CALM. 0 is no limit.",
+        ),
+        Option(
             "max_connections",
             ("--max-connections",),
             kinds.size(True, "NUMBER", 2**31),

@@ -54,6 +54,8 @@ NUMBERS = (
     "limit_connections_per_address",
     "limit_handshakes",
     "min_rate",
+    "http2_max_concurrent_streams",
+    "http2_control_rate",
     "backlog",
 )
 
@@ -91,6 +93,7 @@ class Settings(SimpleNamespace):
         result |= self.forwarded
         result["trusted_proxies"] = ",".join(self.trusted_proxies) or None
         result["proxy_protocol"] = self.proxy_protocol
+        result["http2"] = {"off": 0, "on": 1, "only": 2}[self.http2]
         result["websocket_deflate"] = not self.no_websocket_deflate
         result["limit_connections"] = spare_descriptors() if self.limit_connections is None else self.limit_connections
         result["body_chunk"] = self.request_buffer_size

@@ -10,8 +10,8 @@ from .errors import SettingError
 
 logger = logging.getLogger(__name__)
 
-# What is offered by ALPN (RFC 7301), the best first.
-PROTOCOLS: tuple[str, ...] = ("http/1.1",)
+# What is offered by ALPN (RFC 7301), the best first, for each value of --http2.
+PROTOCOLS = {"on": ("h2", "http/1.1"), "off": ("http/1.1",), "only": ("h2",)}
 VERSIONS = {"1.0": 0x0301, "1.1": 0x0302, "1.2": 0x0303, "1.3": 0x0304}
 VERIFY = {"none": 0, "optional": 1, "required": 2}
 
@@ -82,7 +82,7 @@ class Contexts:
             ciphers=settings.ssl_ciphers,
             minimum_version=VERSIONS[settings.ssl_min_version],
             dh_parameters=endpoint.dh_parameters,
-            alpn=wire(PROTOCOLS),
+            alpn=wire(PROTOCOLS[settings.http2]),
             ticket_keys=self._ticket_keys,
         )
 

@@ -54,6 +54,9 @@ SETTINGS: dict[str, Any] = {
     "forwarded_port": None,
     "forwarded_proto": None,
     "forwarded_host": None,
+    "http2": 1,
+    "http2_max_concurrent_streams": 100,
+    "http2_control_rate": 100,
     "backlog": 128,
 }
 

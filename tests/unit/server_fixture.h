@@ -276,6 +276,9 @@ static inline struct server_settings test_settings(void)
         .broadcast_backlog = 1 << 24,
         .send_window = 65536,
         .body_chunk = 65536,
+        .http2 = 1,
+        .http2_max_concurrent_streams = 100,
+        .http2_control_rate = 100,
         .backlog = 128,
     };
 }

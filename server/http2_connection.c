@@ -1,0 +1,487 @@
+#include "server/http2_connection.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "server/connection.h"
+#include "server/http2_stream.h"
+#include "server/server_state.h"
+
+/* How long the answer to our PING may take when draining. */
+enum { LAST_CALL_MS = 1000 };
+
+bool http2_is_preface(const unsigned char *bytes, size_t length)
+{
+    return memcmp(bytes, NGHTTP2_CLIENT_MAGIC, length < NGHTTP2_CLIENT_MAGIC_LEN ? length : NGHTTP2_CLIENT_MAGIC_LEN) == 0;
+}
+
+/* nghttp2's allocations can fail as ours do. */
+static void *allocate(size_t size, void *context)
+{
+    (void)context;
+    return mem_try_alloc(size);
+}
+
+static void release(void *memory, void *context)
+{
+    (void)context;
+    mem_free(memory);
+}
+
+static void *allocate_zeroed(size_t count, size_t size, void *context)
+{
+    (void)context;
+    void *memory = mem_try_alloc(count * size); /* of nghttp2's own structures: no overflow */
+    return memory != NULL ? memset(memory, 0, count * size) : NULL;
+}
+
+static void *reallocate(void *memory, size_t size, void *context)
+{
+    (void)context;
+    return mem_try_realloc(memory, size);
+}
+
+static struct http2_stream *stream_of(struct http2_session *session, int32_t id)
+{
+    return nghttp2_session_get_stream_user_data(session->nghttp2, id);
+}
+
+void http2_terminate(struct http2_session *session, uint32_t code)
+{
+    nghttp2_session_terminate_session(session->nghttp2, code); /* without memory the next send fails, and closes */
+    connection_cork(session->connection);
+}
+
+/* Pays for a frame that asks for work. A client that has nothing left is told to calm down. */
+static void pay(struct http2_session *session)
+{
+    struct server *server = session->connection->server;
+    unsigned rate = server->settings.http2_control_rate;
+    uint64_t now = uv_now(&server->loop);
+    if (rate == 0)
+        return;
+    session->purse += (double)(now - session->filled_at) * rate / 1000;
+    if (session->purse > (double)rate * CONTROL_SECONDS)
+        session->purse = (double)rate * CONTROL_SECONDS;
+    session->filled_at = now;
+    session->purse -= 1;
+    if (session->purse >= 0 || session->leaving)
+        return;
+    session->leaving = true;
+    count(&server->counters.http2_floods_total, 1);
+    http2_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+/* HEADERS and DATA for streams that are no more. */
+static void judge(struct http2_session *session, const nghttp2_frame_hd *header)
+{
+    if (header->type == NGHTTP2_HEADERS && header->stream_id > session->history.last) {
+        http2_history_open(&session->history, header->stream_id);
+        return;
+    }
+    if (nghttp2_session_get_stream_remote_close(session->nghttp2, header->stream_id) >= 0)
+        return; /* it is there */
+    uint32_t code = http2_history_judge(&session->history, header->stream_id);
+    if (code == 0)
+        return;
+    count(&session->connection->server->counters.bad_requests_total, 1);
+    http2_terminate(session, code);
+}
+
+/* A frame begins: before nghttp2 sees it, as it passes over some without a word. */
+static void on_frame_header(struct http2_session *session, const nghttp2_frame_hd *header)
+{
+    bool empty = header->length == 0 && !(header->flags & NGHTTP2_FLAG_END_STREAM);
+    if (header->type != NGHTTP2_CONTINUATION) /* the head before, if there was one, is complete */
+        deadline_clear(&session->connection->deadlines, DEADLINE_HEADER);
+    if (header->type == NGHTTP2_HEADERS || header->type == NGHTTP2_DATA)
+        judge(session, header);
+    switch (header->type) {
+    case NGHTTP2_DATA:
+        if (empty)
+            pay(session);
+        break;
+    case NGHTTP2_HEADERS:
+    case NGHTTP2_WINDOW_UPDATE:
+        break;
+    case NGHTTP2_SETTINGS:
+    case NGHTTP2_PING:
+        if (!(header->flags & NGHTTP2_FLAG_ACK))
+            pay(session);
+        break;
+    default: /* RST_STREAM, PRIORITY, CONTINUATION, GOAWAY, and what we do not know */
+        pay(session);
+    }
+}
+
+/* How many of the bytes belong to the present frame, or to the preface. */
+static size_t next_piece(struct http2_session *session, const unsigned char *bytes, size_t length)
+{
+    size_t taken = 0;
+    if (session->preface_left > 0) {
+        taken = length < session->preface_left ? length : session->preface_left;
+        session->preface_left -= taken;
+        return taken;
+    }
+    if (session->header_length < FRAME_HEADER) {
+        taken = FRAME_HEADER - session->header_length;
+        taken = length < taken ? length : taken;
+        memcpy(session->header + session->header_length, bytes, taken);
+        session->header_length += taken;
+        if (session->header_length < FRAME_HEADER)
+            return taken;
+        const unsigned char *header = session->header;
+        session->payload_left = (size_t)header[0] << 16 | (size_t)header[1] << 8 | header[2];
+        uint32_t id = (uint32_t)header[5] << 24 | (uint32_t)header[6] << 16 | (uint32_t)header[7] << 8 | header[8];
+        on_frame_header(session, &(nghttp2_frame_hd){ .length = session->payload_left,
+                                                      .stream_id = (int32_t)(id & 0x7fffffff),
+                                                      .type = header[3],
+                                                      .flags = header[4] });
+    }
+    size_t payload = length - taken < session->payload_left ? length - taken : session->payload_left;
+    session->payload_left -= payload;
+    if (session->payload_left == 0)
+        session->header_length = 0;
+    return taken + payload;
+}
+
+static bool is_request(const nghttp2_frame *frame)
+{
+    return frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
+}
+
+static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *context)
+{
+    struct http2_session *session = context;
+    struct connection *connection = session->connection;
+    if (connection->deadlines.at[DEADLINE_HEADER] == 0)
+        deadline_set(&connection->deadlines, DEADLINE_HEADER, connection->server->settings.header_timeout_ms);
+    if (!is_request(frame))
+        return 0;
+    struct http2_stream *stream = http2_stream_create(session, frame->hd.stream_id);
+    if (stream == NULL)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the stream is reset */
+    nghttp2_session_set_stream_user_data(nghttp2, frame->hd.stream_id, stream); /* it exists: it cannot fail */
+    deadline_clear(&connection->deadlines, DEADLINE_IDLE);
+    return 0;
+}
+
+static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, const uint8_t *name, size_t name_length, const uint8_t *value,
+                     size_t value_length, uint8_t flags, void *context)
+{
+    struct http2_session *session = context;
+    struct http2_stream *stream = stream_of(session, frame->hd.stream_id);
+    (void)nghttp2, (void)flags;
+    if (stream != NULL && is_request(frame))
+        http2_head_add(&stream->head, &session->connection->server->settings, name, name_length, value, value_length);
+    return 0; /* trailers are passed over: ASGI has no place for them */
+}
+
+/* The answer to the PING behind our first GOAWAY: what the client had sent before it knew has come. */
+static void leave(struct http2_session *session)
+{
+    session->leaving = true;
+    nghttp2_submit_goaway(session->nghttp2, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session->nghttp2), NGHTTP2_NO_ERROR,
+                          NULL, 0);
+    connection_cork(session->connection);
+}
+
+static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *context)
+{
+    struct http2_session *session = context;
+    bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    (void)nghttp2;
+    if (frame->hd.type == NGHTTP2_PING && frame->hd.flags & NGHTTP2_FLAG_ACK && session->told && !session->leaving)
+        leave(session);
+    if (frame->hd.type == NGHTTP2_HEADERS)
+        deadline_clear(&session->connection->deadlines, DEADLINE_HEADER);
+    if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
+        return 0;
+    struct http2_stream *stream = stream_of(session, frame->hd.stream_id);
+    if (stream != NULL && is_request(frame))
+        http2_stream_begin(stream, !end);
+    stream = stream_of(session, frame->hd.stream_id); /* it may have been refused */
+    if (stream != NULL && end)
+        http2_stream_input_ended(stream);
+    return 0;
+}
+
+static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame, int error, void *context)
+{
+    struct http2_session *session = context;
+    (void)nghttp2, (void)frame, (void)error;
+    deadline_clear(&session->connection->deadlines, DEADLINE_HEADER);
+    count(&session->connection->server->counters.bad_requests_total, 1);
+    pay(session); /* a stream that is reset for its client's faults costs as much as one that the client resets */
+    return 0;
+}
+
+static int on_data_chunk(nghttp2_session *nghttp2, uint8_t flags, int32_t id, const uint8_t *bytes, size_t length, void *context)
+{
+    struct http2_session *session = context;
+    struct http2_stream *stream = stream_of(session, id);
+    (void)flags;
+    /* The connection's window is open whatever one stream's application does: it must not stop the others. */
+    nghttp2_session_consume_connection(nghttp2, length);
+    if (stream != NULL)
+        http2_stream_input(stream, bytes, length);
+    else
+        nghttp2_session_consume_stream(nghttp2, id, length);
+    return 0;
+}
+
+static int on_stream_close(nghttp2_session *nghttp2, int32_t id, uint32_t code, void *context)
+{
+    struct http2_session *session = context;
+    struct http2_stream *stream = stream_of(session, id);
+    (void)nghttp2, (void)code;
+    http2_history_end(&session->history, id, HTTP2_ENDED_BY_PEER);
+    if (stream != NULL)
+        http2_stream_closed(stream);
+    return 0;
+}
+
+static int on_frame_send(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *context)
+{
+    struct http2_session *session = context;
+    (void)nghttp2;
+    if (frame->hd.type == NGHTTP2_RST_STREAM)
+        http2_history_end(&session->history, frame->hd.stream_id, HTTP2_RESET_BY_US);
+    if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code == NGHTTP2_REFUSED_STREAM)
+        count(&session->connection->server->counters.http2_refused_total, 1);
+    if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) && frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
+        struct http2_stream *stream = stream_of(session, frame->hd.stream_id);
+        if (stream != NULL)
+            http2_stream_said_all(stream);
+    }
+    return 0;
+}
+
+static int send_data(nghttp2_session *nghttp2, nghttp2_frame *frame, const uint8_t *header, size_t length, nghttp2_data_source *source,
+                     void *context)
+{
+    struct http2_session *session = context;
+    struct connection *connection = session->connection;
+    (void)nghttp2;
+    if (transport_unwritten(&connection->transport) >= FILL_LIMIT)
+        return NGHTTP2_ERR_WOULDBLOCK;
+    struct buffer *out = transport_out(&connection->transport);
+    if (buffer_reserve(out, FRAME_HEADER + length) == NULL)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    buffer_append(out, header, FRAME_HEADER);
+    (void)frame; /* without padding: we choose none */
+    http2_stream_give(source->ptr, out, length);
+    return 0;
+}
+
+static int make_callbacks(nghttp2_session_callbacks **result)
+{
+    nghttp2_session_callbacks *callbacks;
+    if (nghttp2_session_callbacks_new(&callbacks) != 0)
+        return -1;
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data_chunk);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
+    nghttp2_session_callbacks_set_send_data_callback(callbacks, send_data);
+    *result = callbacks;
+    return 0;
+}
+
+static int make_session(struct http2_session *session)
+{
+    nghttp2_mem memory = { NULL, allocate, release, allocate_zeroed, reallocate };
+    nghttp2_session_callbacks *callbacks;
+    nghttp2_option *option;
+    if (make_callbacks(&callbacks) != 0)
+        return -1;
+    int error = nghttp2_option_new(&option);
+    if (error == 0) {
+        nghttp2_option_set_no_auto_window_update(option, 1);
+        nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE);
+        /* A client that does not know RFC 9218's priorities has RFC 7540's. */
+        nghttp2_option_set_server_fallback_rfc7540_priorities(option, 1);
+        error = nghttp2_session_server_new3(&session->nghttp2, callbacks, session, option, &memory);
+        nghttp2_option_del(option);
+    }
+    nghttp2_session_callbacks_del(callbacks);
+    return error;
+}
+
+/* The first SETTINGS, and a window for the connection that no single stream can use up. */
+static int introduce(struct http2_session *session)
+{
+    enum { LEAST_WINDOW = 65535, MOST_WINDOW = 0x7fffffff, WINDOWS = 16 };
+    const struct server_settings *settings = &session->connection->server->settings;
+    size_t window = settings->receive_window;
+    window = window < LEAST_WINDOW ? LEAST_WINDOW : window > MOST_WINDOW / WINDOWS ? MOST_WINDOW / WINDOWS : window;
+    nghttp2_settings_entry entries[] = {
+        { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings->http2_max_concurrent_streams },
+        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)window },
+        { NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1 },
+        { NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
+        { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)settings->max_header_size },
+    };
+    size_t known = sizeof entries / sizeof entries[0] - (settings->max_header_size == 0);
+    int error = nghttp2_submit_settings(session->nghttp2, NGHTTP2_FLAG_NONE, entries, known);
+    if (error == 0)
+        error = nghttp2_session_set_local_window_size(session->nghttp2, NGHTTP2_FLAG_NONE, 0, (int32_t)(window * WINDOWS));
+    return error;
+}
+
+void http2_begin(struct connection *connection)
+{
+    struct server *server = connection->server;
+    http1_connection_deinit(connection);
+    struct http2_session *session = mem_zalloc(sizeof *session);
+    session->connection = connection;
+    session->purse = (double)server->settings.http2_control_rate * CONTROL_SECONDS;
+    session->filled_at = uv_now(&server->loop);
+    session->preface_left = NGHTTP2_CLIENT_MAGIC_LEN;
+    list_init(&session->streams);
+    connection->http2 = session;
+    connection->protocol = PROTOCOL_HTTP2;
+    connection_set_state(connection, CONNECTION_HTTP2);
+    count(&server->counters.http2_connections, 1);
+    deadline_clear(&connection->deadlines, DEADLINE_HEADER);
+    deadline_set(&connection->deadlines, DEADLINE_IDLE, server->settings.keep_alive_timeout_ms);
+    if (make_session(session) != 0 || introduce(session) != 0)
+        connection_close(connection, NULL);
+    else
+        connection_cork(connection);
+}
+
+void http2_connection_deinit(struct connection *connection)
+{
+    struct http2_session *session = connection->http2;
+    nghttp2_session_del(session->nghttp2);
+    mem_free(session);
+    count(&connection->server->counters.http2_connections, (uint64_t)-1);
+}
+
+/* Nothing will come any more, or be said. */
+static void finish(struct connection *connection)
+{
+    http2_end_streams(connection, &(struct ending){ .cause = DISCONNECT_PROTOCOL_ERROR, .code = 1006 });
+    connection_linger(connection);
+}
+
+static bool is_over(const struct http2_session *session)
+{
+    return !nghttp2_session_want_read(session->nghttp2) && !nghttp2_session_want_write(session->nghttp2);
+}
+
+/* nghttp2 takes no more. */
+static void fail(struct http2_session *session, ssize_t error)
+{
+    struct connection *connection = session->connection;
+    if (error == NGHTTP2_ERR_NOMEM || error == NGHTTP2_ERR_CALLBACK_FAILURE) {
+        connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+        return;
+    }
+    bool flooded = error == NGHTTP2_ERR_FLOODED;
+    count(flooded ? &connection->server->counters.http2_floods_total : &connection->server->counters.bad_requests_total, 1);
+    http2_terminate(session, flooded ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
+    http2_fill(connection);
+    if (connection->state == CONNECTION_HTTP2)
+        finish(connection);
+}
+
+size_t http2_input(struct connection *connection, const unsigned char *bytes, size_t length)
+{
+    struct http2_session *session = connection->http2;
+    size_t at = 0;
+    while (at < length && connection->state == CONNECTION_HTTP2) {
+        size_t piece = next_piece(session, bytes + at, length - at);
+        ssize_t taken = nghttp2_session_mem_recv(session->nghttp2, bytes + at, piece);
+        at += piece;
+        if (taken < 0 && connection->state == CONNECTION_HTTP2)
+            fail(session, taken);
+    }
+    connection_cork(connection);
+    return length;
+}
+
+void http2_fill(struct connection *connection)
+{
+    struct http2_session *session = connection->http2;
+    const uint8_t *bytes;
+    ssize_t length = 0;
+    while (transport_unwritten(&connection->transport) < FILL_LIMIT && (length = nghttp2_session_mem_send(session->nghttp2, &bytes)) > 0) {
+        if (buffer_append(transport_out(&connection->transport), bytes, (size_t)length) != 0)
+            length = NGHTTP2_ERR_NOMEM;
+        if (length < 0)
+            break;
+    }
+    if (connection->state != CONNECTION_HTTP2)
+        return;
+    if (length < 0)
+        connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+    else if (is_over(session) || (session->leaving && session->stream_count == 0 && !nghttp2_session_want_write(session->nghttp2)))
+        finish(connection);
+}
+
+void http2_say_goodbye(struct connection *connection)
+{
+    if (connection->transport.ended || connection->http2->nghttp2 == NULL)
+        return;
+    http2_terminate(connection->http2, NGHTTP2_NO_ERROR);
+    http2_fill(connection);
+    transport_flush(&connection->transport);
+    if (connection->state != CONNECTION_CLOSED)
+        transport_say_goodbye(&connection->transport);
+}
+
+void http2_end_streams(struct connection *connection, const struct ending *ending)
+{
+    static const struct ending left = { .cause = DISCONNECT_CLIENT, .code = 1006 };
+    struct list_node *streams = &connection->http2->streams;
+    while (!list_empty(streams))
+        connection_close(list_entry(streams->next, struct http2_stream, of_session)->connection, ending != NULL ? ending : &left);
+}
+
+void http2_stream_gone(struct http2_session *session)
+{
+    struct connection *connection = session->connection;
+    if (connection->state != CONNECTION_HTTP2)
+        return;
+    connection_cork(connection);
+    if (session->stream_count > 0)
+        return;
+    if (session->told && !session->leaving)
+        leave(session);
+    deadline_set(&connection->deadlines, DEADLINE_IDLE, connection->server->settings.keep_alive_timeout_ms);
+}
+
+void http2_deadline(struct connection *connection, int which)
+{
+    struct http2_session *session = connection->http2;
+    struct server *server = connection->server;
+    if (which == DEADLINE_IDLE && session->told && !session->leaving) {
+        leave(session);
+    } else if (which == DEADLINE_IDLE && session->stream_count == 0) {
+        server_count_timeout(server, &server->counters.idle_timeouts_total);
+        http2_terminate(session, NGHTTP2_NO_ERROR);
+    } else if (which == DEADLINE_HEADER) {
+        server_count_timeout(server, &server->counters.header_timeouts_total);
+        http2_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM);
+    }
+}
+
+/* Streams that the client opens before it knows are served: the first GOAWAY names no last one (RFC 9113, 6.8). */
+void http2_drain(struct connection *connection, uint16_t code)
+{
+    struct http2_session *session = connection->http2;
+    for (struct list_node *node = session->streams.next, *next; node != &session->streams; node = next) {
+        next = node->next;
+        connection_drain(list_entry(node, struct http2_stream, of_session)->connection, code);
+    }
+    session->told = true;
+    nghttp2_submit_shutdown_notice(session->nghttp2);
+    nghttp2_submit_ping(session->nghttp2, NGHTTP2_FLAG_NONE, NULL);
+    deadline_set(&connection->deadlines, DEADLINE_IDLE, LAST_CALL_MS);
+    connection_cork(connection);
+}

@@ -1,0 +1,73 @@
+/* http2_connection.h: HTTP/2 on a connection (nghttp2): frames in and out, its streams, and what it bears of a client that floods.
+ *
+ * Owner:   the connection holds a struct http2_session; freed with it.
+ * Thread:  the I/O thread.
+ * Limits:  http2_max_concurrent_streams; of each stream's body receive_window (its window opens as the application takes it); FILL_LIMIT of
+ *          frames that wait for the socket; http2_control_rate of frames that ask for work and bring nothing.
+ *
+ *   http2_begin ─▶ open ──drain──▶ told (GOAWAY, no last stream yet) ──PING answered──▶ leaving (GOAWAY) ──last stream──▶ LINGERING
+ *                   └────────── terminate: a fault, idle, a flood (GOAWAY with its code) ───────────────────────────────▶ LINGERING
+ */
+#ifndef PENEUS_SERVER_HTTP2_CONNECTION_H
+#define PENEUS_SERVER_HTTP2_CONNECTION_H
+
+#include <nghttp2/nghttp2.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "server/http2_history.h"
+
+struct connection;
+struct ending;
+
+/* Control frames are paid from a purse that holds this many seconds of http2_control_rate. */
+enum { FILL_LIMIT = 64 * 1024, CONTROL_SECONDS = 10, FRAME_HEADER = 9 };
+
+struct http2_session {
+    struct connection *connection;
+    nghttp2_session *nghttp2;
+    struct list_node streams; /* struct http2_stream */
+    size_t stream_count;
+    size_t preface_left;      /* of the client's input */
+    size_t header_length;     /* of the frame's header, as far as it has come */
+    size_t payload_left;      /* of the frame */
+    unsigned char header[FRAME_HEADER];
+    struct http2_history history;
+    double purse;             /* control frames that it may still send at once */
+    uint64_t filled_at;       /* loop time of the purse */
+    bool told;                /* that no more streams are wanted */
+    bool leaving;             /* the last GOAWAY is out */
+};
+
+/* server_settings.http2 */
+enum { HTTP2_OFF, HTTP2_ON, HTTP2_ONLY };
+
+/* Whether bytes are the beginning of HTTP/2 by prior knowledge, as far as they go. */
+bool http2_is_preface(const unsigned char *bytes, size_t length);
+
+/* An HTTP/1 connection on which nothing was said yet becomes one of HTTP/2. It may be closed, as there is no memory. */
+void http2_begin(struct connection *connection);
+void http2_connection_deinit(struct connection *connection);
+
+/* Takes input; returns how much of it. */
+size_t http2_input(struct connection *connection, const unsigned char *bytes, size_t length);
+
+/* Moves what the session wants to say into the transport, as far as there is room. */
+void http2_fill(struct connection *connection);
+
+/* The transport is about to be closed: what can still be said is said; then the streams end as ending says. */
+void http2_say_goodbye(struct connection *connection);
+void http2_end_streams(struct connection *connection, const struct ending *ending);
+
+void http2_deadline(struct connection *connection, int which);
+void http2_drain(struct connection *connection, uint16_t code);
+
+/* A stream has gone: there may be nothing left to wait for. */
+void http2_stream_gone(struct http2_session *session);
+
+/* GOAWAY with code (RFC 9113, 7); the streams end. */
+void http2_terminate(struct http2_session *session, uint32_t code);
+
+#endif

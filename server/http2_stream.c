@@ -1,0 +1,453 @@
+#include "server/http2_stream.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "server/command.h"
+#include "server/connection.h"
+#include "server/event_create.h"
+#include "server/handshake.h"
+#include "server/http2_writer.h"
+#include "server/server_state.h"
+#include "server/tls_info.h"
+
+struct http2_stream *http2_stream_create(struct http2_session *session, int32_t id)
+{
+    struct http2_stream *stream = mem_try_alloc(sizeof *stream);
+    if (stream == NULL)
+        return NULL;
+    *stream = (struct http2_stream){ .session = session, .id = id, .code = NGHTTP2_CANCEL };
+    http2_head_init(&stream->head);
+    stream->connection = connection_create_stream(session->connection, stream);
+    list_append(&session->streams, &stream->of_session);
+    session->stream_count++;
+    return stream;
+}
+
+void http2_stream_destroy(struct http2_stream *stream)
+{
+    assert(stream->session == NULL);
+    http2_head_deinit(&stream->head);
+    mem_free(stream);
+}
+
+/* The session forgets the stream. */
+static void leave(struct http2_stream *stream)
+{
+    struct http2_session *session = stream->session;
+    if (session == NULL)
+        return;
+    nghttp2_session_set_stream_user_data(session->nghttp2, stream->id, NULL);
+    list_remove(&stream->of_session);
+    stream->session = NULL;
+    session->stream_count--;
+    http2_stream_gone(session);
+}
+
+void http2_stream_detach(struct http2_stream *stream)
+{
+    if (stream->session != NULL)
+        nghttp2_submit_rst_stream(stream->session->nghttp2, NGHTTP2_FLAG_NONE, stream->id, stream->code);
+    leave(stream);
+}
+
+void http2_stream_closed(struct http2_stream *stream)
+{
+    struct connection *connection = stream->connection;
+    leave(stream);
+    connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+}
+
+/* nghttp2 asks how much of the outbox the next frame takes; send_data() then moves it. */
+static ssize_t on_wanted(nghttp2_session *nghttp2, int32_t id, uint8_t *room, size_t length, uint32_t *flags, nghttp2_data_source *source,
+                         void *context)
+{
+    struct http2_stream *stream = source->ptr;
+    const struct transport *transport = &stream->connection->transport;
+    size_t waiting = outbox_length(&transport->out);
+    (void)nghttp2, (void)id, (void)room, (void)context;
+    stream->starved = waiting == 0 && !transport->finishing;
+    if (stream->starved)
+        return NGHTTP2_ERR_DEFERRED;
+    *flags = NGHTTP2_DATA_FLAG_NO_COPY;
+    if (waiting <= length && transport->finishing)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (ssize_t)(waiting < length ? waiting : length);
+}
+
+void http2_stream_give(struct http2_stream *stream, struct buffer *out, size_t length)
+{
+    struct transport *transport = &stream->connection->transport;
+    while (length > 0) {
+        uv_buf_t piece;
+        unsigned pieces = outbox_pieces(&transport->out, &piece, 1);
+        assert(pieces == 1); /* on_wanted() has seen them */
+        size_t part = piece.len < length ? piece.len : length;
+        buffer_append(out, piece.base, part);
+        transport_carried(transport, part);
+        length -= part;
+    }
+}
+
+static nghttp2_data_provider provider(struct http2_stream *stream)
+{
+    return (nghttp2_data_provider){ .source.ptr = stream, .read_callback = on_wanted };
+}
+
+static struct server *server_of(const struct http2_stream *stream)
+{
+    return stream->connection->server;
+}
+
+/* There is no memory for a head, which is all that can go wrong with one. */
+static void fail(struct http2_stream *stream)
+{
+    stream->code = NGHTTP2_INTERNAL_ERROR;
+    connection_close(stream->connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+}
+
+/* Answers by itself; the exchange, if there is one, must have ended. */
+static void refuse(struct http2_stream *stream, uint16_t status)
+{
+    struct connection *connection = stream->connection;
+    struct server *server = server_of(stream);
+    struct http1_identity identity = server_identity(server);
+    nghttp2_data_provider body = provider(stream);
+    char text[64];
+    size_t length = (size_t)snprintf(text, sizeof text, "%s\n", http1_reason(status));
+    if (status < 500 && status != 403) /* 403 is the application's */
+        count(&server->counters.bad_requests_total, 1);
+    stream->responded = true;
+    uv_buf_t piece = uv_buf_init(text, (unsigned)length);
+    if (stream->session == NULL ||
+        http2_write_error(stream->session->nghttp2, stream->id, status, length, &identity, stream->response.head ? NULL : &body) != 0 ||
+        (!stream->response.head && transport_write(&connection->transport, &piece, 1) != 0))
+        fail(stream);
+    else
+        connection_linger(connection);
+}
+
+/* Ends the exchange with an answer of our own, or by cutting the response off. */
+static void end_with(struct http2_stream *stream, enum disconnect_cause cause, uint16_t status, uint16_t code)
+{
+    bool responded = stream->responded;
+    connection_end_exchange(stream->connection, &(struct ending){ .cause = cause, .status = responded ? 0 : status, .code = code });
+    if (!responded)
+        refuse(stream, status);
+    else
+        fail(stream);
+}
+
+static void expect_body(struct http2_stream *stream)
+{
+    struct connection *connection = stream->connection;
+    pace_begin(&stream->body_pace, stream->body_bytes, uv_now(&connection->server->loop));
+    stream->held = false;
+    deadline_set(&connection->deadlines, DEADLINE_BODY, connection->server->settings.body_timeout_ms);
+}
+
+static bool is_paused(const struct connection *connection)
+{
+    return connection->exchange != NULL && connection->exchange->paused;
+}
+
+static void on_body_deadline(struct http2_stream *stream)
+{
+    struct connection *connection = stream->connection;
+    struct server *server = connection->server;
+    if (connection->exchange == NULL || stream->input_ended)
+        return;
+    if (is_paused(connection) || stream->held || stream->continue_pending ||
+        pace_is_kept(&stream->body_pace, stream->body_bytes, uv_now(&server->loop), server->settings.min_rate)) {
+        expect_body(stream);
+        return;
+    }
+    server_count_timeout(server, &server->counters.body_timeouts_total);
+    end_with(stream, DISCONNECT_SLOW, 408, 0);
+}
+
+static void fill_in(struct http2_stream *stream, struct request_event *request)
+{
+    struct connection *carrier = stream->session->connection;
+    request->connection = carrier->id;
+    request->owner = stream->connection->exchange->owner;
+    request->endpoints = carrier->endpoints;
+    request->websocket = stream->websocket;
+    request->secure = carrier->transport.tls != NULL;
+    request->tls = tls_info_retain(transport_tls_info(&carrier->transport));
+}
+
+/* The head is fine: the application shall have it. */
+static void begin_exchange(struct http2_stream *stream, const struct http1_head *head)
+{
+    struct connection *connection = stream->connection;
+    struct server *server = connection->server;
+    connection->exchange = exchange_begin(server, connection, stream->websocket);
+    struct request_event *request = connection->exchange != NULL ? request_event_create(connection->exchange->id, head) : NULL;
+    if (request == NULL) {
+        if (connection->exchange != NULL)
+            exchange_finish(connection->exchange); /* nobody was told of it */
+        end_with(stream, DISCONNECT_PROTOCOL_ERROR, 503, 0);
+        return;
+    }
+    fill_in(stream, request);
+    server_announce(server, &request->event);
+    if (stream->websocket)
+        deadline_set(&connection->deadlines, DEADLINE_CONNECT, server->settings.websocket_connect_timeout_ms);
+    else
+        deadline_set(&connection->deadlines, DEADLINE_HTTP, server->settings.http_timeout_ms);
+    if (head->has_body)
+        expect_body(stream);
+}
+
+void http2_stream_begin(struct http2_stream *stream, bool has_body)
+{
+    struct server *server = server_of(stream);
+    struct http1_head head = { 0 };
+    uint16_t refused = http2_head_finish(&stream->head, has_body, &head);
+    count(&server->counters.requests_total, 1);
+    stream->response = (struct http1_response){ .minor = 1, .head = stream->head.is_head, .keep_alive = true };
+    if (refused == 0) {
+        stream->websocket = head.upgrade_websocket;
+        stream->continue_pending = head.expect_continue;
+        stream->has_body = head.has_body;
+    }
+    if (refused == 0 && stream->websocket)
+        refused = handshake_check_stream(&head, &server->settings, &stream->deflate);
+    if (refused == 0 && stream->websocket && server->phase >= SERVER_DRAINING)
+        refused = 503;
+    if (refused != 0)
+        refuse(stream, refused);
+    else
+        begin_exchange(stream, &head);
+    http2_head_deinit(&stream->head);
+}
+
+void http2_stream_input(struct http2_stream *stream, const unsigned char *bytes, size_t length)
+{
+    struct transport *transport = &stream->connection->transport;
+    stream->untaken += length;
+    transport->callbacks->on_read(transport->context, bytes, length);
+}
+
+void http2_stream_input_ended(struct http2_stream *stream)
+{
+    stream->input_ended = true;
+    http2_stream_taken(stream->connection);
+}
+
+void http2_stream_said_all(struct http2_stream *stream)
+{
+    /* RFC 9113, 8.1: what the client still sends of its request is not wanted. A WebSocket's client ends by itself. */
+    if (!stream->input_ended && !stream->websocket && stream->session != NULL)
+        nghttp2_submit_rst_stream(stream->session->nghttp2, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+}
+
+/* One event of the body; length 0 with !more is its end. */
+static bool announce(struct http2_stream *stream, const unsigned char *bytes, size_t length, bool more)
+{
+    struct exchange *exchange = stream->connection->exchange;
+    struct event *event = event_create(EVENT_BODY, exchange->id, bytes, length);
+    if (event == NULL) {
+        end_with(stream, DISCONNECT_TOO_LARGE, 503, 0);
+        return false;
+    }
+    event->more = more;
+    exchange_announce(exchange, event);
+    return true;
+}
+
+size_t http2_stream_body(struct connection *connection, const unsigned char *bytes, size_t length)
+{
+    struct http2_stream *stream = connection->stream;
+    const struct server_settings *settings = &connection->server->settings;
+    size_t taken = 0;
+    if (stream->websocket && connection->exchange != NULL)
+        return 0; /* not accepted yet */
+    if (length > 0)
+        stream->continue_pending = false;
+    while (taken < length && connection->exchange != NULL && !connection->exchange->paused) {
+        size_t part = length - taken < settings->body_chunk ? length - taken : settings->body_chunk;
+        stream->body_bytes += part;
+        if (settings->max_body_size != 0 && stream->body_bytes > settings->max_body_size) {
+            end_with(stream, DISCONNECT_TOO_LARGE, 413, 0);
+            break;
+        }
+        if (!announce(stream, bytes + taken, part, true))
+            break;
+        taken += part;
+    }
+    if (is_paused(connection))
+        stream->held = true;
+    return connection->exchange == NULL ? length : taken;
+}
+
+/* All that came has been taken, and nothing more will. */
+static void tell_end(struct http2_stream *stream)
+{
+    struct connection *connection = stream->connection;
+    stream->input_end_told = true;
+    deadline_clear(&connection->deadlines, DEADLINE_BODY);
+    if (connection->state == CONNECTION_STREAM && !stream->websocket) {
+        if (connection->exchange != NULL && !connection->exchange->finished && stream->has_body)
+            announce(stream, NULL, 0, false);
+    } else if (connection->state == CONNECTION_WEBSOCKET || connection->exchange != NULL) {
+        /* RFC 8441, 5.1: as the end of a TCP connection. */
+        connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+    }
+}
+
+void http2_stream_taken(struct connection *connection)
+{
+    struct http2_stream *stream = connection->stream;
+    if (stream->session == NULL || is_paused(connection))
+        return;
+    size_t waiting = buffer_length(&connection->rest);
+    if (stream->untaken > waiting) {
+        nghttp2_session_consume_stream(stream->session->nghttp2, stream->id, stream->untaken - waiting);
+        stream->untaken = waiting;
+        connection_cork(stream->session->connection);
+    }
+    if (stream->input_ended && waiting == 0 && !stream->input_end_told)
+        tell_end(stream);
+}
+
+static void on_response_complete(struct http2_stream *stream)
+{
+    struct connection *connection = stream->connection;
+    struct exchange *exchange = connection->exchange;
+    connection->exchange = NULL;
+    exchange_complete(exchange);
+    connection_linger(connection);
+}
+
+static void write_body(struct http2_stream *stream, const unsigned char *bytes, size_t length, bool more)
+{
+    struct connection *connection = stream->connection;
+    struct http1_frame frame;
+    enum http1_body result = http1_frame_body(&stream->response, length, more, &frame);
+    uv_buf_t piece = { .base = (char *)bytes, .len = frame.length };
+    if (frame.length > 0 && transport_write(&connection->transport, &piece, 1) != 0) {
+        fail(stream);
+        return;
+    }
+    count(&connection->server->counters.bytes_out_total, frame.length);
+    connection_cork(connection);
+    if (result != HTTP1_BODY_OK) {
+        connection_end_exchange(connection, &(struct ending){ .cause = DISCONNECT_FRAMING,
+                                                              .expected = stream->response.expected,
+                                                              .actual = stream->response.actual });
+        if (result == HTTP1_LONGER)
+            connection_linger(connection);
+        else
+            fail(stream); /* the client must be able to tell */
+    } else if (!more) {
+        on_response_complete(stream);
+    }
+}
+
+static void respond(struct http2_stream *stream, const struct command *command)
+{
+    struct http1_identity identity = server_identity(server_of(stream));
+    nghttp2_data_provider body = provider(stream);
+    size_t head = command->response.head_length;
+    stream->responded = true;
+    stream->continue_pending = false;
+    if (http2_write_head(stream->session->nghttp2, stream->id, &stream->response, command, &identity, &body) != 0)
+        fail(stream);
+    else
+        write_body(stream, command->bytes + head, command->length - head, command->response.more);
+}
+
+static void accept_websocket(struct http2_stream *stream, const struct command *command)
+{
+    struct connection *connection = stream->connection;
+    struct server *server = connection->server;
+    struct http1_identity identity = server_identity(server);
+    nghttp2_data_provider data = provider(stream);
+    if (!stream->websocket || stream->responded)
+        return;
+    struct deflate_terms terms = stream->deflate;
+    struct deflate *deflate = terms.agreed ? deflate_create(&terms, &server->settings, &server->deflate_pool) : NULL;
+    terms.agreed = deflate != NULL;
+    stream->responded = true;
+    if (http2_write_accept(stream->session->nghttp2, stream->id, command, &terms, &identity, &data) != 0) {
+        deflate_destroy(deflate);
+        fail(stream);
+        return;
+    }
+    websocket_begin(connection, deflate);
+}
+
+static void send_continue(struct http2_stream *stream)
+{
+    if (!stream->continue_pending)
+        return;
+    stream->continue_pending = false;
+    if (http2_write_continue(stream->session->nghttp2, stream->id) == 0)
+        connection_cork(stream->session->connection);
+}
+
+void http2_stream_command(struct connection *connection, struct command *command)
+{
+    struct http2_stream *stream = connection->stream;
+    assert(stream->session != NULL); /* an exchange ends with its stream */
+    switch (command->kind) {
+    case COMMAND_RESPOND:
+        connection->exchange->unacknowledged += command_charge(command);
+        if (!stream->responded)
+            respond(stream, command);
+        break;
+    case COMMAND_BODY:
+        connection->exchange->unacknowledged += command_charge(command);
+        if (stream->responded)
+            write_body(stream, command->bytes, command->length, command->response.more);
+        break;
+    case COMMAND_ACCEPT:
+        accept_websocket(stream, command);
+        break;
+    case COMMAND_CLOSE:
+        if (stream->websocket && !stream->responded)
+            end_with(stream, DISCONNECT_APPLICATION, 403, 1006);
+        break;
+    case COMMAND_KICK:
+        end_with(stream, DISCONNECT_OVERFLOW, 503, command->code);
+        break;
+    case COMMAND_CONSUMED:
+        send_continue(stream);
+        if (exchange_consumed(connection->exchange, command->amount))
+            connection_resume(connection);
+        break;
+    default:
+        break;
+    }
+}
+
+void http2_stream_deadline(struct connection *connection, int which)
+{
+    struct http2_stream *stream = connection->stream;
+    struct server *server = connection->server;
+    if (which == DEADLINE_BODY) {
+        on_body_deadline(stream);
+    } else if (which == DEADLINE_HTTP && connection->exchange != NULL) {
+        count(&server->counters.timeouts_total, 1);
+        end_with(stream, DISCONNECT_HTTP_TIMEOUT, 503, 0);
+    } else if (which == DEADLINE_CONNECT && connection->exchange != NULL && !stream->responded) {
+        count(&server->counters.timeouts_total, 1);
+        end_with(stream, DISCONNECT_CONNECT_TIMEOUT, 503, 1006);
+    }
+}
+
+void http2_stream_finished(struct connection *connection)
+{
+    end_with(connection->stream, DISCONNECT_APPLICATION, 500, 1006);
+}
+
+void http2_stream_drain(struct connection *connection)
+{
+    struct http2_stream *stream = connection->stream;
+    if (stream->websocket && connection->exchange != NULL && !stream->responded)
+        end_with(stream, DISCONNECT_SHUTDOWN, 503, 1006);
+}
