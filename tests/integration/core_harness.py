@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -186,8 +187,10 @@ class Response:
 class Client:
     """One TCP connection."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", context: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection((host, port), PATIENCE)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket)
         self.buffer = b""
 
     def __enter__(self) -> "Client":
@@ -251,8 +254,10 @@ class Client:
 class WebSocket(Client):
     """A WebSocket client whose mask is zero. `status` is that of the handshake."""
 
-    def __init__(self, port: int, path: str = "/", headers: str = "", host: str = "127.0.0.1") -> None:
-        super().__init__(port, host)
+    def __init__(
+        self, port: int, path: str = "/", headers: str = "", host: str = "127.0.0.1", context: ssl.SSLContext | None = None
+    ) -> None:
+        super().__init__(port, host, context)
         key = base64.b64encode(b"0123456789abcdef").decode()
         self.send(
             f"GET {path} HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
