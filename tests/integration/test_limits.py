@@ -1,4 +1,4 @@
-"""Limits under attack: while somebody does the worst that a limit allows, others talk HTTP and get relayed messages, all of them."""
+"""Limits under attack: while somebody does the worst that a limit allows, others talk HTTP and get all relayed messages."""
 
 from __future__ import annotations
 
