@@ -3,14 +3,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "server/node.h"
 #include "server/trust.h"
-
-enum { NODE_SIZE = 64, HOST_LIMIT = 255 };
-
-struct text {
-    const char *at;
-    size_t length;
-};
 
 /* The elements of a header's lists, the last one first; empty ones are passed over. */
 struct walk {
@@ -88,82 +82,6 @@ static bool previous(struct walk *walk, struct text *element)
     return true;
 }
 
-enum node { NODE_ADDRESS, NODE_HIDDEN, NODE_BAD };
-
-static bool is_obfuscated(struct text text)
-{
-    if (text.length < 2 || *text.at != '_')
-        return false;
-    for (size_t i = 1; i < text.length; i++)
-        if (memchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-", text.at[i], 65) == NULL)
-            return false;
-    return true;
-}
-
-static bool read_port(struct text text, uint16_t *port)
-{
-    unsigned value = 0;
-    for (size_t i = 0; i < text.length; i++) {
-        if (text.at[i] < '0' || text.at[i] > '9' || i == 5)
-            return false;
-        value = value * 10 + (unsigned)(text.at[i] - '0');
-    }
-    *port = (uint16_t)value;
-    return text.length > 0 && value <= 65535;
-}
-
-/* "192.0.2.1", "192.0.2.1:80", "2001:db8::1", "[2001:db8::1]:80", "unknown" or "_hidden". */
-static enum node read_node(struct text text, struct address *address, uint16_t *port)
-{
-    struct text host = text, behind = { NULL, 0 };
-    *port = 0;
-    if (text.length > 0 && *text.at == '[') {
-        const char *end = memchr(text.at, ']', text.length);
-        if (end == NULL)
-            return NODE_BAD;
-        host = (struct text){ text.at + 1, (size_t)(end - text.at) - 1 };
-        behind = (struct text){ end + 1, text.length - host.length - 2 };
-        if (memchr(host.at, ':', host.length) == NULL || (behind.length > 0 && *behind.at != ':'))
-            return NODE_BAD;
-    } else {
-        const char *colon = memchr(text.at, ':', text.length);
-        if (colon != NULL && memchr(colon + 1, ':', text.length - (size_t)(colon - text.at) - 1) == NULL) {
-            host.length = (size_t)(colon - text.at);
-            behind = (struct text){ colon, text.length - host.length };
-        }
-    }
-    if (behind.length > 0) {
-        behind = (struct text){ behind.at + 1, behind.length - 1 };
-        if (!read_port(behind, port) && !is_obfuscated(behind))
-            return NODE_BAD;
-    }
-    if (address_parse(address, host.at, host.length) == 0)
-        return NODE_ADDRESS;
-    return is_obfuscated(host) || (host.length == 7 && strncasecmp(host.at, "unknown", 7) == 0) ? NODE_HIDDEN : NODE_BAD;
-}
-
-static bool is_host(struct text text)
-{
-    struct text port = { NULL, 0 };
-    struct address address;
-    uint16_t number;
-    const char *colon = memrchr(text.at, ':', text.length);
-    if (text.length == 0 || text.length > HOST_LIMIT)
-        return false;
-    if (colon != NULL && text.at[text.length - 1] != ']') {
-        port = (struct text){ colon + 1, text.length - (size_t)(colon - text.at) - 1 };
-        text.length = (size_t)(colon - text.at);
-        if (!read_port(port, &number))
-            return false;
-    }
-    if (text.length > 2 && *text.at == '[' && text.at[text.length - 1] == ']')
-        return memchr(text.at, '.', text.length) == NULL && address_parse(&address, text.at + 1, text.length - 2) == 0;
-    for (size_t i = 0; i < text.length; i++)
-        if (memchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_", text.at[i], 65) == NULL)
-            return false;
-    return text.length > 0;
-}
-
 static bool read_scheme(struct text text, enum forwarded_scheme *scheme)
 {
     static const struct {
@@ -181,7 +99,7 @@ static bool read_scheme(struct text text, enum forwarded_scheme *scheme)
 
 static void set_host(struct forwarded *forwarded, struct text text)
 {
-    if (is_host(text)) {
+    if (node_is_host(text)) {
         forwarded->host = (const unsigned char *)text.at;
         forwarded->host_length = text.length;
     } else {
@@ -210,7 +128,7 @@ static void read_addresses(struct walk walk, const struct trust *trust, struct f
     struct address address;
     uint16_t port;
     for (*hop = 0; previous(&walk, &element); ) {
-        enum node node = read_node(element, &address, &port);
+        enum node node = node_read(element, &address, &port);
         forwarded->malformed += node == NODE_BAD;
         if (node != NODE_ADDRESS)
             return;
@@ -239,7 +157,7 @@ static void read_x_forwarded(const struct forwarded_rules *rules, const struct t
     /* A port counts only with an address, else the two might not belong together. */
     if (forwarded->has_client && forwarded->port == 0 &&
         value_of_hop(walk_of(bytes, fields, count, rules->port, false), hop, hops, &value)) {
-        if (!read_port(value, &forwarded->port)) {
+        if (!node_port(value, &forwarded->port)) {
             forwarded->port = 0;
             forwarded->malformed++;
         }
@@ -319,7 +237,7 @@ static bool take_element(const struct element *element, struct forwarded *forwar
         set_host(forwarded, element->host);
     if (element->node.at == NULL)
         return false;
-    enum node node = read_node(element->node, &address, &port);
+    enum node node = node_read(element->node, &address, &port);
     forwarded->malformed += node == NODE_BAD;
     if (node != NODE_ADDRESS)
         return false;
