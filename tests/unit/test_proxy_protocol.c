@@ -203,7 +203,7 @@ static void test_tlvs(void **state)
     struct proxy_header header;
     struct sample sample = begin_v2(1, 0x11);
     add_tlv(&sample, 0x01, "h2", 2);
-    add_tlv(&sample, 0x04, NULL, 0);
+    add_tlv(&sample, 0x04, "", 0);
     add_tlv(&sample, 0x20, "\x01\0\0\0\0", 5);
     add_tlv(&sample, 0xee, "custom", 6);
     set_length(&sample);
