@@ -27,6 +27,7 @@ from tests.support.redis import redis_server
 TEXT = b"0123456789abcdef" * 40
 OFFER = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 GET = b"GET %b HTTP/1.1\r\nHost: test\r\n\r\n"
+FORWARDED = b"X-Forwarded-For: 192.0.2.1, 10.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: other.test\r\n\r\n"
 BIG = b"x" * 20_000
 KILL_TIME = 0.05  # s
 
@@ -238,6 +239,10 @@ SCENARIOS: dict[str, Scenario] = {
     "streams": streams,
     "connections": connection(GET % b"/hello", 200),
     "bad requests": connection(b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+    "proxies": connection(b"GET /hello HTTP/1.1\r\nHost: test\r\n" + FORWARDED, 200),
+    "bad proxies": connection(
+        b"GET /hello HTTP/1.1\r\nX-Forwarded-For: 1.2.3\r\nX-Forwarded-Proto: x\r\nHost: test\r\n\r\n", 200
+    ),
     "exceptions": connection(GET % b"/raise", 500),
     "wrong events": connection(GET % b"/wrong", 500),
     "no response": connection(GET % b"/nothing", 500),
@@ -283,10 +288,16 @@ def site(directory: Path, *options: str, python: tuple[str, ...] = (sys.executab
         port, tls_port = free_port(), free_port()
         endpoints = ("-e", f"tcp:{port}:interface=127.0.0.1")
         endpoints += ("-e", f"ssl:{tls_port}:privateKey={identity.key}:certKey={identity.certificate}:interface=127.0.0.1")
-        arguments = ("-m", "peneus", "-v", "0", *endpoints, "--application-close-timeout", str(KILL_TIME), *options)
+        arguments = ("-m", "peneus", "-v", "0", *endpoints, "--application-close-timeout", str(KILL_TIME))
+        arguments += (
+            "--trusted-proxies",
+            "127.0.0.1",
+            "--forwarded-headers",
+            "x-forwarded-for,x-forwarded-proto,x-forwarded-host",
+        )
         program = "tests.leaks.programs.turns:application"
         variables = {"TURNS_LAYERS": json.dumps(configured), **environment}
-        server = stack.enter_context(command(*arguments, program, python=python, **variables))
+        server = stack.enter_context(command(*arguments, *options, program, python=python, **variables))
         deadline = time.monotonic() + PATIENCE
         while not _listens(port):
             assert server.process.poll() is None and time.monotonic() < deadline, server.output

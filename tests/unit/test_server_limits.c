@@ -79,6 +79,43 @@ static void test_flood(void **state)
     fixture_stop(f);
 }
 
+static bool is_served(int fd)
+{
+    char text[1024];
+    say(fd, GET("/hello"));
+    return hear_until(fd, text, sizeof text, "\r\n\r\n/hello");
+}
+
+/* Those who have been refused and have not left yet take no place: one that becomes free is for the next. */
+static void test_refused_take_no_place(void **state)
+{
+    enum { REFUSED = 40, ROUNDS = 20 };
+    struct server_settings settings = test_settings();
+    settings.limit_connections = 1;
+    struct fixture *f = fixture_start(&settings);
+    bool seen = false;
+    for (int round = 0; round < ROUNDS && !seen; round++) { /* on a slow machine they may have gone by then */
+        int fds[REFUSED], served = dial(f);
+        uint64_t before = stats_of(f).connections_refused_total;
+        hello(served);
+        for (int i = 0; i < REFUSED; i++)
+            fds[i] = dial(f);
+        AWAIT_STAT(f, connections_refused_total, before + REFUSED);
+        uint64_t present = stats_of(f).connections;
+        close(served);
+        for (uint64_t until = clock_ms() + 500; stats_of(f).connections >= present && clock_ms() < until;)
+            usleep(1000);
+        int next = dial(f);
+        seen = is_served(next) && stats_of(f).connections > REFUSED / 2;
+        close(next);
+        for (int i = 0; i < REFUSED; i++)
+            close(fds[i]);
+        AWAIT_STAT(f, connections, 0);
+    }
+    assert_true(seen);
+    fixture_stop(f);
+}
+
 static void test_limit_for_each_address(void **state)
 {
     struct server_settings settings = test_settings();
@@ -248,6 +285,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_limit_connections),
         cmocka_unit_test(test_flood),
+        cmocka_unit_test(test_refused_take_no_place),
         cmocka_unit_test(test_limit_for_each_address),
         cmocka_unit_test(test_no_memory_to_count),
         cmocka_unit_test(test_slow_body),
