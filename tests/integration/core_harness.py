@@ -115,7 +115,7 @@ class CoreServer:
             on_stopped=self.stopped.set,
             **self.arguments,
         )
-        self.core.listen_tcp("127.0.0.1", 0)
+        self.listen()
         self.port = self.core.addresses[0][1]
         self.thread = threading.Thread(target=self.run, daemon=True)
         started = threading.Event()
@@ -123,6 +123,9 @@ class CoreServer:
         self.thread.start()
         assert started.wait(PATIENCE)
         return self
+
+    def listen(self) -> None:
+        self.core.listen_tcp("127.0.0.1", 0)
 
     def run(self) -> None:
         asyncio.set_event_loop(self.loop)
