@@ -1,5 +1,7 @@
 """The checks of settings: each error names the setting, the value and what to write instead."""
 
+import resource
+
 import pytest
 from peneus import options, settings
 from peneus.errors import SettingError
@@ -28,6 +30,14 @@ def test_defaults_are_daphnes():
     assert {name: getattr(given, name) for name in DAPHNES} == DAPHNES
     assert given.endpoint_strings() == ["tcp:port=8000:interface=127.0.0.1"]
     assert (given.proxy_address_header, given.proxy_port_header, given.proxy_proto_header) == (None, None, None)
+
+
+def test_connections_leave_descriptors_for_the_rest(monkeypatch):
+    for soft, expected in ((1024, 896), (100_000, 90_000), (64, 32), (resource.RLIM_INFINITY, 0)):
+        monkeypatch.setattr(resource, "getrlimit", lambda which, soft=soft: (soft, soft))
+        assert from_keywords({}).native()["limit_connections"] == expected
+    assert from_keywords({"limit_connections": 7}).native()["limit_connections"] == 7
+    assert from_keywords({"limit_connections": 0}).native()["limit_connections"] == 0
 
 
 def test_native_settings_are_complete_and_in_milliseconds():
