@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 from peneus.testing import LiveServer
 
+from tests.integration import raw_http2
 from tests.integration.core_harness import PATIENCE, Client, WebSocket, eventually
 from tests.support.identities import Authority
 
@@ -278,3 +280,21 @@ def test_another_worker_takes_who_one_has_no_descriptor_for() -> None:
             pids.append(ask("/pid", client))
         assert exhausted not in pids
         assert ask("/pid", first) == exhausted
+
+
+def test_slow_streams() -> None:
+    """Over HTTP/2 a response that nobody takes and a body that does not come end, and the other streams go on."""
+    with attacked(send_timeout=1, body_timeout=1, min_rate=1000) as (server, others):
+        with socket.create_connection((server.host, server.port), PATIENCE) as attacker:
+            attacker.sendall(raw_http2.PREFACE + raw_http2.frame(raw_http2.WINDOW_UPDATE, 0, 0, struct.pack("!I", 1 << 20)))
+            attacker.sendall(raw_http2.request(1, "/big") + raw_http2.request(3, "/upload", method="POST", ends=False))
+            ended = set()
+            for kind, flags, stream, _ in raw_http2.frames(attacker):
+                if kind == raw_http2.RST_STREAM or (kind in (raw_http2.DATA, raw_http2.HEADERS) and flags & raw_http2.END_STREAM):
+                    ended.add(stream)
+                if ended >= {1, 3}:
+                    break
+            assert ended == {1, 3}
+            attacker.sendall(raw_http2.request(5, "/pid"))
+            assert json.loads(raw_http2.body(attacker, 5)) > 1
+        assert (others.stat("send_timeouts_total"), others.stat("body_timeouts_total")) == (1, 1)

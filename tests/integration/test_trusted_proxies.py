@@ -17,6 +17,7 @@ from peneus.errors import SettingError
 from peneus.settings import from_keywords
 from peneus.testing import LiveServer
 
+from tests.integration import raw_http2
 from tests.integration.core_harness import PATIENCE, eventually
 from tests.support.identities import Authority
 
@@ -288,43 +289,17 @@ def test_on_a_unix_socket(tmp_path: Path) -> None:
         assert talk(client, first=LINE)["client"] == ["192.0.2.1", 1234]
 
 
-def h2_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack("!I", len(payload))[1:] + bytes([kind, flags]) + struct.pack("!I", stream) + payload
-
-
-def h2_request(*headers: tuple[str, str]) -> bytes:
-    """The preface, SETTINGS and one GET, its fields literal and not indexed."""
-    fields = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "own.test"), *headers]
-    block = b"".join(b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode() for name, value in fields)
-    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(4, 0, 0, b"") + h2_frame(1, 5, 1, block)
-
-
-def h2_said(connection: socket.socket) -> Any:
-    data, body = b"", b""
-    while True:
-        part = connection.recv(65536)
-        assert part, data
-        data += part
-        while len(data) >= 9 and len(data) >= 9 + (length := int.from_bytes(data[:3], "big")):
-            kind, flags, payload = data[3], data[4], data[9 : 9 + length]
-            data = data[9 + length :]
-            if kind == 0:
-                body += payload
-                if flags & 1:
-                    return json.loads(body)
-
-
 def test_http2(trusting: LiveServer, proxied: LiveServer) -> None:
     headers = (("x-forwarded-for", "192.0.2.9, 192.0.2.1, 10.1.2.3"), ("x-forwarded-proto", "https"))
     for own, expected in (("127.0.0.2", "192.0.2.1"), (OWN, OWN)):
         with dial(trusting, own) as connection:
-            connection.sendall(h2_request(*headers))
-            found = h2_said(connection)
+            connection.sendall(raw_http2.PREFACE + raw_http2.request(1, "/", *headers))
+            found = json.loads(raw_http2.body(connection, 1))
             assert (found["client"][0], found["host"]) == (expected, "own.test")
     with dial(proxied) as connection:
-        request = LINE + h2_request(*headers)
+        request = LINE + raw_http2.PREFACE + raw_http2.request(1, "/", *headers)
         connection.sendall(request[:50])
         time.sleep(0.02)
         connection.sendall(request[50:])
-        found = h2_said(connection)
+        found = json.loads(raw_http2.body(connection, 1))
         assert (found["client"], found["scheme"]) == (["192.0.2.1", 1234], "http")

@@ -135,6 +135,7 @@ static void test_bad_version_1(void **state)
     static const char *const bad[] = {
         "GET / HTTP/1.1\r\n",
         "PROXY\r\n",
+        "PROXY\tTCP4 192.0.2.1 192.0.2.2 1 2\r\n",
         "PROXY \r\n",
         "PROXY TCP\r\n",
         "PROXY TCP5 192.0.2.1 192.0.2.2 1 2\r\n",

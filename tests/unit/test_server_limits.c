@@ -1,7 +1,10 @@
 /* Limits under attack: too many connections, bodies that do not come, output that nobody takes; and who is not to blame. */
 #include <arpa/inet.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "base/alloc.h"
+#include "server/crew.h"
 #include "tests/unit/server_fixture.h"
 
 #define GET(target) "GET " target " HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -280,6 +283,52 @@ static void test_slow_websocket(void **state)
     fixture_stop(f);
 }
 
+/* A process without descriptors does not keep the others of its crew waiting; once it has some again, it is one of them again. */
+static void test_no_descriptors_in_a_crew(void **state)
+{
+    struct server_settings settings = test_settings();
+    struct fixture *f = fixture_create(&settings);
+    struct listen_spec spec = { .kind = LISTEN_TCP, .host = "127.0.0.1" };
+    struct rlimit before, limit;
+    char error[256];
+    int fillers[256], filled = 0;
+    int memory = memfd_create("crew", MFD_CLOEXEC);
+    assert_int_equal(ftruncate(memory, CREW_SIZE * sizeof(struct crew_member)), 0);
+    struct crew_member *members = mmap(NULL, CREW_SIZE * sizeof *members, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    assert_true(members != MAP_FAILED);
+    assert_int_equal(server_listen(f->server, &spec, error, sizeof error), SERVER_OK);
+    assert_int_equal(server_join_crew(f->server, memory, 3), 0);
+    fixture_run(f);
+    int served = dial(f), waiting = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    hello(served);
+    assert_int_equal(members[3].connections, 1);
+    getrlimit(RLIMIT_NOFILE, &before);
+    limit = before;
+    limit.rlim_cur = 128;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    while (filled < 256 && (fillers[filled] = dup(0)) >= 0)
+        filled++;
+    assert_true(filled < 256);
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(f->port), .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    assert_int_equal(connect(waiting, (struct sockaddr *)&address, sizeof address), 0);
+    AWAIT_STAT(f, descriptors_exhausted_total, 1);
+    assert_true(members[3].connections == CREW_AWAY);
+    hello(served);
+    usleep(200000);
+    assert_int_equal(stats_of(f).descriptors_exhausted_total, 1);
+    for (int i = 0; i < filled; i++)
+        close(fillers[i]);
+    setrlimit(RLIMIT_NOFILE, &before);
+    hello(waiting);
+    assert_int_equal(members[3].connections, 2);
+    close(waiting);
+    close(served);
+    AWAIT_STAT(f, connections, 0);
+    fixture_stop(f);
+    munmap(members, CREW_SIZE * sizeof *members);
+    close(memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_bodies_that_are_not_slow),
         cmocka_unit_test(test_slow_reader),
         cmocka_unit_test(test_slow_websocket),
+        cmocka_unit_test(test_no_descriptors_in_a_crew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -87,10 +87,15 @@ static void test_deadline(void **state)
     settings.header_timeout_ms = 200;
     struct fixture *f = fixture_start(&settings);
     char text[64];
-    int fd = dial(f), slow = dial(f);
+    int fd = dial(f), slow = dial(f), prompt = dial(f);
     say(slow, "PROXY ");
+    say(prompt, HEADER GET("/hello"));
+    expect_hello(prompt);
     assert_int_equal(hear_all(fd, text, sizeof text), 0);
     assert_int_equal(hear_all(slow, text, sizeof text), 0);
+    say(prompt, GET("/hello")); /* for whom it is over */
+    expect_hello(prompt);
+    close(prompt);
     close(fd);
     close(slow);
     AWAIT_STAT(f, handshake_timeouts_total, 2);
