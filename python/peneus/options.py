@@ -461,8 +461,8 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             ("--proxy-headers",),
             kinds.switch(),
             False,
-            "Take the client's address and scheme from X-Forwarded-For, -Port and -Proto. Only for servers that none but "
-            "the proxy can reach.",
+            "Take the client's address and scheme from X-Forwarded-For, -Port and -Proto. Without --trusted-proxies only for "
+            "servers that none but the proxy can reach.",
         ),
         Option(
             "proxy_headers_host",

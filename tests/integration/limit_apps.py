@@ -1,10 +1,11 @@
-"""What is attacked: relay_apps, and `POST /upload`, which answers with the length of the body; `GET /big`, which sends megabytes;
-and `GET /descriptors?left=N`, after which the process has N file descriptors left."""
+"""What is attacked: relay_apps, and `POST /upload`, which answers with the length of the body; `GET /big` and `GET /file`,
+which send megabytes; and `GET /descriptors?left=N`, after which the process has N file descriptors left."""
 
 from __future__ import annotations
 
 import os
 import resource
+import tempfile
 from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
@@ -16,7 +17,7 @@ CHUNK = b"x" * (256 * 1024)
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    paths = {"/upload": upload, "/big": big, "/descriptors": descriptors, "/publish": publish}
+    paths = {"/upload": upload, "/big": big, "/descriptors": descriptors, "/publish": publish, "/file": file}
     if scope["type"] == "http" and scope["path"] in paths:
         await paths[scope["path"]](scope, receive, send)
     else:
@@ -44,6 +45,13 @@ async def big(scope: dict[str, Any], receive: Any, send: Any) -> None:
     for _ in range(BIG):
         await send({"type": "http.response.body", "body": CHUNK, "more_body": True})
     await send({"type": "http.response.body"})
+
+
+async def file(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    with tempfile.NamedTemporaryFile() as content:
+        content.truncate(BIG * len(CHUNK))
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.pathsend", "path": content.name})
 
 
 async def descriptors(scope: dict[str, Any], receive: Any, send: Any) -> None:

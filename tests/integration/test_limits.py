@@ -155,8 +155,8 @@ def test_slow_bodies() -> None:
 
 def test_slow_readers() -> None:
     with attacked(send_timeout=1, ping_interval=0) as (server, others), flood(server, 10) as attackers:
-        for attacker in attackers[:8]:
-            attacker.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n")
+        for number, attacker in enumerate(attackers[:8]):
+            attacker.sendall(b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"file" if number % 2 else b"big"))
         with WebSocket(server.port, "/drowned").open() as client:  # relayed messages that nobody takes
             assert client.receive() == (1, b"joined")
             others.get("/publish?group=drowned&count=200&size=100000")
