@@ -128,7 +128,7 @@ static int set_websocket(PyObject *scope, struct state *state, const struct requ
 /* HTTP/1.0 has neither chunks, with trailers behind them, nor informational responses. */
 unsigned scope_offers(const struct request_event *request)
 {
-    if (request->websocket || request->http_major != 1)
+    if (request->websocket)
         return 0;
     unsigned files = OFFER_PATHSEND | OFFER_ZEROCOPYSEND;
     return request->http_major == 1 && request->http_minor == 0 ? files : files | OFFER_TRAILERS | OFFER_EARLY_HINT;

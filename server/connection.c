@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "server/admission.h"
 #include "server/command.h"
-#include "server/http1_body.h"
+#include "server/response_body.h"
 #include "server/proxy_connection.h"
 #include "server/server_state.h"
 #include "server/tls.h"
@@ -54,7 +54,7 @@ static void credit(struct connection *connection)
         return;
     count_unwritten(connection);
     if (connection->exchange != NULL)
-        exchange_written(connection->exchange, transport_unwritten_own(&connection->transport) + http1_body_waiting(connection));
+        exchange_written(connection->exchange, transport_unwritten_own(&connection->transport) + response_body_waiting(connection));
 }
 
 void connection_flush(struct connection *connection)
@@ -249,8 +249,8 @@ static void on_handshake(void *context, enum transport_handshake how)
 static void on_file(void *context, enum transport_file how, uint64_t left)
 {
     struct connection *connection = context;
-    if (connection->state == CONNECTION_HTTP1)
-        http1_body_on_file(connection, how, left);
+    if (connection->state == CONNECTION_HTTP1 || connection->state == CONNECTION_STREAM)
+        response_body_on_file(connection, how, left);
 }
 
 static const struct transport_callbacks transport_callbacks = { on_read, on_end, on_written, on_handshake, on_file };

@@ -216,7 +216,7 @@ void http1_connection_deinit(struct connection *connection)
     if (connection->http1.body != NULL)
         event_destroy(connection->http1.body);
     connection->http1.body = NULL;
-    http1_body_deinit(&connection->http1.body_out);
+    response_body_deinit(&connection->http1.body_out);
     http1_parser_deinit(&connection->http1.parser);
 }
 
@@ -325,7 +325,7 @@ static void respond(struct connection *connection, const struct command *command
     }
     size_t head = command->response.head_length;
     http1->body_out.ended = !command->response.more && !command->response.trailers;
-    http1_body_write(connection, command->bytes + head, command->length - head, command->response.more);
+    response_body_write(connection, command->bytes + head, command->length - head, command->response.more);
 }
 
 static void send_continue(struct connection *connection)
@@ -351,11 +351,11 @@ void http1_command(struct connection *connection, struct command *command)
     case COMMAND_TRAILERS:
         connection->exchange->unacknowledged += command_charge(command);
         if (http1->responded)
-            http1_body_command(connection, command);
+            response_body_command(connection, command);
         break;
     case COMMAND_HINT:
         connection->exchange->unacknowledged += command_charge(command);
-        http1_body_hint(connection, command);
+        response_body_hint(connection, command);
         connection_cork(connection);
         break;
     case COMMAND_CLOSE:

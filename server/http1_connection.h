@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #include "server/handshake.h"
-#include "server/http1_body.h"
+#include "server/response_body.h"
 #include "server/http1_parser.h"
 #include "server/http1_writer.h"
 #include "server/pace.h"
@@ -42,7 +42,7 @@ struct http1_connection {
     bool websocket;        /* the request is a WebSocket handshake */
     struct http1_parser parser;
     struct http1_response response;
-    struct http1_body_queue body_out;
+    struct response_body body_out;
     struct event *body;    /* of the request; being filled */
     size_t body_room;      /* of body */
     size_t input_left;     /* of the input being parsed: the most that its body can be */

@@ -382,7 +382,7 @@ static void fail(struct http2_session *session, ssize_t error)
         connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
         return;
     }
-    bool flooded = error == NGHTTP2_ERR_FLOODED;
+    bool flooded = error == NGHTTP2_ERR_FLOODED || error == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS;
     count(flooded ? &connection->server->counters.http2_floods_total : &connection->server->counters.bad_requests_total, 1);
     http2_terminate(session, flooded ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
     http2_fill(connection);
@@ -396,7 +396,9 @@ size_t http2_input(struct connection *connection, const unsigned char *bytes, si
     size_t at = 0;
     while (at < length && connection->state == CONNECTION_HTTP2) {
         size_t piece = next_piece(session, bytes + at, length - at);
+        session->busy = true;
         ssize_t taken = nghttp2_session_mem_recv(session->nghttp2, bytes + at, piece);
+        session->busy = false;
         at += piece;
         if (taken < 0 && connection->state == CONNECTION_HTTP2)
             fail(session, taken);
@@ -410,18 +412,26 @@ void http2_fill(struct connection *connection)
     struct http2_session *session = connection->http2;
     const uint8_t *bytes;
     ssize_t length = 0;
+    session->busy = true;
     while (transport_unwritten(&connection->transport) < FILL_LIMIT && (length = nghttp2_session_mem_send(session->nghttp2, &bytes)) > 0) {
         if (buffer_append(transport_out(&connection->transport), bytes, (size_t)length) != 0)
             length = NGHTTP2_ERR_NOMEM;
         if (length < 0)
             break;
     }
+    session->busy = false;
     if (connection->state != CONNECTION_HTTP2)
         return;
     if (length < 0)
         connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
     else if (is_over(session) || (session->leaving && session->stream_count == 0 && !nghttp2_session_want_write(session->nghttp2)))
         finish(connection);
+}
+
+void http2_push(struct http2_session *session)
+{
+    if (!session->busy && session->connection->state == CONNECTION_HTTP2)
+        http2_fill(session->connection);
 }
 
 void http2_say_goodbye(struct connection *connection)

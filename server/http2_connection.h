@@ -37,6 +37,7 @@ struct http2_session {
     struct http2_history history;
     double purse;             /* control frames that it may still send at once */
     uint64_t filled_at;       /* loop time of the purse */
+    bool busy;                /* nghttp2 is at work: it must not be asked for output */
     bool told;                /* that no more streams are wanted */
     bool leaving;             /* the last GOAWAY is out */
 };
@@ -56,6 +57,9 @@ size_t http2_input(struct connection *connection, const unsigned char *bytes, si
 
 /* Moves what the session wants to say into the transport, as far as there is room. */
 void http2_fill(struct connection *connection);
+
+/* The same before a stream is reset, so that what was said before is not lost; not while nghttp2 is at work. */
+void http2_push(struct http2_session *session);
 
 /* The transport is about to be closed: what can still be said is said; then the streams end as ending says. */
 void http2_say_goodbye(struct connection *connection);

@@ -30,6 +30,8 @@ void http2_stream_destroy(struct http2_stream *stream)
 {
     assert(stream->session == NULL);
     http2_head_deinit(&stream->head);
+    response_body_deinit(&stream->body_out);
+    command_destroy(stream->trailers);
     mem_free(stream);
 }
 
@@ -65,15 +67,19 @@ static ssize_t on_wanted(nghttp2_session *nghttp2, int32_t id, uint8_t *room, si
                          void *context)
 {
     struct http2_stream *stream = source->ptr;
-    const struct transport *transport = &stream->connection->transport;
+    struct transport *transport = &stream->connection->transport;
+    transport_load(transport);
     size_t waiting = outbox_length(&transport->out);
-    (void)nghttp2, (void)id, (void)room, (void)context;
+    (void)room, (void)context;
     stream->starved = waiting == 0 && !transport->finishing;
-    if (stream->starved)
-        return NGHTTP2_ERR_DEFERRED;
+    if (stream->session == NULL || stream->starved)
+        return NGHTTP2_ERR_DEFERRED; /* its file has been cut off, or there is nothing */
     *flags = NGHTTP2_DATA_FLAG_NO_COPY;
-    if (waiting <= length && transport->finishing)
+    if (waiting <= length && transport->finishing) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
+        if (stream->trailers != NULL && http2_write_trailers(nghttp2, id, stream->trailers) == 0)
+            *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    }
     return (ssize_t)(waiting < length ? waiting : length);
 }
 
@@ -101,11 +107,19 @@ static struct server *server_of(const struct http2_stream *stream)
     return stream->connection->server;
 }
 
-/* There is no memory for a head, which is all that can go wrong with one. */
+void http2_stream_cut(struct connection *connection, const struct ending *ending)
+{
+    struct http2_stream *stream = connection->stream;
+    if (stream->session != NULL)
+        http2_push(stream->session); /* what there is of it goes out before */
+    stream->code = NGHTTP2_INTERNAL_ERROR;
+    connection_close(connection, ending);
+}
+
+/* There is no memory for a head, or the exchange has ended and the rest of its response will not come. */
 static void fail(struct http2_stream *stream)
 {
-    stream->code = NGHTTP2_INTERNAL_ERROR;
-    connection_close(stream->connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+    http2_stream_cut(stream->connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
 }
 
 /* Answers by itself; the exchange, if there is one, must have ended. */
@@ -314,38 +328,25 @@ void http2_stream_taken(struct connection *connection)
         tell_end(stream);
 }
 
-static void on_response_complete(struct http2_stream *stream)
+void http2_stream_response_complete(struct connection *connection)
 {
-    struct connection *connection = stream->connection;
     struct exchange *exchange = connection->exchange;
     connection->exchange = NULL;
     exchange_complete(exchange);
     connection_linger(connection);
 }
 
-static void write_body(struct http2_stream *stream, const unsigned char *bytes, size_t length, bool more)
+void http2_stream_keep_trailers(struct connection *connection, struct command *command)
 {
-    struct connection *connection = stream->connection;
-    struct http1_frame frame;
-    enum http1_body result = http1_frame_body(&stream->response, length, more, &frame);
-    uv_buf_t piece = { .base = (char *)bytes, .len = frame.length };
-    if (frame.length > 0 && transport_write(&connection->transport, &piece, 1) != 0) {
-        fail(stream);
-        return;
-    }
-    count(&connection->server->counters.bytes_out_total, frame.length);
-    connection_cork(connection);
-    if (result != HTTP1_BODY_OK) {
-        connection_end_exchange(connection, &(struct ending){ .cause = DISCONNECT_FRAMING,
-                                                              .expected = stream->response.expected,
-                                                              .actual = stream->response.actual });
-        if (result == HTTP1_LONGER)
-            connection_linger(connection);
-        else
-            fail(stream); /* the client must be able to tell */
-    } else if (!more) {
-        on_response_complete(stream);
-    }
+    command->kept = true;
+    connection->stream->trailers = command;
+}
+
+void http2_stream_hint(struct connection *connection, const struct command *command)
+{
+    struct http2_stream *stream = connection->stream;
+    if (!stream->responded && !stream->websocket && http2_write_hint(stream->session->nghttp2, stream->id, command) == 0)
+        connection_cork(stream->session->connection); /* where there is no memory for it, nothing is missing */
 }
 
 static void respond(struct http2_stream *stream, const struct command *command)
@@ -355,10 +356,12 @@ static void respond(struct http2_stream *stream, const struct command *command)
     size_t head = command->response.head_length;
     stream->responded = true;
     stream->continue_pending = false;
+    stream->response.trailers = command->response.trailers;
+    stream->body_out.ended = !command->response.more && !command->response.trailers;
     if (http2_write_head(stream->session->nghttp2, stream->id, &stream->response, command, &identity, &body) != 0)
         fail(stream);
     else
-        write_body(stream, command->bytes + head, command->length - head, command->response.more);
+        response_body_write(stream->connection, command->bytes + head, command->length - head, command->response.more);
 }
 
 static void accept_websocket(struct http2_stream *stream, const struct command *command)
@@ -401,9 +404,16 @@ void http2_stream_command(struct connection *connection, struct command *command
             respond(stream, command);
         break;
     case COMMAND_BODY:
+    case COMMAND_FILE:
+    case COMMAND_TRAILERS:
         connection->exchange->unacknowledged += command_charge(command);
         if (stream->responded)
-            write_body(stream, command->bytes, command->length, command->response.more);
+            response_body_command(connection, command);
+        break;
+    case COMMAND_HINT:
+        connection->exchange->unacknowledged += command_charge(command);
+        response_body_hint(connection, command);
+        connection_cork(connection);
         break;
     case COMMAND_ACCEPT:
         accept_websocket(stream, command);
@@ -442,6 +452,12 @@ void http2_stream_deadline(struct connection *connection, int which)
 
 void http2_stream_finished(struct connection *connection)
 {
+    if (connection->stream->body_out.ended) {
+        /* A file is on its way. What comes of the request's body is for nobody. */
+        if (exchange_consumed(connection->exchange, SIZE_MAX))
+            connection_resume(connection);
+        return;
+    }
     end_with(connection->stream, DISCONNECT_APPLICATION, 500, 1006);
 }
 

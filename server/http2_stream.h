@@ -19,10 +19,12 @@
 #include "server/http1_writer.h"
 #include "server/http2_head.h"
 #include "server/pace.h"
+#include "server/response_body.h"
 
 struct buffer;
 struct command;
 struct connection;
+struct ending;
 struct http2_session;
 
 struct http2_stream {
@@ -44,6 +46,8 @@ struct http2_stream {
     struct pace body_pace;
     struct http2_head head;   /* until it is complete */
     struct http1_response response;
+    struct response_body body_out;
+    struct command *trailers; /* to follow the body; NULL: none */
     struct deflate_terms deflate;
 };
 
@@ -61,6 +65,9 @@ void http2_stream_input_ended(struct http2_stream *stream);
 void http2_stream_said_all(struct http2_stream *stream);
 void http2_stream_closed(struct http2_stream *stream);
 
+/* Its response is cut off, which the client can tell by the reset. */
+void http2_stream_cut(struct connection *connection, const struct ending *ending);
+
 /* Moves length bytes of what waits behind out. */
 void http2_stream_give(struct http2_stream *stream, struct buffer *out, size_t length);
 
@@ -70,6 +77,11 @@ void http2_stream_command(struct connection *connection, struct command *command
 void http2_stream_deadline(struct connection *connection, int which);
 void http2_stream_finished(struct connection *connection);
 void http2_stream_drain(struct connection *connection);
+
+/* From response_body.h: the response is complete; COMMAND_TRAILERS, which the stream keeps; COMMAND_HINT. */
+void http2_stream_response_complete(struct connection *connection);
+void http2_stream_keep_trailers(struct connection *connection, struct command *command);
+void http2_stream_hint(struct connection *connection, const struct command *command);
 
 /* Input was taken, or not: opens the window, and tells the end. */
 void http2_stream_taken(struct connection *connection);

@@ -115,7 +115,7 @@ int http2_write_head(nghttp2_session *session, int32_t stream, struct http1_resp
     response->without_body = response->head || status < 200 || status == 204 || status == 205 || status == 304;
     int error = block_init(&block, command->response.field_count, command->response.head_length, status);
     if (error == 0) {
-        bool empty = !command->response.more && command->length == command->response.head_length;
+        bool empty = !command->response.more && command->length == command->response.head_length && !response->trailers;
         add_string(&block, ":status", block.status);
         add_fields(&block, command, response, false, &own);
         add_framing(&block, response, command);
@@ -167,14 +167,52 @@ int http2_write_error(nghttp2_session *session, int32_t stream, uint16_t status,
     return error;
 }
 
+/* A command's fields as they are. */
+static void add_section(struct block *block, const struct command *command)
+{
+    struct http1_response response = { .minor = 1 };
+    struct http1_own own;
+    add_fields(block, command, &response, false, &own);
+}
+
+static int submit_hint(nghttp2_session *session, int32_t stream, const struct block *block)
+{
+    int32_t result = nghttp2_submit_headers(session, NGHTTP2_FLAG_NONE, stream, NULL, block->fields, block->count, NULL);
+    return result < 0 ? result : 0;
+}
+
+int http2_write_hint(nghttp2_session *session, int32_t stream, const struct command *command)
+{
+    struct block block;
+    int error = block_init(&block, command->response.field_count, command->response.head_length, command->response.status);
+    if (error == 0) {
+        add_string(&block, ":status", block.status);
+        add_section(&block, command);
+        error = submit_hint(session, stream, &block);
+    }
+    block_deinit(&block);
+    return error;
+}
+
+int http2_write_trailers(nghttp2_session *session, int32_t stream, const struct command *command)
+{
+    struct block block;
+    int error = block_init(&block, command->response.field_count, command->response.head_length, 0);
+    if (error == 0) {
+        add_section(&block, command);
+        error = nghttp2_submit_trailer(session, stream, block.fields, block.count);
+    }
+    block_deinit(&block);
+    return error;
+}
+
 int http2_write_continue(nghttp2_session *session, int32_t stream)
 {
     struct block block;
     int error = block_init(&block, 0, 0, 100);
     if (error == 0) {
         add_string(&block, ":status", block.status);
-        int32_t result = nghttp2_submit_headers(session, NGHTTP2_FLAG_NONE, stream, NULL, block.fields, block.count, NULL);
-        error = result < 0 ? result : 0;
+        error = submit_hint(session, stream, &block);
     }
     block_deinit(&block);
     return error;

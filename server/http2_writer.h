@@ -27,6 +27,12 @@ int http2_write_accept(nghttp2_session *session, int32_t stream, const struct co
 int http2_write_error(nghttp2_session *session, int32_t stream, uint16_t status, size_t length, const struct http1_identity *identity,
                       const nghttp2_data_provider *body);
 
+/* COMMAND_HINT: an informational response before the response. */
+int http2_write_hint(nghttp2_session *session, int32_t stream, const struct command *command);
+
+/* COMMAND_TRAILERS: the fields behind the body; they end the stream. */
+int http2_write_trailers(nghttp2_session *session, int32_t stream, const struct command *command);
+
 /* 100 Continue. */
 int http2_write_continue(nghttp2_session *session, int32_t stream);
 

@@ -448,6 +448,13 @@ static void tell_file(struct transport *transport)
     transport->callbacks->on_file(transport->context, cut ? TRANSPORT_FILE_CUT : TRANSPORT_FILE_SENT, left);
 }
 
+void transport_load(struct transport *transport)
+{
+    if (outbox_length(&transport->out) == 0 && file_waits(transport) && load_file(transport) != 0)
+        return;
+    tell_file(transport);
+}
+
 void transport_flush(struct transport *transport)
 {
     bool blocked;

@@ -87,6 +87,9 @@ void transport_init(struct transport *transport, unsigned char *read_buffer, con
 void transport_init_carried(struct transport *transport, void (*carry)(void *context), const struct transport_callbacks *callbacks,
                             void *context);
 
+/* Its outbox is about to be taken: where that is empty, some of the file goes into it. */
+void transport_load(struct transport *transport);
+
 /* length bytes of its outbox have been taken. */
 void transport_carried(struct transport *transport, size_t length);
 
