@@ -70,13 +70,14 @@ static void test_flood(void **state)
     int served = dial(f);
     hello(served);
     for (int i = 0; i < FLOOD; i++)
-        fds[i] = dial(f);
+        fds[i] = try_connect(f->port); /* a reset may come before connect() has returned */
     AWAIT_STAT(f, connections_refused_total, FLOOD);
-    assert_true(stats_of(f).connections <= 1 + 64);
+    assert_true(stats_of(f).connections <= 1 + 64 + 64); /* with a batch that is being reset */
     hello(served);
     AWAIT_STAT(f, connections, 1); /* who does not leave is not waited for long */
     for (int i = 0; i < FLOOD; i++)
-        close(fds[i]);
+        if (fds[i] >= 0)
+            close(fds[i]);
     hello(served);
     close(served);
     fixture_stop(f);
