@@ -19,11 +19,14 @@ build:          ## Peneus into .venv: .venv/bin/peneus, .venv/bin/python
 demo: build     ## the market-data example, in the foreground until Ctrl-C
 	@.venv/bin/python tools/demo.py $(PORT)
 
-test: check     ## everything: ruff and mypy, C unit tests, then all of tests/
+test: check     ## everything: ruff, mypy and cppcheck, C unit tests, then all of tests/
 	@tools/test.sh $(ARGS)
 
-check: build    ## ruff and mypy
+check: build    ## ruff, mypy, cppcheck
 	@tools/check.sh
+
+analyze: build  ## cppcheck, clang-tidy, gcc -fanalyzer
+	@tools/analyze.sh $(ARGS)
 
 asan: build     ## C and Python tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/sanitize.sh address $(ARGS)
@@ -33,6 +36,9 @@ tsan: build     ## C tests, and the whole server under load, under ThreadSanitiz
 
 valgrind: build ## C tests under valgrind's memcheck
 	@tools/valgrind.sh $(ARGS)
+
+pythons: build  ## the integration tests on every Python of this machine, and its debug build
+	@tools/pythons.sh $(ARGS)
 
 fuzz: build     ## each fuzz target for ten minutes, or: make fuzz ARGS="60 http1"
 	@tools/fuzz.sh $(if $(ARGS),$(ARGS),600)

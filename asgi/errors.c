@@ -1,5 +1,7 @@
 #include "asgi/errors.h"
 
+#include <assert.h>
+
 PyObject *error_take(void)
 {
 #if PY_VERSION_HEX >= 0x030C0000
@@ -32,6 +34,7 @@ int error_report(struct state *state, PyObject *loop, const char *message)
     if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit))
         return -1;
     PyObject *error = error_take();
+    assert(error != NULL);
     PyObject *context = PyDict_New();
     PyObject *text = PyUnicode_FromString(message);
     int failed = context == NULL || text == NULL ||

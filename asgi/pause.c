@@ -203,7 +203,7 @@ static int set_blocking(PyObject *self, PyObject *value, void *ignored)
 {
     (void)ignored;
     int truth = value == NULL ? 0 : PyObject_IsTrue(value);
-    ((struct pause *)self)->blocking = truth > 0;
+    ((struct pause *)self)->blocking = (char)(truth > 0);
     return truth < 0 ? -1 : 0;
 }
 

@@ -166,7 +166,7 @@ static int read_address(const struct source *from, PyObject *item, struct redis_
     static const char key[] = "addresses";
     if (PyUnicode_Check(item))
         return text_of(from, item, key, false, &address->path);
-    uint64_t port;
+    uint64_t port = 0;
     if (!PyTuple_Check(item) || PyTuple_GET_SIZE(item) != 2)
         return wrong(key, "a list of paths and of pairs of host and port");
     if (text_of(from, PyTuple_GET_ITEM(item, 0), key, false, &address->host) < 0 ||
@@ -192,7 +192,7 @@ static int read_host(struct redis_settings *settings, PyObject *item, struct red
 {
     static const char *const kinds[] = { "single", "sentinel", "cluster", NULL };
     struct source from = { settings, item };
-    uint64_t db, protocol;
+    uint64_t db = 0, protocol = 0;
     int kind = 0;
     if (!PyDict_Check(item))
         return wrong("hosts", "a list of dicts");
@@ -259,7 +259,7 @@ static int read_capacities(const struct source *from)
     int result = 0;
     for (size_t i = 0; result == 0 && i < count; i++) {
         PyObject *pair = PySequence_Fast_GET_ITEM(list, (Py_ssize_t)i);
-        uint64_t capacity;
+        uint64_t capacity = 0;
         if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2)
             result = wrong("capacities", "a list of pairs of pattern and capacity");
         else if ((result = text_of(from, PyTuple_GET_ITEM(pair, 0), "capacities", false, &capacities[i].glob)) == 0 &&

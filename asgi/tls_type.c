@@ -50,7 +50,6 @@ static struct tls_context *read_context(PyObject *arguments, PyObject *keywords)
     struct tls_spec spec = {0};
     struct tls_identity_spec *identities = NULL;
     struct tls_context *context = NULL;
-    enum tls_problem problem = TLS_OK;
     PyObject *list;
     Py_ssize_t alpn_length = 0, ticket_length = 0;
     int verify = TLS_VERIFY_NONE;
@@ -64,6 +63,7 @@ static struct tls_context *read_context(PyObject *arguments, PyObject *keywords)
     spec.verify = verify;
     spec.alpn_length = (size_t)alpn_length;
     if (read_identities(list, &identities, &spec.identity_count) == 0) {
+        enum tls_problem problem;
         spec.identities = identities;
         Py_BEGIN_ALLOW_THREADS
         problem = tls_context_create(&context, &spec, error, sizeof error);

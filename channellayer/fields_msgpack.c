@@ -1,6 +1,8 @@
 /* The MessagePack half of fields.h. Source: the MessagePack specification, "Formats". */
 #include "channellayer/fields_state.h"
 
+#include <assert.h>
+
 static uint64_t big_endian(const unsigned char *bytes, size_t count)
 {
     uint64_t value = 0;
@@ -37,6 +39,7 @@ static size_t argument_size(unsigned char first)
 
 static int64_t sign_extend(uint64_t value, size_t size)
 {
+    assert(size >= 1 && size <= 8);
     unsigned shift = 64 - 8 * (unsigned)size;
     return (int64_t)(value << shift) >> shift;
 }

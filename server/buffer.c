@@ -35,7 +35,7 @@ unsigned char *buffer_reserve(struct buffer *buffer, size_t length)
         unsigned char *bytes = mem_try_alloc(capacity);
         if (bytes == NULL)
             return NULL;
-        if (held > 0)
+        if (buffer->bytes != NULL && held > 0)
             memcpy(bytes, buffer->bytes + buffer->start, held);
         mem_free(buffer->bytes);
         buffer->bytes = bytes;

@@ -17,6 +17,7 @@ void outbox_init(struct outbox *outbox)
 
 static struct outbox_entry *entry(const struct outbox *outbox, uint32_t n)
 {
+    assert(outbox->ring != NULL);
     return &outbox->ring[(outbox->head + n) & (outbox->size - 1)];
 }
 

@@ -385,7 +385,7 @@ static int take_piece(struct transport *transport, uv_buf_t *piece)
  * given away, what waits can still be dropped. */
 static void write_later(struct transport *transport)
 {
-    uv_buf_t piece;
+    uv_buf_t piece = { 0 };
     uv_write_t *request = mem_alloc(sizeof *request);
     if (take_piece(transport, &piece) != 0)
         goto fail;
@@ -542,7 +542,7 @@ enum transport_peer transport_peer(const struct transport *transport)
     struct pollfd polled = { .events = POLLRDHUP };
     if (transport->carry != NULL || uv_fileno(&transport->handle, &polled.fd) != 0 || poll(&polled, 1, 0) <= 0)
         return TRANSPORT_PEER_THERE;
-    return polled.revents & (POLLERR | POLLHUP) ? TRANSPORT_PEER_GONE : TRANSPORT_PEER_ENDED;
+    return (polled.revents & (POLLERR | POLLHUP)) != 0 ? TRANSPORT_PEER_GONE : TRANSPORT_PEER_ENDED;
 }
 
 void transport_say_goodbye(struct transport *transport)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# check.sh: ruff and mypy over the Python code.
+# check.sh: ruff and mypy over the Python code, and of the analyzers of C the one that takes seconds (tools/analyze.sh has all).
 set -eu
 cd "$(dirname "$0")/.."
 tools/requirements.sh tests/requirements.txt
@@ -7,3 +7,4 @@ echo "==> ruff"
 .venv/bin/ruff check .
 echo "==> mypy"
 .venv/bin/mypy
+tools/analyze.sh quick

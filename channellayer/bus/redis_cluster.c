@@ -68,17 +68,18 @@ static struct redis_node *node_at(struct redis_cluster *cluster, const char *hos
 /* A host of its own for a node, in one block; NULL when there is no memory. */
 static struct redis_host *host_at(const struct redis_host *seeds, const char *name, int port)
 {
+    size_t size = strlen(name) + 1;
     struct block {
         struct redis_host host; /* first */
         struct redis_address address;
         char name[];
-    } *block = mem_try_alloc(sizeof *block + strlen(name) + 1);
+    } *block = mem_try_alloc(sizeof *block + size);
     if (block == NULL)
         return NULL;
     block->host = *seeds;
     block->host.addresses = &block->address;
     block->host.address_count = 1;
-    block->address = (struct redis_address){ .host = strcpy(block->name, name), .port = port };
+    block->address = (struct redis_address){ .host = memcpy(block->name, name, size), .port = port };
     return &block->host;
 }
 

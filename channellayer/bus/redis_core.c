@@ -24,7 +24,8 @@ void core_score(struct core *core, char text[CORE_SCORE_SIZE])
 {
     struct timespec now;
     wall(&now);
-    double score = (double)now.tv_sec + (double)(now.tv_nsec / 1000) / 1e6;
+    long microseconds = now.tv_nsec / 1000;
+    double score = (double)now.tv_sec + (double)microseconds / 1e6;
     if (score < core->last_score + 1e-6)
         score = core->last_score + 1e-6;
     core->last_score = score;

@@ -139,7 +139,7 @@ static void await_step(struct redis_link *link)
 
 /* --- commands and their answers --- */
 
-static void answer(struct redis_link *link, struct asked *asked, const struct redisReply *reply)
+static void answer(struct asked *asked, const struct redisReply *reply)
 {
     bool whole = reply == NULL || !asked->subscription || reply->type == REDIS_REPLY_ERROR;
     struct redis_reader reader = asked->reader;
@@ -228,7 +228,7 @@ static void on_reply(void *context, const struct redisReply *reply)
         fail(link, reply->type == REDIS_REPLY_ERROR ? reply->str : "the server answers what nobody asked");
         return;
     }
-    answer(link, list_entry(link->asked.next, struct asked, link), reply);
+    answer(list_entry(link->asked.next, struct asked, link), reply);
 }
 
 /* --- up, down --- */
@@ -258,7 +258,7 @@ static void answer_all(struct redis_link *link)
         list_append(&lost, first);
     }
     while (!list_empty(&lost))
-        answer(link, list_entry(lost.next, struct asked, link), NULL);
+        answer(list_entry(lost.next, struct asked, link), NULL);
 }
 
 static void fail(struct redis_link *link, const char *given)
@@ -297,7 +297,7 @@ static void on_check(uv_timer_t *timer)
     struct redis_link *link = timer->data;
     uint64_t now = uv_now(link->loop), before = link->checked_at;
     link->checked_at = now;
-    if (now - before > 2 * CHECK_MS)
+    if (now - before > 2 * (uint64_t)CHECK_MS)
         return; /* it was this process that stood still: what has come meanwhile is not read yet */
     if (!list_empty(&link->asked)) {
         uint64_t since = list_entry(link->asked.next, struct asked, link)->sent_at;

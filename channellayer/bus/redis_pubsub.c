@@ -276,7 +276,7 @@ void pubsub_flush_soon(struct redis_pubsub *bus)
 }
 
 /* A subscription that takes so long is no reason to say nothing to the others. */
-static void let_go(struct redis_pubsub *bus, struct topic *topic, uint64_t now)
+static void let_go(struct topic *topic, uint64_t now)
 {
     while (!list_empty(&topic->held)) {
         struct publish *publish = list_entry(topic->held.next, struct publish, link);
@@ -294,7 +294,7 @@ static void on_expiry(uv_timer_t *timer)
     uint64_t now = clock_ms(), patience = bus->settings->buffer_time_ms;
     for (struct list_node *at = bus->holding.next, *next; at != &bus->holding; at = next) {
         next = at->next;
-        let_go(bus, list_entry(at, struct topic, of_holding), uv_now(timer->loop));
+        let_go(list_entry(at, struct topic, of_holding), uv_now(timer->loop));
     }
     for (struct list_node *at = bus->nodes.next; at != &bus->nodes; at = at->next)
         redis_node_expire(list_entry(at, struct redis_node, link), now > patience ? now - patience : 0);

@@ -23,6 +23,14 @@ static bool is_text(const struct redisReply *reply)
     return reply != NULL && (reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS);
 }
 
+/* 0: it is none. */
+static int port_of(const char *text)
+{
+    char *end;
+    long port = strtol(text, &end, 10);
+    return *end == '\0' && port > 0 && port <= UINT16_MAX ? (int)port : 0;
+}
+
 static void failed(struct redis_sentinel *sentinel, const char *reason)
 {
     if (!sentinel->wanted)
@@ -39,13 +47,15 @@ static void on_answer(void *context, void *argument, const struct redisReply *re
     struct redis_sentinel *sentinel = context;
     if (reply == NULL || !sentinel->wanted)
         return; /* lost: on_down follows */
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 && is_text(reply->element[0]) && is_text(reply->element[1])) {
+    bool pair = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 && is_text(reply->element[0]) && is_text(reply->element[1]);
+    int port = pair ? port_of(reply->element[1]->str) : 0;
+    if (port != 0) {
         sentinel->wanted = false;
-        sentinel->events->on_master(sentinel->context, reply->element[0]->str, atoi(reply->element[1]->str));
+        sentinel->events->on_master(sentinel->context, reply->element[0]->str, port);
         return;
     }
     char text[200];
-    snprintf(text, sizeof text, "it knows no master %s", sentinel->master);
+    snprintf(text, sizeof text, pair ? "it names no port of the master %s" : "it knows no master %s", sentinel->master);
     failed(sentinel, reply->type == REDIS_REPLY_ERROR ? reply->str : text);
 }
 
@@ -79,13 +89,13 @@ static void on_failed(void *context, const char *reason)
 static void on_push(void *context, const struct redisReply *push)
 {
     struct redis_sentinel *sentinel = context;
-    char name[200], host[256];
-    int port;
+    char name[200], host[256], port[12];
     if (push->elements != 3 || !is_text(push->element[1]) || !is_text(push->element[2]) ||
         strcmp(push->element[1]->str, "+switch-master") != 0 ||
-        sscanf(push->element[2]->str, "%199s %*s %*s %255s %d", name, host, &port) != 3 || strcmp(name, sentinel->master) != 0)
+        sscanf(push->element[2]->str, "%199s %*s %*s %255s %11s", name, host, port) != 3 || strcmp(name, sentinel->master) != 0 ||
+        port_of(port) == 0)
         return;
-    sentinel->events->on_switch(sentinel->context, host, port);
+    sentinel->events->on_switch(sentinel->context, host, port_of(port));
 }
 
 static void on_closed(void *context)

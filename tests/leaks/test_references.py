@@ -2,7 +2,7 @@
 
 Each scenario is warmed up first, so that what is cached (strings of headers, free lists, threads) has its size. Then objects are
 counted by type, and beside them the allocator's blocks, the references to what is there once, tasks, files and memory.
-PENEUS_TURNS: how many turns, 10,000 by default; PENEUS_STARTS: how many starts of a whole server, which take longer, 400.
+PENEUS_TURNS: how many turns, 10,000 by default; PENEUS_STARTS: how many starts of a whole server, which take longer, 600.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from tests.leaks.turns import SCENARIOS, Site, Turn, site
 
 SLOWDOWN = int(os.environ.get("PENEUS_TEST_SLOWDOWN", "1"))  # of instrumented builds
 TURNS = int(os.environ.get("PENEUS_TURNS", "10000")) // (SLOWDOWN * SLOWDOWN)
-STARTS = int(os.environ.get("PENEUS_STARTS", "400")) // SLOWDOWN
+STARTS = int(os.environ.get("PENEUS_STARTS", "600")) // SLOWDOWN
 WARM_UP = max(200, TURNS // 8)
+# A leak is one for each turn, or more. Less than so many are in tables that are emptied when they are full (the layer's origins
+# of channels, the core's caches), in free lists, and in what the interpreter specialises.
+SLACK = 2000
 ALONE = (1, 1)  # connections and applications while one asks
 PEERS = 1024  # connections whose addresses are kept, as Python objects
 MEMORY = 8 * 1024 * 1024 * SLOWDOWN  # bytes: a leak of 800 for each of 10,000 turns
@@ -66,21 +69,19 @@ def test_scenario(running: Site, name: str) -> None:
         active = running.active()
         before = after(running, turn, WARM_UP, active)
         then = after(running, turn, TURNS, active)
-    compare(before, then, TURNS)
+    compare(before, then, SLACK)
 
 
 def test_starts() -> None:
     """A whole server, with its lifespan, from its start to its end."""
-    command = [sys.executable, "-m", "tests.leaks.programs.starts", str(STARTS // 2), str(STARTS)]
+    command = [sys.executable, "-m", "tests.leaks.programs.starts", str(STARTS), str(STARTS)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120 + STARTS)
     assert ended.returncode == 0, ended.stderr
     before, then = (json.loads(line) for line in ended.stdout.splitlines())
-    compare(before, then, STARTS)
+    compare(before, then, STARTS // 2)
 
 
-def compare(before: dict[str, Any], then: dict[str, Any], turns: int) -> None:
-    # A leak is one for each turn, or more; free lists, tables that grow, and what the interpreter specialises are less.
-    slack = max(300, turns // 10)
+def compare(before: dict[str, Any], then: dict[str, Any], slack: int) -> None:
     types = {each: then["types"].get(each, 0) - before["types"].get(each, 0) for each in {*before["types"], *then["types"]}}
     assert {each: count for each, count in types.items() if count} == {}
     for what in ("threads", "files"):

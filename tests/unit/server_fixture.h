@@ -98,9 +98,16 @@ static inline void on_wake(void *argument)
         abort();
 }
 
-static inline struct command *make(enum command_kind kind, uint64_t exchange, const void *bytes, size_t length)
+/* The application here is not what is tested: an allocation that was told to fail, which happens once, is repeated. */
+static inline struct command *allocated(enum command_kind kind, uint64_t exchange, size_t length)
 {
     struct command *command = command_create(kind, exchange, length);
+    return command != NULL ? command : command_create(kind, exchange, length);
+}
+
+static inline struct command *make(enum command_kind kind, uint64_t exchange, const void *bytes, size_t length)
+{
+    struct command *command = allocated(kind, exchange, length);
     if (command == NULL)
         abort();
     if (length > 0)
@@ -121,7 +128,7 @@ static inline void respond_with(struct fixture *f, uint64_t exchange, uint16_t s
 {
     struct command_field field = { name != NULL ? (uint32_t)strlen(name) : 0, name != NULL ? (uint32_t)strlen(value) : 0 };
     size_t head = name != NULL ? sizeof field + field.name_length + field.value_length : 0;
-    struct command *command = command_create(COMMAND_RESPOND, exchange, head + length);
+    struct command *command = allocated(COMMAND_RESPOND, exchange, head + length);
     if (command == NULL)
         abort();
     if (name != NULL) {
@@ -429,10 +436,15 @@ static inline int dial(struct fixture *f)
     return fd;
 }
 
+/* The server may have closed: then nobody hears. */
+static bool say_may_fail;
+
 static inline void say_bytes(int fd, const void *bytes, size_t length)
 {
     while (length > 0) {
         ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+        if (sent <= 0 && say_may_fail)
+            return;
         assert_true(sent > 0);
         bytes = (const char *)bytes + sent;
         length -= (size_t)sent;
