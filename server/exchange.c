@@ -146,6 +146,7 @@ static void leave(struct exchange *exchange)
 
 void exchange_complete(struct exchange *exchange)
 {
+    exchange_written(exchange, 0); /* who has sent files waits for the credit of the last, too */
     leave(exchange);
     if (exchange->finished)
         release(exchange);

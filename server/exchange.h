@@ -71,7 +71,8 @@ void exchange_unsubscribe(struct exchange *exchange);
 /* OPEN -> ENDED: the subscriptions end here, then DISCONNECT is announced. The exchange may be freed. */
 void exchange_end(struct exchange *exchange, const struct ending *ending);
 
-/* OPEN -> ENDED after a complete response: the subscriptions end, nothing is announced. The exchange may be freed. */
+/* OPEN -> ENDED after a complete response: the subscriptions end, nothing is announced but a last EVENT_WRITTEN, where it is worth one.
+ * The exchange may be freed. */
 void exchange_complete(struct exchange *exchange);
 
 /* The application has ended. The exchange is freed if it is ENDED. */
