@@ -40,7 +40,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 class Site(CoreServer):
     """With a listener for TLS too."""
 
-    secure = False
+    protocols = b"\x08http/1.1"
 
     def __init__(self, application: Any, authority: Authority, secure: bool = False, **arguments: Any) -> None:
         super().__init__(application, **arguments)
@@ -51,7 +51,7 @@ class Site(CoreServer):
         super().listen()
         if self.secure:
             identity = self.authority.issue("localhost", "localhost", "127.0.0.1")
-            tls = _core.TLS(((str(identity.certificate), str(identity.key), None, None),), alpn=b"\x08http/1.1")
+            tls = _core.TLS(((str(identity.certificate), str(identity.key), None, None),), alpn=self.protocols)
             self.core.listen_tcp("127.0.0.1", 0, tls)
             self.context = ssl.create_default_context(cafile=str(self.authority.file))
 
