@@ -1,4 +1,4 @@
-"""Files, trailers and hints over HTTP/2, plain and over TLS: many streams at once, and what happens to one is not seen by another."""
+"""Files, trailers and hints over HTTP/2: many streams at once, and what happens to one is not seen by another."""
 
 from __future__ import annotations
 
