@@ -195,7 +195,7 @@ def _parts(text: str) -> Iterable[str]:
             return [*parts, text[start:]]
         parts.append(found[1])
         start = found.end()
-        if start == len(text) and not found[0].endswith(":"):
+        if start == found.end(1):  # no colon behind it
             return parts
 
 
