@@ -10,7 +10,7 @@ enum { TOKEN = 1, FORBIDDEN = 2 };
 
 /* What a byte may be in. RFC 9110: section 5.6.2 for tokens, 5.5 for what no value may have. */
 static const unsigned char classes[256] = {
-    ['\0'] = FORBIDDEN, ['\r'] = FORBIDDEN, ['\n'] = FORBIDDEN,
+    [0x00 ... 0x08] = FORBIDDEN, [0x0a ... 0x1f] = FORBIDDEN, [0x7f] = FORBIDDEN,
     ['!'] = TOKEN, ['#'] = TOKEN, ['$'] = TOKEN, ['%'] = TOKEN, ['&'] = TOKEN, ['\''] = TOKEN, ['*'] = TOKEN,
     ['+'] = TOKEN, ['-'] = TOKEN, ['.'] = TOKEN, ['^'] = TOKEN, ['_'] = TOKEN, ['`'] = TOKEN, ['|'] = TOKEN,
     ['~'] = TOKEN, ['0' ... '9'] = TOKEN, ['A' ... 'Z'] = TOKEN, ['a' ... 'z'] = TOKEN,
@@ -51,7 +51,7 @@ static int check_field(PyObject *name, PyObject *value)
         return -1;
     }
     if (!is_value(PyBytes_AS_STRING(value), (size_t)PyBytes_GET_SIZE(value))) {
-        PyErr_Format(PyExc_ValueError, "the value of header %R has a CR, LF or NUL in it: %R", name, value);
+        PyErr_Format(PyExc_ValueError, "the value of header %R has a CR, LF, NUL or another control character in it: %R", name, value);
         return -1;
     }
     return 0;
@@ -194,26 +194,70 @@ done:
     return command;
 }
 
-int64_t headers_content_length(const struct command *command)
+/* What the digits say; -1 where there are none, or other bytes, or too many for a length. */
+static int64_t number_of(const char *value, size_t length)
+{
+    enum { MOST_DIGITS = 18 };
+    int64_t number = 0;
+    if (length == 0 || length > MOST_DIGITS)
+        return -1;
+    for (size_t i = 0; i < length; i++) {
+        if (value[i] < '0' || value[i] > '9')
+            return -1;
+        number = number * 10 + (value[i] - '0');
+    }
+    return number;
+}
+
+/* The value of the first Content-Length from *index on, which moves behind it; NULL where there is none. */
+static const char *next_length(const struct command *command, uint32_t *index, const char **at, size_t *length)
 {
     static const char wanted[] = "content-length";
-    enum { WANTED = sizeof wanted - 1, MOST_DIGITS = 18 };
     const struct command_field *fields = (const struct command_field *)(const void *)command->bytes;
-    const char *name = (const char *)(fields + command->response.field_count);
-    for (uint32_t i = 0; i < command->response.field_count; i++) {
-        const char *value = name + fields[i].name_length;
-        const char *end = value + fields[i].value_length;
-        if (fields[i].name_length == WANTED && strncasecmp(name, wanted, WANTED) == 0) {
-            int64_t number = 0;
-            if (value == end || end - value > MOST_DIGITS)
-                return -1;
-            for (; value < end && *value >= '0' && *value <= '9'; value++)
-                number = number * 10 + (*value - '0');
-            return value == end ? number : -1;
-        }
-        name = end;
+    if (*at == NULL)
+        *at = (const char *)(fields + command->response.field_count);
+    while (*index < command->response.field_count) {
+        const struct command_field *field = &fields[(*index)++];
+        const char *name = *at;
+        *at = name + field->name_length + field->value_length;
+        *length = field->value_length;
+        if (field->name_length == sizeof wanted - 1 && strncasecmp(name, wanted, sizeof wanted - 1) == 0)
+            return name + field->name_length;
     }
-    return -1;
+    return NULL;
+}
+
+int64_t headers_content_length(const struct command *command)
+{
+    uint32_t index = 0;
+    const char *at = NULL;
+    size_t length;
+    const char *value = next_length(command, &index, &at, &length);
+    return value != NULL ? number_of(value, length) : -1;
+}
+
+int headers_check_length(const struct command *command)
+{
+    uint32_t index = 0;
+    const char *at = NULL, *value;
+    int64_t first = -1;
+    size_t length;
+    while ((value = next_length(command, &index, &at, &length)) != NULL) {
+        int64_t number = number_of(value, length);
+        if (number >= 0 && (first < 0 || number == first)) {
+            first = number;
+            continue;
+        }
+        PyObject *text = PyBytes_FromStringAndSize(value, (Py_ssize_t)length);
+        if (text != NULL && number < 0)
+            PyErr_Format(PyExc_ValueError, "the value of header b'content-length' must be digits, not %R", text);
+        else if (text != NULL)
+            PyErr_Format(PyExc_ValueError, "there are two headers b'content-length' that differ, %lld and %R: leave out one", (long long)first,
+                         text);
+        Py_XDECREF(text);
+        return -1;
+    }
+    return 0;
 }
 
 struct command *headers_join(struct command *first, struct command *other)

@@ -19,6 +19,10 @@ int http_send_start(struct pyconnection *connection, PyObject *message)
     struct command *head = headers_command(COMMAND_RESPOND, connection->exchange, headers, NULL);
     if (head == NULL)
         return -1;
+    if (headers_check_length(head) < 0) {
+        command_destroy(head);
+        return -1;
+    }
     /* Making the fields may have run the application's code: the client may be seen to have left, or worse. */
     if (connection->state != HTTP_REQUEST && connection->state != WEBSOCKET_CONNECTING) {
         command_destroy(head);

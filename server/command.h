@@ -38,7 +38,7 @@ enum command_kind {
     COMMAND_STOP,     /* server-wide: close every connection now; then EVENT_STOPPED and the thread ends */
 };
 
-/* A header field for the way out: name, then value, in command.bytes. Checked by the sender: no CR, LF or NUL, a token for a name. */
+/* A header field for the way out: name, then value, in command.bytes. Checked by the sender: no control character, a token for a name. */
 struct command_field {
     uint32_t name_length;
     uint32_t value_length;

@@ -13,7 +13,11 @@
 /* A byte of a token (RFC 9110, 5.6.2). */
 bool grammar_is_token_byte(unsigned char byte);
 
-/* A host with or without a port: none of the bytes that would end it in a URL, or make a list of it. It may be empty. */
+/* A host with or without a port: RFC 9110, 7.2 by RFC 3986, 3.2.2 and 3.2.3. A name has no comma, which would make a list of it;
+ * an address in brackets is an IPv6 address; a port is at most 65535. It may be empty. */
 bool grammar_is_host(const unsigned char *bytes, size_t length);
+
+/* A byte of a target's path: RFC 3986, 3.3, and the | ^ [ ] that browsers send as they are. */
+bool grammar_is_path_byte(unsigned char byte);
 
 #endif

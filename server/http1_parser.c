@@ -2,10 +2,8 @@
 
 #include <assert.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/alloc.h"
-#include "server/grammar.h"
 
 enum {
     FIRST_FIELDS = 16,
@@ -27,16 +25,27 @@ static int append(struct http1_parser *parser, const char *at, size_t length)
     return buffer_append(&parser->arena, at, length) == 0 ? 0 : fail(parser, 503);
 }
 
+/* Where at is in the message. RFC 9112, 3: one space parts what a request line has. llhttp takes more of them, so that method, target and
+ * protocol are asked whether they begin right behind it. */
+static size_t place_of(const struct http1_parser *parser, const char *at)
+{
+    return parser->offset + (size_t)(at - parser->input);
+}
+
 static int on_method(llhttp_t *llhttp, const char *at, size_t length)
 {
     struct http1_parser *parser = llhttp->data;
     parser->method_length += (uint32_t)length;
+    parser->line_at = place_of(parser, at + length);
     return append(parser, at, length);
 }
 
 static int on_url(llhttp_t *llhttp, const char *at, size_t length)
 {
     struct http1_parser *parser = llhttp->data;
+    if (parser->target_length == 0 && place_of(parser, at) != parser->line_at + 1)
+        return fail(parser, 400);
+    parser->line_at = place_of(parser, at + length);
     size_t limit = parser->settings->max_target_size;
     if (limit != 0 && length > limit - parser->target_length)
         return fail(parser, 414);
@@ -49,6 +58,8 @@ static int on_protocol(llhttp_t *llhttp, const char *at, size_t length)
 {
     struct http1_parser *parser = llhttp->data;
     static const char expected[] = "HTTP";
+    if (parser->protocol_length == 0 && place_of(parser, at) != parser->line_at + 1)
+        return fail(parser, 400);
     if (length > sizeof expected - 1 - parser->protocol_length || memcmp(at, expected + parser->protocol_length, length) != 0)
         return fail(parser, 400);
     parser->protocol_length += (unsigned char)length;
@@ -110,70 +121,9 @@ static int on_header_value(llhttp_t *llhttp, const char *at, size_t length)
     return append(parser, at, length);
 }
 
-static bool piece_is(const struct http1_parser *parser, struct piece piece, const char *text)
+static int refuse(struct http1_parser *parser, uint16_t status)
 {
-    size_t length = strlen(text);
-    return piece.length == length && strncasecmp((const char *)parser->arena.bytes + piece.offset, text, length) == 0;
-}
-
-/* Is token one of the comma-separated tokens of piece? */
-static bool has_token(const struct http1_parser *parser, struct piece piece, const char *token)
-{
-    const char *at = (const char *)parser->arena.bytes + piece.offset;
-    const char *end = at + piece.length;
-    size_t length = strlen(token);
-    while (at < end) {
-        while (at < end && (*at == ' ' || *at == '\t' || *at == ','))
-            at++;
-        const char *start = at;
-        while (at < end && *at != ',')
-            at++;
-        const char *stop = at;
-        while (stop > start && (stop[-1] == ' ' || stop[-1] == '\t'))
-            stop--;
-        if ((size_t)(stop - start) == length && strncasecmp(start, token, length) == 0)
-            return true;
-    }
-    return false;
-}
-
-static int judge_encoding(struct http1_parser *parser, struct piece value)
-{
-    parser->encoding_seen = true; /* llhttp refuses a second one */
-    if (piece_is(parser, value, "chunked"))
-        return 0;
-    /* "gzip, chunked" is a coding that we do not have; "chunked, …" is a body without an end. */
-    static const char last[] = "chunked";
-    size_t length = sizeof last - 1;
-    bool framed = value.length >= length &&
-                  strncasecmp((const char *)parser->arena.bytes + value.offset + value.length - length, last, length) == 0;
-    return fail(parser, has_token(parser, value, last) && !framed ? 400 : 501);
-}
-
-/* What the field means to the server. Content-Length is llhttp's to judge: it refuses a second one, and one beside chunked. */
-static int judge_field(struct http1_parser *parser, const struct field *field)
-{
-    switch (field->name.length) {
-    case 4:
-        if (!piece_is(parser, field->name, "host"))
-            return 0;
-        if (parser->host_seen || !grammar_is_host(parser->arena.bytes + field->value.offset, field->value.length))
-            return fail(parser, 400);
-        parser->host_seen = true;
-        return 0;
-    case 6:
-        if (piece_is(parser, field->name, "expect"))
-            parser->expect_continue = piece_is(parser, field->value, "100-continue");
-        return 0;
-    case 7:
-        if (piece_is(parser, field->name, "upgrade") && has_token(parser, field->value, "websocket"))
-            parser->upgrade_websocket = true;
-        return 0;
-    case 17:
-        return piece_is(parser, field->name, "transfer-encoding") ? judge_encoding(parser, field->value) : 0;
-    default:
-        return 0;
-    }
+    return status != 0 ? fail(parser, status) : 0;
 }
 
 static int keep_field(struct http1_parser *parser)
@@ -199,50 +149,46 @@ static int on_header_value_complete(llhttp_t *llhttp)
     const unsigned char *bytes = parser->arena.bytes + value->offset;
     while (value->length > 0 && (bytes[value->length - 1] == ' ' || bytes[value->length - 1] == '\t'))
         value->length--;
-    if (!parser->drop_field && (judge_field(parser, &parser->field) != 0 || keep_field(parser) != 0))
-        return -1;
+    if (!parser->drop_field) {
+        const unsigned char *name = parser->arena.bytes + parser->field.name.offset;
+        uint16_t status = http1_strict_field(&parser->strict, name, parser->field.name.length, bytes, value->length);
+        if (status != 0)
+            return fail(parser, status);
+        if (keep_field(parser) != 0)
+            return -1;
+    }
     parser->field = (struct field){ { 0, 0 }, { 0, 0 } };
     parser->drop_field = false;
     return 0;
 }
 
-/* Checks the target's form, and cuts an absolute-form down to its path. */
-static int judge_target(struct http1_parser *parser, struct piece *target)
+/* RFC 9112, 3.2.2: the host of an absolute-form takes the place of Host. */
+static int replace_host(struct http1_parser *parser, struct piece authority)
 {
-    char *text = (char *)parser->arena.bytes + target->offset;
-    if (target->length == 0 || memchr(text, '#', target->length) != NULL)
-        return fail(parser, 400);
-    if (text[0] == '/')
-        return 0;
-    if (text[0] == '*')
-        return target->length == 1 && parser->llhttp.method == HTTP_OPTIONS ? 0 : fail(parser, 400);
-    uint32_t at = 0;
-    if (target->length > 7 && strncasecmp(text, "http://", 7) == 0)
-        at = 7;
-    else if (target->length > 8 && strncasecmp(text, "https://", 8) == 0)
-        at = 8;
-    uint32_t authority = at;
-    while (at < target->length && text[at] != '/' && text[at] != '?')
-        at++;
-    if (at == authority || authority == 0)
-        return fail(parser, 400);
-    /* Without a path it is "/", for which the authority's last byte has room. */
-    if (at == target->length || text[at] == '?')
-        text[--at] = '/';
-    target->offset += at;
-    target->length -= at;
-    return 0;
+    static const char name[] = "host";
+    for (uint32_t i = 0; i < parser->field_count; i++) {
+        struct field *field = &parser->fields[i];
+        if (field->name.length == 4 && memcmp(parser->arena.bytes + field->name.offset, name, 4) == 0) {
+            field->value = authority;
+            return 0;
+        }
+    }
+    parser->field = (struct field){ { (uint32_t)parser->arena.end, 4 }, authority };
+    return append(parser, name, 4) != 0 ? -1 : keep_field(parser);
 }
 
 static int judge_head(struct http1_parser *parser)
 {
     const llhttp_t *llhttp = &parser->llhttp;
+    if (parser->protocol_length == 0)
+        return fail(parser, 400); /* what was HTTP/0.9: a line without a version (RFC 9112, 3) */
     if (llhttp->http_major != 1)
         return fail(parser, 505);
     if (llhttp->method == HTTP_CONNECT)
         return fail(parser, 501);
-    if (llhttp->http_minor >= 1 ? !parser->host_seen : parser->encoding_seen)
-        return fail(parser, 400);
+    uint16_t status = http1_strict_head(&parser->strict, llhttp->http_minor, llhttp->flags & F_CHUNKED);
+    if (status != 0)
+        return fail(parser, status);
     size_t limit = parser->settings->max_body_size;
     if (limit != 0 && llhttp->content_length > limit)
         return fail(parser, 413);
@@ -255,19 +201,23 @@ static int on_headers_complete(llhttp_t *llhttp)
     struct http1_head head = {
         .method = { 0, parser->method_length },
         .target = { parser->method_length, parser->target_length },
-        .fields = parser->fields,
-        .field_count = parser->field_count,
         .major = 1,
         .minor = llhttp->http_minor,
-        .keep_alive = llhttp_should_keep_alive(llhttp),
+        .keep_alive = http1_strict_keep_alive(&parser->strict, llhttp->http_minor),
         .has_body = llhttp->flags & F_CHUNKED || llhttp->content_length > 0,
     };
-    if (judge_head(parser) != 0 || judge_target(parser, &head.target) != 0)
+    struct piece authority;
+    bool options = llhttp->method == HTTP_OPTIONS;
+    if (judge_head(parser) != 0 || refuse(parser, http1_strict_target(parser->arena.bytes, options, &head.target, &authority)) != 0)
         return -1;
+    if (authority.length != 0 && replace_host(parser, authority) != 0)
+        return -1;
+    head.fields = parser->fields;
+    head.field_count = parser->field_count;
     head.bytes = parser->arena.bytes;
     head.length = parser->arena.end;
-    head.expect_continue = parser->expect_continue && head.minor >= 1 && head.has_body;
-    head.upgrade_websocket = parser->upgrade_websocket && llhttp->upgrade && head.minor >= 1 && !head.has_body;
+    head.expect_continue = parser->strict.expect_continue && head.minor >= 1 && head.has_body;
+    head.upgrade_websocket = parser->strict.websocket && parser->strict.upgrade && head.minor >= 1 && !head.has_body;
     parser->head_done = true;
     parser->header_bytes = 0;
     parser->header_count = 0;
@@ -291,6 +241,22 @@ static int on_chunk_extension(llhttp_t *llhttp, const char *at, size_t length)
 {
     (void)at;
     return count_header(llhttp->data, length);
+}
+
+static int on_chunk_extension_value(llhttp_t *llhttp, const char *at, size_t length)
+{
+    struct http1_parser *parser = llhttp->data;
+    parser->extension_value |= length > 0;
+    return on_chunk_extension(llhttp, at, length);
+}
+
+/* RFC 9112, 7.1.1: behind "=" there is a token or a quoted string, and neither is empty on the wire. */
+static int on_chunk_extension_value_complete(llhttp_t *llhttp)
+{
+    struct http1_parser *parser = llhttp->data;
+    bool empty = !parser->extension_value;
+    parser->extension_value = false;
+    return empty ? fail(parser, 400) : 0;
 }
 
 static int on_body(llhttp_t *llhttp, const char *at, size_t length)
@@ -320,7 +286,8 @@ static const llhttp_settings_t llhttp_settings = {
     .on_headers_complete = on_headers_complete,
     .on_chunk_header = on_chunk_header,
     .on_chunk_extension_name = on_chunk_extension,
-    .on_chunk_extension_value = on_chunk_extension,
+    .on_chunk_extension_value = on_chunk_extension_value,
+    .on_chunk_extension_value_complete = on_chunk_extension_value_complete,
     .on_body = on_body,
     .on_message_complete = on_message_complete,
 };
@@ -350,10 +317,10 @@ static void begin_message(struct http1_parser *parser)
     parser->method_length = parser->target_length = 0;
     parser->header_bytes = parser->header_count = 0;
     parser->body_bytes = 0;
+    parser->offset = 0;
     parser->protocol_length = 0;
-    parser->head_done = parser->complete = parser->drop_field = false;
-    parser->host_seen = parser->encoding_seen = false;
-    parser->expect_continue = parser->upgrade_websocket = false;
+    parser->head_done = parser->complete = parser->drop_field = parser->extension_value = false;
+    parser->strict = (struct http1_strict){ 0 };
     llhttp_reset(&parser->llhttp);
 }
 
@@ -363,33 +330,73 @@ static uint16_t status_of(const struct http1_parser *parser, llhttp_errno_t erro
         return parser->status;
     if (error == HPE_PAUSED_H2_UPGRADE)
         return 505;
-    /* The same number stands for a version that is none. */
-    if (error == HPE_INVALID_VERSION && strcmp(llhttp_get_error_reason(&parser->llhttp), "Invalid HTTP version") == 0)
+    const char *reason = llhttp_get_error_reason(&parser->llhttp);
+    /* The same numbers stand for a version that is none, and for a word that is not HTTP. */
+    if (error == HPE_INVALID_VERSION && strcmp(reason, "Invalid HTTP version") == 0)
         return 505;
+    if (error == HPE_INVALID_CONSTANT && strcmp(reason, "Invalid method for HTTP/x.x request") == 0)
+        return 501;
     return 400;
+}
+
+static enum http1_result stop(struct http1_parser *parser, uint16_t status)
+{
+    parser->status = status;
+    return HTTP1_ERROR;
+}
+
+/* The rest of a method that llhttp has refused. */
+static enum http1_result read_method(struct http1_parser *parser, const unsigned char *bytes, size_t length)
+{
+    uint16_t status = http1_strict_method(&parser->strict, bytes, length);
+    return status != 0 ? stop(parser, status) : HTTP1_MORE;
+}
+
+static enum http1_result execute(struct http1_parser *parser, const unsigned char *bytes, size_t length, size_t *consumed)
+{
+    parser->input = (const char *)bytes;
+    llhttp_errno_t error = llhttp_execute(&parser->llhttp, parser->input, length);
+    *consumed = length;
+    if (error == HPE_OK) {
+        parser->offset += length;
+        return HTTP1_MORE;
+    }
+    size_t end = (size_t)(llhttp_get_error_pos(&parser->llhttp) - parser->input);
+    if (error == HPE_PAUSED && parser->complete) {
+        *consumed = end;
+        return HTTP1_COMPLETE;
+    }
+    if (error == HPE_INVALID_METHOD && parser->status == 0) {
+        parser->strict.method_length = (unsigned char)(parser->offset + end); /* at most what llhttp's longest has */
+        return read_method(parser, bytes + end, length - end);
+    }
+    return stop(parser, status_of(parser, error));
 }
 
 enum http1_result http1_parser_feed(struct http1_parser *parser, const unsigned char *bytes, size_t length, size_t *consumed)
 {
-    const char *start = (const char *)bytes;
+    size_t skipped = 0;
     assert(parser->status == 0);
     *consumed = 0;
     if (parser->complete)
         begin_message(parser);
-    if (!parser->head_done && parser->arena.bytes == NULL && length > 2 &&
-        buffer_reserve(&parser->arena, length < FIRST_ARENA ? length : FIRST_ARENA) == NULL) {
-        parser->status = 503;
-        return HTTP1_ERROR;
-    }
-    llhttp_errno_t error = llhttp_execute(&parser->llhttp, start, length);
-    if (error == HPE_OK) {
-        *consumed = length;
+    uint16_t status = http1_strict_begin(&parser->strict, bytes, length, &skipped);
+    if (status != 0)
+        return stop(parser, status);
+    bytes += skipped;
+    length -= skipped;
+    if (length == 0) {
+        *consumed = skipped;
         return HTTP1_MORE;
     }
-    if (error == HPE_PAUSED && parser->complete) {
-        *consumed = (size_t)(llhttp_get_error_pos(&parser->llhttp) - start);
-        return HTTP1_COMPLETE;
+    if (parser->strict.unknown_method) {
+        *consumed = length;
+        return read_method(parser, bytes, length);
     }
-    parser->status = status_of(parser, error);
-    return HTTP1_ERROR;
+    if (!parser->head_done && parser->arena.bytes == NULL && length > 2 &&
+        buffer_reserve(&parser->arena, length < FIRST_ARENA ? length : FIRST_ARENA) == NULL)
+        return stop(parser, 503);
+    enum http1_result result = execute(parser, bytes, length, consumed);
+    *consumed += skipped;
+    return result;
 }

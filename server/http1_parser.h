@@ -19,6 +19,7 @@
 
 #include "server/buffer.h"
 #include "server/event.h"
+#include "server/http1_strict.h"
 #include "server/settings.h"
 
 /* A request head, valid during on_head. Pieces, those of the fields too, point into bytes. */
@@ -26,7 +27,7 @@ struct http1_head {
     const unsigned char *bytes;
     size_t length;
     struct piece method;
-    struct piece target; /* origin-form, or "*" of OPTIONS; the absolute-form's authority is cut off */
+    struct piece target; /* origin-form, or "*" of OPTIONS; the absolute-form's authority is Host's value */
     const struct field *fields;
     uint32_t field_count;
     unsigned char major, minor;
@@ -63,13 +64,16 @@ struct http1_parser {
     size_t header_bytes; /* of names and values: of the head; then of a chunk's extensions or the trailers */
     size_t header_count; /* dropped ones too */
     uint64_t body_bytes;
-    uint16_t status;     /* of HTTP1_ERROR: 400, 413, 414, 431, 501, 503 (no memory), 505 */
+    uint16_t status;     /* of HTTP1_ERROR: 400, 413, 414, 417, 431, 501, 503 (no memory), 505 */
     unsigned char protocol_length;
     bool head_done;
     bool complete;
     bool drop_field;
-    bool host_seen, encoding_seen;
-    bool expect_continue, upgrade_websocket;
+    bool extension_value; /* of a chunk: something of it has come */
+    struct http1_strict strict;
+    const char *input;   /* of this call */
+    size_t offset;       /* of input in the message */
+    size_t line_at;      /* where the method, then the target, has ended */
 };
 
 /* settings and callbacks stay the caller's, and outlive the parser. */

@@ -155,6 +155,19 @@ def text(metavar: str) -> Kind:
     return Kind(read, metavar)
 
 
+def field_value(metavar: str) -> Kind:
+    """What goes out as the value of a header: RFC 9110, 5.5."""
+    inner = text(metavar)
+
+    def read(value: Any) -> str | None:
+        value = inner.read(value)
+        if value is not None and any(ord(character) < 32 or ord(character) == 127 for character in value):
+            raise wrong(value, "has a control character in it", "one line of text")
+        return value
+
+    return Kind(read, metavar)
+
+
 def texts(metavar: str) -> Kind:
     def read(value: Any) -> list[str]:
         if value is None:

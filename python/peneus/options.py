@@ -189,7 +189,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
         Option(
             "server_name",
             ("-s", "--server-name"),
-            kinds.text("NAME"),
+            kinds.field_value("NAME"),
             "peneus",
             "The Server header of responses.",
         ),
