@@ -160,10 +160,10 @@ def field_value(metavar: str) -> Kind:
     inner = text(metavar)
 
     def read(value: Any) -> str | None:
-        value = inner.read(value)
-        if value is not None and any(ord(character) < 32 or ord(character) == 127 for character in value):
+        line: str | None = inner.read(value)
+        if line is not None and any(ord(character) < 32 or ord(character) == 127 for character in line):
             raise wrong(value, "has a control character in it", "one line of text")
-        return value
+        return line
 
     return Kind(read, metavar)
 
