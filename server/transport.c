@@ -17,8 +17,9 @@ enum { WORTH_A_CALL = 16 * 1024 };
 /* Pieces of the outbox in one system call. */
 enum { PIECES = 64 };
 
-/* What is read of a file: for libuv to write when the socket takes more, and so to tell us; where sendfile() does not do it. */
-enum { FILE_STEP = 4 * 1024, FILE_CHUNK = 64 * 1024 };
+/* What is read of a file: for libuv to write when the socket takes more, and so to tell us; for a frame of who carries it; where sendfile()
+ * does not do it. */
+enum { FILE_STEP = 4 * 1024, FILE_FRAME = 16 * 1024, FILE_CHUNK = 64 * 1024 };
 
 static void end(struct transport *transport, bool clean)
 {
@@ -258,7 +259,7 @@ static size_t read_file(struct transport *transport, void *bytes, size_t size)
 /* Moves some of the file into the outbox. 0, or -1 when there is no memory, which on_end has been told. */
 static int load_file(struct transport *transport)
 {
-    size_t size = transport->file.by_reading ? FILE_CHUNK : FILE_STEP;
+    size_t size = transport->carry != NULL ? FILE_FRAME : transport->file.by_reading ? FILE_CHUNK : FILE_STEP;
     unsigned char *room = buffer_reserve(&transport->out.own, size);
     if (room == NULL) {
         end(transport, false);

@@ -110,6 +110,26 @@ def streams(site: Site) -> Iterator[Turn]:
         yield lambda: ask(client, request, 200)
 
 
+@contextmanager
+def files(site: Site) -> Iterator[Turn]:
+    with Client(site.port) as client:
+
+        def turn() -> None:
+            client.send(b"GET /files HTTP/1.1\r\nHost: test\r\nTE: trailers\r\n\r\n")
+            assert b"103 Early Hints" in client.until(b"\r\n\r\n")
+            client.until(b"\r\n0\r\nx-a: 1\r\nx-b: 2\r\n\r\n")
+
+        yield turn
+
+
+@alone
+def leaving_the_file(site: Site) -> None:
+    client = Client(site.port)
+    client.send(GET % b"/files" * 20)
+    client.until(b"-")
+    client.reset()
+
+
 def connection(request: bytes, status: int) -> Scenario:
     """A connection for each request."""
 
@@ -243,6 +263,8 @@ SCENARIOS: dict[str, Scenario] = {
     "bad proxies": connection(
         b"GET /hello HTTP/1.1\r\nX-Forwarded-For: 1.2.3\r\nX-Forwarded-Proto: x\r\nHost: test\r\n\r\n", 200
     ),
+    "files": files,
+    "leaving files": leaving_the_file,
     "exceptions": connection(GET % b"/raise", 500),
     "wrong events": connection(GET % b"/wrong", 500),
     "no response": connection(GET % b"/nothing", 500),

@@ -6,6 +6,7 @@ TURNS_LAYERS is CHANNEL_LAYERS as JSON: the layers that there are, by name; a We
 import asyncio
 import json
 import os
+from contextlib import suppress
 
 import django
 import peneus
@@ -61,6 +62,24 @@ def publish() -> bytes:
     return str(async_to_sync(layer.receive)(channel)["text"]).encode()
 
 
+async def files(send) -> None:
+    """Every extension, used well and badly."""
+    await send({"type": "http.response.early_hint", "links": [b"</a>"]})
+    await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": True})
+    with open(__file__, "rb") as file:  # noqa: ASYNC230
+        for wrong in ({"type": "http.response.pathsend", "path": "/none"}, {"type": "http.response.zerocopysend", "file": "x"}):
+            with suppress(OSError, TypeError):
+                await send(wrong)
+        await send({"type": "http.response.zerocopysend", "file": file, "count": 100, "more_body": True})
+        await send({"type": "http.response.body", "body": b"-", "more_body": True})
+        await send({"type": "http.response.zerocopysend", "file": file})
+    for wrong in ([(b"content-length", b"1")], 3):
+        with suppress(ValueError):
+            await send({"type": "http.response.trailers", "headers": wrong})
+    await send({"type": "http.response.trailers", "headers": [(b"x-a", b"1")], "more_trailers": True})
+    await send({"type": "http.response.trailers", "headers": [(b"x-b", b"2")]})
+
+
 async def http(scope, receive, send) -> None:
     path = scope["path"]
     if path == "/measure":
@@ -75,6 +94,8 @@ async def http(scope, receive, send) -> None:
         raise Refused(path)
     elif path == "/wrong":
         await send({"type": "http.response.start", "status": "none", "headers": []})
+    elif path == "/files":
+        await files(send)
     elif path == "/thread":
         await answer(send, await sync_to_async(publish)())
     elif path == "/left":
