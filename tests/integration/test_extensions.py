@@ -786,7 +786,7 @@ def test_trailers_that_never_come(te):
         ([(b"content-length", b"3")], "'content-length' cannot be a trailer"),
         ([(b"x-a", b"1"), (b"Transfer-Encoding", b"chunked")], "'Transfer-Encoding' cannot be a trailer"),
         ([(b":status", b"200")], "is not a token"),
-        ([(b"x-a", b"1\r\nx-b: 2")], "has a CR, LF or NUL"),
+        ([(b"x-a", b"1\r\nx-b: 2")], "has a CR, LF"),
         ([("x-a", b"1")], "`bytes`"),
         ([(b"x", b"y" * 70_000)], "longer than 65536 bytes"),
         (3, "an iterable"),
@@ -863,7 +863,7 @@ def test_early_hints(authority, secure):
         (b"</a>", "'links'"),
         ("</a>", "'links'"),
         (["</a>"], "`bytes`"),
-        ([b"</a>\r\nx: y"], "has a CR, LF or NUL"),
+        ([b"</a>\r\nx: y"], "has a CR, LF"),
         (3, "not iterable"),
     ],
 )
