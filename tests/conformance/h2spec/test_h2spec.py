@@ -1,0 +1,51 @@
+"""h2spec against Peneus: all of it, over TLS and cleartext."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from peneus.testing import LiveServer
+
+from tests.conformance.h2spec.tool import NO_GO, built, go, outcomes
+from tests.support.identities import Authority
+
+GO = go()
+pytestmark = [pytest.mark.skipif(GO is None, reason=NO_GO), pytest.mark.timeout(900)]
+APPLICATION = "tests.integration.tls_apps:application"
+AT_LEAST = 146
+
+
+@pytest.fixture(scope="module")
+def program() -> Iterator[Path]:
+    assert GO is not None
+    try:
+        yield built(GO)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+def judge(found: dict[str, str]) -> None:
+    assert len(found) >= AT_LEAST, sorted(found)
+    wrong = {name: what for name, what in found.items() if what}
+    assert not wrong, "\n\n".join(f"{name}: {what}" for name, what in wrong.items())
+
+
+def test_over_tls(program: Path, tmp_path: Path) -> None:
+    server = Authority(tmp_path).issue("localhost", "localhost", "127.0.0.1")
+    with LiveServer(APPLICATION, ssl_certfile=str(server.certificate), ssl_keyfile=str(server.key)) as live:
+        judge(outcomes(program, live.port, tls=True))
+
+
+def test_cleartext(program: Path) -> None:
+    """On a port that speaks HTTP/2 only: where HTTP/1.1 is spoken too, what is no preface is answered in HTTP/1.1 (400)."""
+    with LiveServer(APPLICATION, http2="only") as live:
+        judge(outcomes(program, live.port, tls=False))
+
+
+def test_cleartext_beside_http1(program: Path) -> None:
+    with LiveServer(APPLICATION) as live:
+        found = outcomes(program, live.port, tls=False)
+        wrong = [name for name, what in found.items() if what]
+        assert len(wrong) == 1 and "invalid connection preface" in wrong[0], wrong
