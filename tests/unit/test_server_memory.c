@@ -162,6 +162,90 @@ static void leaving(int fd)
         say_frame(fd, 1, text, sizeof text - 1);
 }
 
+/* --- the same over HTTP/2: frames, and fields as HPACK writes them --- */
+
+struct writing {
+    unsigned char bytes[2 * LONG];
+    size_t length;
+};
+
+static void put(struct writing *writing, const void *bytes, size_t length)
+{
+    assert_true(length <= sizeof writing->bytes - writing->length);
+    memcpy(writing->bytes + writing->length, bytes, length);
+    writing->length += length;
+}
+
+enum { DATA = 0, HEADERS = 1, SETTINGS = 4, GOAWAY = 7, END_STREAM = 1, END_HEADERS = 4 };
+
+static void put_frame(struct writing *writing, unsigned type, unsigned flags, unsigned stream, const void *payload, size_t length)
+{
+    unsigned char header[9] = { (unsigned char)(length >> 16), (unsigned char)(length >> 8), (unsigned char)length,
+                                (unsigned char)type, (unsigned char)flags, 0, 0, 0, (unsigned char)stream };
+    put(writing, header, sizeof header);
+    put(writing, payload, length);
+}
+
+static void put_preface(struct writing *writing)
+{
+    put(writing, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
+    put_frame(writing, SETTINGS, 0, 0, "", 0);
+}
+
+/* What the client asks for last: the server closes when the streams have ended. */
+static void say_all(int fd, struct writing *writing)
+{
+    put_frame(writing, GOAWAY, 0, 0, "\0\0\0\0\0\0\0\0", 8);
+    say_bytes(fd, writing->bytes, writing->length);
+    hear_the_rest(fd);
+}
+
+/* :method GET, :scheme http, :path /hello, :authority x */
+#define GET_HELLO "\x82\x86\x04\x06/hello\x01\x01x"
+
+static void http2_requests(int fd)
+{
+    struct writing writing = { .length = 0 };
+    put_preface(&writing);
+    put_frame(&writing, HEADERS, END_STREAM | END_HEADERS, 1, GET_HELLO, sizeof GET_HELLO - 1);
+    static const char many[] = GET_HELLO "\x40\x06x-name\x05value\x60\x03""a=1\x60\x03""b=2\xbf";
+    put_frame(&writing, HEADERS, END_STREAM | END_HEADERS, 3, many, sizeof many - 1);
+    say_all(fd, &writing);
+}
+
+static void http2_body(int fd)
+{
+    static const char post[] = "\x83\x86\x04\x06/hello\x01\x01x";
+    static const unsigned char zeros[10000];
+    struct writing writing = { .length = 0 };
+    put_preface(&writing);
+    put_frame(&writing, HEADERS, END_HEADERS, 1, post, sizeof post - 1);
+    for (int i = 0; i < 4; i++)
+        put_frame(&writing, DATA, i == 3 ? END_STREAM : 0, 1, zeros, sizeof zeros);
+    say_all(fd, &writing);
+}
+
+static void http2_bad_head(int fd)
+{
+    static const char two_hosts[] = GET_HELLO "\x00\x04host\x01y";
+    struct writing writing = { .length = 0 };
+    put_preface(&writing);
+    put_frame(&writing, HEADERS, END_STREAM | END_HEADERS, 1, two_hosts, sizeof two_hosts - 1);
+    say_all(fd, &writing);
+}
+
+static void http2_websocket(int fd)
+{
+    static const char handshake[] = "\x02\x07""CONNECT\x86\x04\x05/echo\x01\x01x\x00\x09:protocol\x09websocket"
+                                    "\x00\x15sec-websocket-version\x02" "13";
+    static const unsigned char frames[] = "\x81\x85\0\0\0\0hello\x88\x82\0\0\0\0\x03\xe8";
+    struct writing writing = { .length = 0 };
+    put_preface(&writing);
+    put_frame(&writing, HEADERS, END_HEADERS, 1, handshake, sizeof handshake - 1);
+    put_frame(&writing, DATA, END_STREAM, 1, frames, sizeof frames - 1);
+    say_all(fd, &writing);
+}
+
 /* --- */
 
 static bool expect(int fd, const char *wanted)
@@ -243,6 +327,10 @@ SCENARIO(fragments)
 SCENARIO(compressed)
 SCENARIO(bad_frame)
 SCENARIO(leaving)
+SCENARIO(http2_requests)
+SCENARIO(http2_body)
+SCENARIO(http2_bad_head)
+SCENARIO(http2_websocket)
 
 int main(void)
 {
@@ -252,7 +340,8 @@ int main(void)
         cmocka_unit_test(old_protocol_), cmocka_unit_test(bad_request_),   cmocka_unit_test(long_target_),
         cmocka_unit_test(bad_handshake_), cmocka_unit_test(echo_),         cmocka_unit_test(long_echo_),
         cmocka_unit_test(fragments_),   cmocka_unit_test(compressed_),     cmocka_unit_test(bad_frame_),
-        cmocka_unit_test(leaving_),
+        cmocka_unit_test(leaving_),     cmocka_unit_test(http2_requests_), cmocka_unit_test(http2_body_),
+        cmocka_unit_test(http2_bad_head_), cmocka_unit_test(http2_websocket_),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
