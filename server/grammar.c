@@ -74,3 +74,11 @@ bool grammar_is_path_byte(unsigned char byte)
 {
     return byte > ' ' && byte < 0x7f && strchr("\"<>\\`{}#?", byte) == NULL;
 }
+
+bool grammar_is_path_and_query(const unsigned char *bytes, size_t length)
+{
+    size_t i = 0;
+    while (i < length && grammar_is_path_byte(bytes[i]))
+        i++;
+    return i == length || (bytes[i] == '?' && memchr(bytes + i, '#', length - i) == NULL);
+}

@@ -20,4 +20,8 @@ bool grammar_is_host(const unsigned char *bytes, size_t length);
 /* A byte of a target's path: RFC 3986, 3.3, and the | ^ [ ] that browsers send as they are. */
 bool grammar_is_path_byte(unsigned char byte);
 
+/* RFC 9112, 3.2.1, by RFC 3986, 3.3 and 3.4. In a query browsers send as they are bytes that no URI has: it ends with the target
+ * whatever is in it, but for "#", which would begin a fragment. */
+bool grammar_is_path_and_query(const unsigned char *bytes, size_t length);
+
 #endif

@@ -155,16 +155,6 @@ uint16_t http1_strict_field(struct http1_strict *strict, const unsigned char *na
     }
 }
 
-/* RFC 9112, 3.2.1, by RFC 3986, 3.3 and 3.4. In a query browsers send as they are bytes that no URI has: it ends with the target
- * whatever is in it, but for "#", which would begin a fragment. */
-static bool is_path_and_query(const unsigned char *bytes, size_t length)
-{
-    size_t i = 0;
-    while (i < length && grammar_is_path_byte(bytes[i]))
-        i++;
-    return i == length || (bytes[i] == '?' && memchr(bytes + i, '#', length - i) == NULL);
-}
-
 /* RFC 9112, 3.2.2: scheme, authority, path. RFC 9110, 4.2.1 and 4.2.4: the authority has a host and no user. */
 static uint16_t judge_absolute(unsigned char *bytes, struct piece *target, struct piece *authority)
 {
@@ -174,7 +164,7 @@ static uint16_t judge_absolute(unsigned char *bytes, struct piece *target, struc
     while (end < target->length && text[end] != '/' && text[end] != '?')
         end++;
     if (start == 0 || end == start || text[start] == ':' || !grammar_is_host(text + start, end - start) ||
-        !is_path_and_query(text + end, target->length - end))
+        !grammar_is_path_and_query(text + end, target->length - end))
         return 400;
     *authority = (struct piece){ target->offset + start, end - start };
     target->offset += end;
@@ -198,7 +188,7 @@ uint16_t http1_strict_target(unsigned char *bytes, bool options, struct piece *t
     if (target->length == 0)
         return 400;
     if (text[0] == '/')
-        return is_path_and_query(text, target->length) ? 0 : 400;
+        return grammar_is_path_and_query(text, target->length) ? 0 : 400;
     if (text[0] == '*')
         return target->length == 1 && options ? 0 : 400;
     return judge_absolute(bytes, target, authority);

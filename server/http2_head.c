@@ -189,7 +189,7 @@ static void judge_target(struct http2_head *head)
 {
     const unsigned char *text = head->arena.bytes + head->target.offset;
     bool asterisk = is(text, head->target.length, "*") && is(head->arena.bytes + head->method.offset, head->method.length, "OPTIONS");
-    if (head->target.length == 0 || (text[0] != '/' && !asterisk) || memchr(text, '#', head->target.length) != NULL)
+    if (!asterisk && (head->target.length == 0 || text[0] != '/' || !grammar_is_path_and_query(text, head->target.length)))
         fail(head, 400);
 }
 
