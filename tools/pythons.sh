@@ -39,12 +39,15 @@ try() { # python, pytest's arguments
     fi
     PATH="$venv/bin:$PATH" "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
         --force-reinstall "-Cbuild-dir=build/pythons/build-$name" .
-    PATH="$venv/bin:$PATH" "$venv/bin/python" -X dev -W default -m pytest -p no:cacheprovider "$@"
+    # A debug build is as slow as a sanitizer.
+    case $name in *-debug) slow="PENEUS_SANITIZED=1 PENEUS_TEST_SLOWDOWN=${slowdown:-4}" ;; *) slow="" ;; esac
+    # shellcheck disable=SC2086 # a list of words
+    env $slow PATH="$venv/bin:$PATH" "$venv/bin/python" -m pytest -p no:cacheprovider "$@"
 }
 
 failed=""
 for python in $(find_pythons); do
     try "$python" "$@" || failed="$failed $python"
-    case $python in *-dbg) PENEUS_TURNS=5000 try "$python" -q tests/leaks/test_references.py || failed="$failed $python" ;; esac
+    case $python in *-dbg) slowdown=1 PENEUS_TURNS=5000 try "$python" -q tests/leaks/test_references.py || failed="$failed $python" ;; esac
 done
 [ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }

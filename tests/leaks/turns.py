@@ -20,6 +20,7 @@ from typing import Any
 
 from tests.integration.core_harness import PATIENCE, Client, WebSocket
 from tests.integration.programs import command
+from tests.support.http2 import Http2
 from tests.support.identities import Authority
 from tests.support.ports import free_port
 from tests.support.redis import redis_server
@@ -248,6 +249,27 @@ def relayed(path: str, messages: int) -> Scenario:
     return alone(visit)
 
 
+@contextmanager
+def http2_streams(site: Site) -> Iterator[Turn]:
+    with Http2(site.port) as client:
+
+        def turn() -> None:
+            stream = client.request("/stream", "POST", end=False)
+            client.send(stream, TEXT, end=True)
+            assert client.response(stream).body == TEXT
+            del client.streams[stream]
+
+        yield turn
+
+
+@alone
+def http2_left(site: Site) -> None:
+    """Leaves in the middle of a body and of a WebSocket."""
+    with Http2(site.port) as client:
+        client.send(client.request("/stream", "POST", end=False), TEXT)
+        client.websocket("/groups/default")
+
+
 @alone
 def killed(site: Site) -> None:
     """Leaves an application that has to be killed. It does not wait for that: the kills overlap."""
@@ -274,6 +296,8 @@ SCENARIOS: dict[str, Scenario] = {
     "TLS": secure_connection,
     "TLS messages": secure_messages,
     "bad TLS": insecure,
+    "HTTP/2 streams": http2_streams,
+    "leaving HTTP/2": http2_left,
     "messages": messages(),
     "compressed messages": messages(OFFER),
     "WebSockets": conversation("/echo"),
