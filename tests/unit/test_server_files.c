@@ -1,8 +1,6 @@
 /* Responses out of files, with trailers, and hints before them, over real sockets. */
 #include "tests/unit/server_fixture.h"
 
-#include <dirent.h>
-
 #include "base/alloc.h"
 
 #define GET(target) "GET " target " HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -39,17 +37,16 @@ static void send_file(struct fixture *f, uint64_t exchange, int fd, uint64_t len
     give(f, file_command(exchange, fd, length, more));
 }
 
+/* Without opening a directory: ThreadSanitizer takes a number that libuv has closed, and we get again, for the same descriptor. */
 static size_t open_files(void)
 {
     size_t count = 0;
-    DIR *directory = opendir("/proc/self/fd");
-    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+    for (int fd = 0; fd < 1024; fd++) {
         char path[64], target[64] = "";
-        snprintf(path, sizeof path, "/proc/self/fd/%.20s", entry->d_name);
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
         if (readlink(path, target, sizeof target - 1) > 0 && strncmp(target, "/tmp/peneus-files-", 18) == 0)
             count++;
     }
-    closedir(directory);
     return count;
 }
 
