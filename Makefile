@@ -3,7 +3,7 @@
 #   make demo PORT=9000            another port
 #   make test ARGS="-k chunked"    arguments for pytest
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check analyze asan tsan valgrind pythons fuzz bench soak wheel clean
+.PHONY: help build demo test check analyze asan tsan valgrind pythons fuzz bench strictness soak wheel clean
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -47,6 +47,10 @@ bench: build    ## throughput and latency beside uvicorn and daphne
 	@tools/install_debian.sh bench
 	@tools/requirements.sh tests/requirements.txt
 	@.venv/bin/python -m bench $(ARGS)
+
+strictness: build ## the corpus of bad requests, beside uvicorn, daphne and hypercorn: docs/strictness.md, docs/bad-input.md
+	@tools/requirements.sh tests/requirements.txt
+	@.venv/bin/python -m tests.conformance.smuggling
 
 soak: build     ## connections that come and go for an hour
 	@tools/install_debian.sh test

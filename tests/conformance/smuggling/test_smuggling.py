@@ -11,6 +11,7 @@ import pytest
 
 from tests.conformance.smuggling.client import Innocents, Target, exchange, problem
 from tests.conformance.smuggling.corpus import cases
+from tests.conformance.smuggling.mutants import ends, mutants
 from tests.conformance.smuggling.servers import APP, PENEUS, run, with_tls
 from tests.support.certificates import make
 
@@ -60,3 +61,12 @@ def test_each_case(step: int) -> None:
 def test_each_case_by_tls(tmp_path: Path) -> None:
     with peneus(tmp_path) as target:
         check(target, 0)
+
+
+def test_mutants_of_them() -> None:
+    with peneus() as target:
+        innocents = Innocents(target)
+        for data in mutants(cases(), 300, 7):
+            assert ends(target, data), data
+            assert innocents.disturbed() == 0, data
+        innocents.close()
