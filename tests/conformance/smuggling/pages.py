@@ -13,8 +13,8 @@ STRICTNESS = """# Strictness
 
 Written by `make strictness`, which sends each case of
 [tests/conformance/smuggling](../tests/conformance/smuggling/README.md) to Peneus and to its peers, with a second request behind
-it: {count} cases, {rejected} of them to be refused. Versions: {versions}. Peneus runs with
-`--max-body-size 1000000`, everything else as it comes.
+it: {count} cases, {rejected} of them to be refused. Versions: {versions}.
+Peneus runs with `--max-body-size 1000000`, everything else as it comes.
 
 How to read it:
 
@@ -28,6 +28,10 @@ How to read it:
 | | against a MUST | against a SHOULD | MAY: not as Peneus | waits |
 |---|---|---|---|---|
 {numbers}
+
+What is not of the grammar is to be refused by a SHOULD (RFC 9112, 2.2), unless the RFC says more. It lets a server replace a fold,
+a bare CR or a NUL by a blank: there MAY stands. As a second request always follows, one that closes may be answered otherwise by
+a server that minds what comes behind it.
 
 Where Peneus is not as the RFC says, and why:
 
