@@ -29,9 +29,9 @@ How to read it:
 |---|---|---|---|---|
 {numbers}
 
-What is not of the grammar is to be refused by a SHOULD (RFC 9112, 2.2), unless the RFC says more. It lets a server replace a fold,
-a bare CR or a NUL by a blank: there MAY stands. As a second request always follows, one that closes may be answered otherwise by
-a server that minds what comes behind it.
+What is not of the grammar is to be refused by a SHOULD (RFC 9112, 2.2), unless the RFC says more. It lets a server replace a
+fold, a bare CR or a NUL by a blank: there MAY stands. As a second request always follows, one that closes may be answered
+otherwise by a server that minds what comes behind it.
 
 Where Peneus is not as the RFC says, and why:
 
