@@ -35,6 +35,12 @@ static bool is(const unsigned char *bytes, size_t length, const char *text)
     return length == strlen(text) && memcmp(bytes, text, length) == 0;
 }
 
+/* Where nothing was kept there is no arena. */
+static bool piece_is(const struct http2_head *head, struct piece piece, const char *text)
+{
+    return piece.length > 0 && is(head->arena.bytes + piece.offset, piece.length, text);
+}
+
 static struct piece keep(struct http2_head *head, const unsigned char *bytes, size_t length)
 {
     struct piece piece = { (uint32_t)head->arena.end, (uint32_t)length };
@@ -187,15 +193,16 @@ static void finish_cookie(struct http2_head *head)
 
 static void judge_target(struct http2_head *head)
 {
-    const unsigned char *text = head->arena.bytes + head->target.offset;
-    bool asterisk = is(text, head->target.length, "*") && is(head->arena.bytes + head->method.offset, head->method.length, "OPTIONS");
-    if (!asterisk && (head->target.length == 0 || text[0] != '/' || !grammar_is_path_and_query(text, head->target.length)))
+    if (piece_is(head, head->target, "*") && piece_is(head, head->method, "OPTIONS"))
+        return;
+    const unsigned char *text = head->target.length > 0 ? head->arena.bytes + head->target.offset : NULL;
+    if (text == NULL || text[0] != '/' || !grammar_is_path_and_query(text, head->target.length))
         fail(head, 400);
 }
 
 uint16_t http2_head_finish(struct http2_head *head, bool has_body, struct http1_head *result)
 {
-    bool websocket = head->is_connect && is(head->arena.bytes + head->protocol.offset, head->protocol.length, "websocket");
+    bool websocket = head->is_connect && piece_is(head, head->protocol, "websocket");
     if (head->status == 0 && head->is_connect && !websocket)
         fail(head, 501);
     if (head->status == 0)
