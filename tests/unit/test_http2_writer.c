@@ -154,6 +154,7 @@ static void heads(void **state)
                         ":status=200\ndate=now\nserver=mine\ncontent-length=0\n.\n");
     assert_string_equal(respond("GET", 200, "Content-Length: 1\n", "a", "Check: 1\nUpgrade: x\n", false),
                         ":status=200\ncontent-length=1\n" OWN "-\n:a\n-\ncheck=1\n.\n");
+    assert_string_equal(respond("GET", 200, "", "", "Check: 1\n", false), ":status=200\ncontent-length=0\n" OWN "-\ncheck=1\n.\n");
 }
 
 /* RFC 9113, 8.2.2 */
