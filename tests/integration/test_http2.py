@@ -15,6 +15,7 @@ from tests.support.http2 import Http2
 
 RELAY = "tests.integration.relay_apps:application"
 NO_ERROR, PROTOCOL_ERROR, STREAM_CLOSED, REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 0, 1, 5, 7, 8, 11
+NO_RFC7540_PRIORITIES = 9
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, CONTINUATION = 0, 1, 2, 3, 4, 6, 9
 
 
@@ -305,6 +306,31 @@ def test_extensions(tmp_path):
             assert response.trailers == {"checksum": "1"}
         assert {"http.response.pathsend", "http.response.trailers", "http.response.early_hint"} <= set(scopes[0]["extensions"])
         assert client.get("/").trailers is None  # it did not ask
+
+
+@pytest.mark.parametrize("urgent_first", [False, True])
+def test_priorities(urgent_first):
+    """RFC 9218: of two responses that wait for the connection's window, the urgent one goes out first."""
+
+    async def application(scope, receive, send):
+        await answer(send, b"x" * (65_535 if scope["path"] == "/first" else 90_000))
+
+    settings = {NO_RFC7540_PRIORITIES: 1}
+    with (
+        CoreServer(application, settings={"send_window": 1 << 20}) as server,
+        Http2(server.port, window=1 << 20, automatic=False, settings=settings) as client,
+    ):
+        assert len(client.get("/first").body) == 65_535  # the connection's window is used up
+        urgencies = (0, 7) if urgent_first else (7, 0)
+        streams = {u: client.request(f"/{u}", headers=[("priority", f"u={u}")]) for u in urgencies}
+        client.until(lambda: all(client.streams[stream].status == 200 for stream in streams.values()))
+        client.h2.increment_flow_control_window(90_000)
+        client.flush()
+        assert len(client.response(streams[0]).body) == 90_000
+        assert client.streams[streams[7]].body == b""
+        client.h2.increment_flow_control_window(90_000)
+        client.flush()
+        assert len(client.response(streams[7]).body) == 90_000
 
 
 def test_websocket():

@@ -41,7 +41,8 @@ class Stream:
 
 
 class Http2:
-    """A connection to port, with the preface sent. window: the client's for each stream; automatic: it opens again by itself."""
+    """A connection to port, with the preface sent. window: the client's for each stream; automatic: it opens again by itself;
+    settings: more of the first SETTINGS."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Http2:
         tls: ssl.SSLContext | None = None,
         window: int | None = None,
         automatic: bool = True,
+        settings: dict[int, int] | None = None,
         host: str = "127.0.0.1",
     ) -> None:
         self.socket: socket.socket = socket.create_connection((host, port), PATIENCE)
@@ -66,8 +68,10 @@ class Http2:
                 validate_outbound_headers=False, normalize_outbound_headers=False, header_encoding="latin-1"
             )
         )
-        if window is not None:
-            values = {h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window}
+        if window is not None or settings:
+            values: Any = dict(settings or {})
+            if window is not None:
+                values[h2.settings.SettingCodes.INITIAL_WINDOW_SIZE] = window
             self.h2.local_settings = h2.settings.Settings(client=True, initial_values=values)
         self.h2.initiate_connection()
         self.streams: defaultdict[int, Stream] = defaultdict(Stream)
