@@ -67,6 +67,18 @@ void connection_flush(struct connection *connection)
         credit(connection); /* nothing was corked, or nothing went out: on_written was not called */
 }
 
+void connection_push(struct connection *connection)
+{
+    if (connection->stream == NULL) {
+        transport_flush(&connection->transport);
+    } else if (connection->stream->session != NULL) {
+        transport_flush(&connection->transport); /* tells nghttp2 that there is something */
+        http2_push(connection->stream->session);
+        if (connection->stream->session != NULL)
+            transport_flush(&connection->stream->session->connection->transport);
+    }
+}
+
 static void update_reading(struct connection *connection)
 {
     if (connection->stream != NULL) {

@@ -102,6 +102,9 @@ void connection_cork(struct connection *connection);
 /* Writes what is corked, and gives credit to the exchange. */
 void connection_flush(struct connection *connection);
 
+/* Writes now what the socket takes, of a stream what its windows let out. It may be closed by that. */
+void connection_push(struct connection *connection);
+
 /* Offers the rest of the input to the protocol again, and reads on or not. */
 void connection_resume(struct connection *connection);
 

@@ -53,6 +53,12 @@ static inline size_t outbox_length(const struct outbox *outbox)
     return buffer_length(&outbox->own) + outbox->waiting;
 }
 
+/* Whether there is no room for broadcast, so that its policy would decide. */
+static inline bool outbox_is_full(const struct outbox *outbox, const struct broadcast *broadcast, size_t limit)
+{
+    return outbox->count > 0 && outbox->weight + broadcast_weight(broadcast) > limit;
+}
+
 /* Puts broadcast behind everything else; a reference is taken. limit: of weight. */
 enum outbox_result outbox_offer(struct outbox *outbox, struct broadcast *broadcast, uint64_t label, size_t limit);
 

@@ -212,7 +212,13 @@ void websocket_broadcast(struct connection *connection, struct command *command,
         return;
     }
     message = variant(connection, command);
-    switch (transport_broadcast(&connection->transport, message, label, limit != 0 ? limit : SIZE_MAX)) {
+    limit = limit != 0 ? limit : SIZE_MAX;
+    /* Many may come at once, before anything has been written: only what the socket does not take counts as waiting. */
+    if (outbox_is_full(&connection->transport.out, message, limit))
+        connection_push(connection);
+    if (connection->state != CONNECTION_WEBSOCKET || connection->websocket.closing)
+        return;
+    switch (transport_broadcast(&connection->transport, message, label, limit)) {
     case OUTBOX_OK:
         count(&server->counters.relayed_total, 1);
         count(&server->counters.messages_out_total, 1);

@@ -117,6 +117,20 @@ def test_a_client_that_never_reads(server: LiveServer, group: str) -> None:
         assert 800 > drops > 100
 
 
+def test_messages_that_come_at_once_are_not_what_waits() -> None:
+    """More than the limit in one batch: what the socket takes at once is not dropped."""
+    with (
+        LiveServer("tests.integration.relay_apps:application", websocket_write_limit=40_000) as server,
+        ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(join(server, "/newest")) for _ in range(30)]
+        for _ in range(20):
+            get(server, "/publish?group=newest&count=12&size=8000")
+            for client in clients:
+                assert len(texts(client, 12)) == 12
+        assert dropped(server, "newest") == 0
+
+
 def test_policy_close() -> None:
     with LiveServer("tests.integration.relay_apps:application", close_timeout=60) as server:
         close_one(server)
