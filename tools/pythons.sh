@@ -38,7 +38,7 @@ try() { # python, pytest's arguments
         cat tools/requirements.txt tests/requirements.txt >"$venv/requirements"
     fi
     PATH="$venv/bin:$PATH" "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-        --force-reinstall "-Cbuild-dir=build/pythons/build-$name" .
+        --force-reinstall "--config-settings=build-dir=build/pythons/build-$name" .
     # A debug build is as slow as a sanitizer.
     case $name in *-debug) slow="PENEUS_SANITIZED=1 PENEUS_TEST_SLOWDOWN=${slowdown:-4}" ;; *) slow="" ;; esac
     # shellcheck disable=SC2086 # a list of words
