@@ -254,8 +254,9 @@ void http2_stream_input_ended(struct http2_stream *stream)
 
 void http2_stream_said_all(struct http2_stream *stream)
 {
-    /* RFC 9113, 8.1: what the client still sends of its request is not wanted. A WebSocket's client ends by itself. */
-    if (!stream->input_ended && !stream->websocket && stream->session != NULL)
+    /* RFC 9113, 8.1: what the client still sends of its request is not wanted; nor what comes behind a WebSocket's closing handshake,
+     * whose connection a server closes first (RFC 6455, 7.1.1). */
+    if (!stream->input_ended && stream->session != NULL)
         nghttp2_submit_rst_stream(stream->session->nghttp2, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
 }
 

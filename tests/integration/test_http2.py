@@ -354,6 +354,25 @@ def test_websocket():
         assert client.take_message(other) == (0x81, b"still")
 
 
+def test_a_websocket_that_the_application_closes():
+    """The stream is over with the client's close frame, though it does not end its side."""
+
+    async def application(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close", "code": 4000})
+
+    with CoreServer(application, settings={"close_timeout_ms": 60_000}) as server, Http2(server.port) as client:
+        for _ in range(3):
+            stream = client.websocket()
+            assert client.take_message(stream) == (0x88, (4000).to_bytes(2, "big"))
+            client.send(stream, b"\x88\x82\0\0\0\0" + (4000).to_bytes(2, "big"))
+            client.until(lambda: client.streams[stream].reset is not None)  # noqa: B023
+            assert client.streams[stream].ended and client.streams[stream].reset == NO_ERROR
+        eventually(lambda: server.stats()["websockets"] == 0)
+        assert client.h2.open_outbound_streams == 0
+
+
 @pytest.mark.parametrize(("path", "status"), [("/refused", 403), ("/denied", 418), ("/version", 426), ("/protocol", 501)])
 def test_a_websocket_that_is_refused(path, status):
     async def application(scope, receive, send):
