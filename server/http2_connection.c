@@ -436,7 +436,7 @@ void http2_push(struct http2_session *session)
 
 void http2_say_goodbye(struct connection *connection)
 {
-    if (connection->transport.ended || connection->http2->nghttp2 == NULL)
+    if (connection->transport.ended || connection->http2->busy || connection->http2->nghttp2 == NULL)
         return;
     http2_terminate(connection->http2, NGHTTP2_NO_ERROR);
     http2_fill(connection);
