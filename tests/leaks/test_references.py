@@ -27,6 +27,7 @@ WARM_UP = max(200, TURNS // 8)
 # A leak is one for each turn, or more. Less than so many are in tables that are emptied when they are full (the layer's origins
 # of channels, the core's caches), in free lists, and in what the interpreter specialises.
 SLACK = 2000
+CACHED = 30  # objects of a type that the interpreter and the event loop may have at hand, or not
 ALONE = (1, 1)  # connections and applications while one asks
 PEERS = 1024  # connections whose addresses are kept, as Python objects
 MEMORY = 8 * 1024 * 1024 * SLOWDOWN  # bytes: a leak of 800 for each of 10,000 turns
@@ -83,7 +84,7 @@ def test_starts() -> None:
 
 def compare(before: dict[str, Any], then: dict[str, Any], slack: int) -> None:
     types = {each: then["types"].get(each, 0) - before["types"].get(each, 0) for each in {*before["types"], *then["types"]}}
-    assert {each: count for each, count in types.items() if count} == {}
+    assert {each: count for each, count in types.items() if abs(count) > CACHED} == {}
     for what in ("threads", "files"):
         assert then[what] == before[what], what
     for what in ("blocks", "eternal", "references"):
