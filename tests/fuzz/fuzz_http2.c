@@ -1,6 +1,7 @@
 /* HTTP/2 input, to a whole server on this thread, with an application that answers every stream and WebSocket. The first byte says
  * what the rest is: bytes as they are (0); the same behind the client's preface and SETTINGS (1); or frames behind those, each as
  * its type, flags, stream and length, a byte each, and that much payload (2). Nothing of a connection is left when its client has gone. */
+#include <signal.h>
 #include <arpa/inet.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -173,6 +174,17 @@ static size_t frames(const uint8_t *bytes, size_t length, unsigned char *out)
     return size;
 }
 
+/* libFuzzer's alarm clock would interrupt it. */
+static void connect_undisturbed(int fd, const struct sockaddr_in *address)
+{
+    sigset_t alarm, before;
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    pthread_sigmask(SIG_BLOCK, &alarm, &before);
+    fuzz_require(connect(fd, (const struct sockaddr *)address, sizeof *address) == 0);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
     static unsigned char made[MOST];
@@ -182,7 +194,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         prepare();
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = { htonl(INADDR_LOOPBACK) } };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    fuzz_require(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    fuzz_require(fd >= 0);
+    connect_undisturbed(fd, &address);
     unsigned mode = bytes[0] % 3;
     if (mode > 0)
         send_all(fd, preface, sizeof preface - 1);
