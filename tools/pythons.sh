@@ -1,7 +1,7 @@
 #!/bin/sh
 # pythons.sh [pytest's arguments]: the integration tests on every Python from 3.10 on that is on this machine (in the path, or
 # pyenv's), each in an environment of its own under build/pythons, and under a debug build of the interpreter where there is one
-# (python3-dbg): with its assertions, and the tests of references, which then count every reference that there is.
+# (python3-dbg): with its assertions, and the tests of references too.
 set -eu
 cd "$(dirname "$0")/.."
 tools/install_debian.sh build test debug

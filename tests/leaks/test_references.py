@@ -87,6 +87,6 @@ def compare(before: dict[str, Any], then: dict[str, Any], slack: int) -> None:
     assert {each: count for each, count in types.items() if abs(count) > CACHED} == {}
     for what in ("threads", "files"):
         assert then[what] == before[what], what
-    for what in ("blocks", "eternal", "references"):
+    for what in ("blocks", "eternal"):
         assert abs(then[what] - before[what]) < slack, (what, before[what], then[what])
     assert then["memory"] - before["memory"] < MEMORY

@@ -21,7 +21,6 @@ def held() -> dict[str, object]:
         "types": Counter(f"{type(each).__module__}.{type(each).__qualname__}" for each in gc.get_objects()),
         "blocks": sys.getallocatedblocks(),
         "eternal": sum(sys.getrefcount(each) for each in ETERNAL),
-        "references": getattr(sys, "gettotalrefcount", int)(),  # of a debug build
         "threads": threading.active_count(),
         "files": len(os.listdir("/proc/self/fd")),
         "memory": pages * resource.getpagesize(),
