@@ -13,7 +13,7 @@ from bench.servers import ROOT, pinned
 
 TOOLS = ROOT / "build" / "bench"
 CLIENT_CORE = 1
-LIBRARIES = ["-luv", "-lwslay", "-lssl", "-lcrypto", "-lz", "-lpthread"]  # of server/
+LIBRARIES = ["-luv", "-lwslay", "-lnghttp2", "-lssl", "-lcrypto", "-lz", "-lpthread"]  # of server/
 
 
 def build_tool(name: str) -> Path:
