@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include "asgi/dict.h"
 #include "asgi/errors.h"
 
 static int report(struct pyconnection *connection, const char *what)
@@ -44,15 +45,6 @@ int callback_file(struct pyconnection *connection, uint64_t sent, uint64_t expec
                                                            (unsigned long long)sent, (unsigned long long)expected));
 }
 
-static int set_steal(PyObject *dict, PyObject *key, PyObject *value)
-{
-    if (value == NULL)
-        return -1;
-    int result = PyDict_SetItem(dict, key, value);
-    Py_DECREF(value);
-    return result;
-}
-
 /* "host:port" of the scope's client, so that what proxy headers said is what is logged. */
 static PyObject *client_text(struct pyconnection *connection)
 {
@@ -77,9 +69,9 @@ static int add_response(struct pyconnection *connection, PyObject *details)
     if (method == NULL && PyErr_Occurred())
         return -1;
     return PyDict_SetItem(details, s->method, method == NULL ? s->empty : method) < 0 ||
-                   set_steal(details, s->status, PyLong_FromLong(connection->status)) < 0 ||
-                   set_steal(details, s->time_taken, PyFloat_FromDouble(taken)) < 0 ||
-                   set_steal(details, s->size, PyLong_FromUnsignedLongLong(connection->sent)) < 0
+                   dict_set_steal(details, s->status, PyLong_FromLong(connection->status)) < 0 ||
+                   dict_set_steal(details, s->time_taken, PyFloat_FromDouble(taken)) < 0 ||
+                   dict_set_steal(details, s->size, PyLong_FromUnsignedLongLong(connection->sent)) < 0
                ? -1
                : 0;
 }
@@ -95,7 +87,7 @@ static int call(struct pyconnection *connection, PyObject *action)
     PyObject *details = PyDict_New();
     PyObject *done = NULL;
     if (details != NULL && PyDict_SetItem(details, s->path, connection->target) == 0 &&
-        set_steal(details, s->client, client_text(connection)) == 0 &&
+        dict_set_steal(details, s->client, client_text(connection)) == 0 &&
         (action != s->complete || add_response(connection, details) == 0))
         done = PyObject_CallFunctionObjArgs(server->on_access, (PyObject *)connection, action, details, NULL);
     Py_XDECREF(details);

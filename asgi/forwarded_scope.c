@@ -2,22 +2,14 @@
 
 #include <string.h>
 
+#include "asgi/dict.h"
 #include "server/forwarded.h"
-
-static int set_steal(PyObject *dict, PyObject *key, PyObject *value)
-{
-    if (value == NULL)
-        return -1;
-    int result = PyDict_SetItem(dict, key, value);
-    Py_DECREF(value);
-    return result;
-}
 
 static int set_client(PyObject *scope, const struct strings *s, const struct forwarded *forwarded)
 {
     char text[ADDRESS_TEXT_SIZE];
     address_text(&forwarded->client, text);
-    return set_steal(scope, s->client, Py_BuildValue("(si)", text, (int)forwarded->port));
+    return dict_set_steal(scope, s->client, Py_BuildValue("(si)", text, (int)forwarded->port));
 }
 
 static int set_scheme(PyObject *scope, const struct strings *s, bool websocket, enum forwarded_scheme scheme)

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "asgi/dict.h"
 #include "asgi/connection.h"
 #include "asgi/forwarded_scope.h"
 #include "asgi/tls_scope.h"
@@ -30,15 +31,6 @@ static void split_target(const unsigned char *target, size_t length, struct piec
                           : (struct piece){ .offset = (uint32_t)(end + 1), .length = (uint32_t)(length - end - 1) };
 }
 
-static int set_steal(PyObject *dict, PyObject *key, PyObject *value)
-{
-    if (value == NULL)
-        return -1;
-    int result = PyDict_SetItem(dict, key, value);
-    Py_DECREF(value);
-    return result;
-}
-
 static int set_target(PyObject *scope, struct state *state, const struct request_event *request)
 {
     const struct strings *s = &state->strings;
@@ -50,12 +42,12 @@ static int set_target(PyObject *scope, struct state *state, const struct request
     PyObject *raw_path, *path;
     if (caches_path(&state->caches, raw, raw_length, &raw_path, &path) < 0)
         return -1;
-    int first = set_steal(scope, s->path, path);
-    int second = set_steal(scope, s->raw_path, raw_path);
+    int first = dict_set_steal(scope, s->path, path);
+    int second = dict_set_steal(scope, s->raw_path, raw_path);
     PyObject *query = query_piece.length == 0 ? Py_NewRef(state->empty_bytes)
                                               : PyBytes_FromStringAndSize((const char *)target + query_piece.offset,
                                                                           query_piece.length);
-    int third = set_steal(scope, s->query_string, query);
+    int third = dict_set_steal(scope, s->query_string, query);
     return first < 0 || second < 0 || third < 0 ? -1 : 0;
 }
 
@@ -115,14 +107,14 @@ static PyObject *make_subprotocols(const struct request_event *request)
 static int set_websocket(PyObject *scope, struct state *state, const struct request_event *request)
 {
     const struct strings *s = &state->strings;
-    if (set_steal(scope, s->subprotocols, make_subprotocols(request)) < 0)
+    if (dict_set_steal(scope, s->subprotocols, make_subprotocols(request)) < 0)
         return -1;
     PyObject *extensions = PyDict_New();
-    if (extensions == NULL || set_steal(extensions, s->denial_extension, PyDict_New()) < 0) {
+    if (extensions == NULL || dict_set_steal(extensions, s->denial_extension, PyDict_New()) < 0) {
         Py_XDECREF(extensions);
         return -1;
     }
-    return set_steal(scope, s->extensions, extensions);
+    return dict_set_steal(scope, s->extensions, extensions);
 }
 
 /* HTTP/1.0 has neither chunks, with trailers behind them, nor informational responses. */
@@ -147,10 +139,10 @@ static int set_offers(PyObject *scope, const struct strings *s, unsigned offers)
     };
     PyObject *extensions = PyDict_New();
     for (size_t i = 0; extensions != NULL && i < sizeof all / sizeof all[0]; i++) {
-        if ((offers & all[i].offer) && set_steal(extensions, all[i].name, PyDict_New()) < 0)
+        if ((offers & all[i].offer) && dict_set_steal(extensions, all[i].name, PyDict_New()) < 0)
             Py_CLEAR(extensions);
     }
-    return set_steal(scope, s->extensions, extensions);
+    return dict_set_steal(scope, s->extensions, extensions);
 }
 
 /* Beside 1.1, which the prototype says. */
@@ -168,14 +160,14 @@ static int set_http(PyObject *scope, struct state *state, const struct request_e
         return -1;
     PyObject *method =
         caches_method(&state->caches, bytes_of(request, request->method), request->method.length);
-    return set_steal(scope, s->method, method);
+    return dict_set_steal(scope, s->method, method);
 }
 
 /* Beside the extensions that the protocol has. */
 static int set_tls(PyObject *scope, const struct strings *s, const struct tls_info *info)
 {
     PyObject *extensions = PyDict_GetItemWithError(scope, s->extensions);
-    return extensions == NULL ? -1 : set_steal(extensions, s->tls, tls_scope(s, info));
+    return extensions == NULL ? -1 : dict_set_steal(extensions, s->tls, tls_scope(s, info));
 }
 
 static int set_peer(PyObject *scope, struct pyserver *server, const struct request_event *request)
@@ -195,14 +187,14 @@ static int fill(PyObject *scope, struct pyserver *server, const struct request_e
     if ((request->secure || request->endpoints.secure) &&
         PyDict_SetItem(scope, s->scheme, request->websocket ? s->wss : s->https) < 0)
         return -1;
-    if (set_steal(scope, s->asgi, PyDict_Copy(state->asgi_scope)) < 0 || set_target(scope, state, request) < 0 ||
-        set_steal(scope, s->headers, make_headers(state, request)) < 0 || set_peer(scope, server, request) < 0)
+    if (dict_set_steal(scope, s->asgi, PyDict_Copy(state->asgi_scope)) < 0 || set_target(scope, state, request) < 0 ||
+        dict_set_steal(scope, s->headers, make_headers(state, request)) < 0 || set_peer(scope, server, request) < 0)
         return -1;
     if (set_version(scope, s, request) < 0 || (request->websocket ? set_websocket : set_http)(scope, state, request) < 0)
         return -1;
     if (request->tls != NULL && set_tls(scope, s, request->tls) < 0)
         return -1;
-    if (server->lifespan_state != NULL && set_steal(scope, s->state_, PyDict_Copy(server->lifespan_state)) < 0)
+    if (server->lifespan_state != NULL && dict_set_steal(scope, s->state_, PyDict_Copy(server->lifespan_state)) < 0)
         return -1;
     if (forwarded_scope(scope, server, request) < 0)
         return -1;

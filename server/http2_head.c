@@ -123,8 +123,7 @@ static bool judge(struct http2_head *head, const struct server_settings *setting
         return false;
     }
     if (is(name, name_length, "content-length")) {
-        head->content_length = number(value, value_length);
-        if (settings->max_body_size != 0 && head->content_length > settings->max_body_size)
+        if (settings->max_body_size != 0 && number(value, value_length) > settings->max_body_size)
             fail(head, 413);
     }
     if (is(name, name_length, "expect"))

@@ -22,7 +22,6 @@ struct http2_head {
     struct piece host;    /* of the field */
     size_t bytes;         /* of names and values, dropped ones too */
     size_t count;
-    uint64_t content_length;
     uint16_t status;      /* the first fault: 400, 413, 414, 431, 501, 503 (no memory); 0: none */
     bool expect_continue;
     bool is_connect, is_head;
