@@ -41,7 +41,7 @@ static void *reallocate(void *memory, size_t size, void *context)
     return mem_try_realloc(memory, size);
 }
 
-static struct http2_stream *stream_of(struct http2_session *session, int32_t id)
+struct http2_stream *http2_find_stream(struct http2_session *session, int32_t id)
 {
     return nghttp2_session_get_stream_user_data(session->nghttp2, id);
 }
@@ -170,7 +170,7 @@ static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, const
                      size_t value_length, uint8_t flags, void *context)
 {
     struct http2_session *session = context;
-    struct http2_stream *stream = stream_of(session, frame->hd.stream_id);
+    struct http2_stream *stream = http2_find_stream(session, frame->hd.stream_id);
     (void)nghttp2, (void)flags;
     if (stream != NULL && is_request(frame))
         http2_head_add(&stream->head, &session->connection->server->settings, name, name_length, value, value_length);
@@ -197,10 +197,10 @@ static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
         deadline_clear(&session->connection->deadlines, DEADLINE_HEADER);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
-    struct http2_stream *stream = stream_of(session, frame->hd.stream_id);
+    struct http2_stream *stream = http2_find_stream(session, frame->hd.stream_id);
     if (stream != NULL && is_request(frame))
         http2_stream_begin(stream, !end);
-    stream = stream_of(session, frame->hd.stream_id); /* it may have been refused */
+    stream = http2_find_stream(session, frame->hd.stream_id); /* it may have been refused */
     if (stream != NULL && end)
         http2_stream_input_ended(stream);
     return 0;
@@ -219,7 +219,7 @@ static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame
 static int on_data_chunk(nghttp2_session *nghttp2, uint8_t flags, int32_t id, const uint8_t *bytes, size_t length, void *context)
 {
     struct http2_session *session = context;
-    struct http2_stream *stream = stream_of(session, id);
+    struct http2_stream *stream = http2_find_stream(session, id);
     (void)flags;
     /* The connection's window is open whatever one stream's application does: it must not stop the others. */
     nghttp2_session_consume_connection(nghttp2, length);
@@ -233,7 +233,7 @@ static int on_data_chunk(nghttp2_session *nghttp2, uint8_t flags, int32_t id, co
 static int on_stream_close(nghttp2_session *nghttp2, int32_t id, uint32_t code, void *context)
 {
     struct http2_session *session = context;
-    struct http2_stream *stream = stream_of(session, id);
+    struct http2_stream *stream = http2_find_stream(session, id);
     (void)nghttp2, (void)code;
     http2_history_end(&session->history, id, HTTP2_ENDED_BY_PEER);
     if (stream != NULL)
@@ -250,28 +250,32 @@ static int on_frame_send(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
     if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code == NGHTTP2_REFUSED_STREAM)
         count(&session->connection->server->counters.http2_refused_total, 1);
     if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) && frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
-        struct http2_stream *stream = stream_of(session, frame->hd.stream_id);
+        struct http2_stream *stream = http2_find_stream(session, frame->hd.stream_id);
         if (stream != NULL)
             http2_stream_said_all(stream);
     }
     return 0;
 }
 
+/* Writes the DATA frame that the stream's data source has just announced: header, then length bytes of the stream's outbox.
+ * nghttp2 calls this directly after the data source, with nothing in between, so those bytes are still there. It must stay so: a
+ * frame that is announced and put off (NGHTTP2_ERR_WOULDBLOCK) is sent even if its stream has been reset and freed meanwhile, or
+ * its outbox has dropped messages. Therefore the frame is always written, and a full connection pauses nghttp2 behind it. */
 static int send_data(nghttp2_session *nghttp2, nghttp2_frame *frame, const uint8_t *header, size_t length, nghttp2_data_source *source,
                      void *context)
 {
     struct http2_session *session = context;
-    struct connection *connection = session->connection;
-    (void)nghttp2;
-    if (transport_unwritten(&connection->transport) >= FILL_LIMIT)
-        return NGHTTP2_ERR_WOULDBLOCK;
-    struct buffer *out = transport_out(&connection->transport);
+    struct transport *transport = &session->connection->transport;
+    struct http2_stream *stream = http2_find_stream(session, frame->hd.stream_id);
+    struct buffer *out = transport_out(transport);
+    (void)nghttp2, (void)source;
+    if (stream == NULL)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* nghttp2 resets it */
     if (buffer_reserve(out, FRAME_HEADER + length) == NULL)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
-    buffer_append(out, header, FRAME_HEADER);
-    (void)frame; /* without padding: we choose none */
-    http2_stream_give(source->ptr, out, length);
-    return 0;
+    buffer_append(out, header, FRAME_HEADER); /* no padding: we never ask for it */
+    http2_stream_give(stream, out, length);
+    return transport_unwritten(transport) >= FILL_LIMIT ? NGHTTP2_ERR_PAUSE : 0;
 }
 
 static int make_callbacks(nghttp2_session_callbacks **result)

@@ -3,7 +3,7 @@
  * Owner:   the connection holds a struct http2_session; freed with it.
  * Thread:  the I/O thread.
  * Limits:  http2_max_concurrent_streams; of each stream's body receive_window (its window opens as the application takes it); FILL_LIMIT of
- *          frames that wait for the socket; http2_control_rate of frames that ask for work and bring nothing.
+ *          frames that wait for the socket, and one more DATA frame; http2_control_rate of frames that ask for work and bring nothing.
  *
  *   http2_begin ─▶ open ──drain──▶ told (GOAWAY, no last stream yet) ──PING answered──▶ leaving (GOAWAY) ──last stream──▶ LINGERING
  *                   └────────── terminate: a fault, idle, a flood (GOAWAY with its code) ───────────────────────────────▶ LINGERING
@@ -21,6 +21,7 @@
 
 struct connection;
 struct ending;
+struct http2_stream;
 
 /* Control frames are paid from a purse that holds this many seconds of http2_control_rate. */
 enum { FILL_LIMIT = 64 * 1024, CONTROL_SECONDS = 10, FRAME_HEADER = 9 };
@@ -67,6 +68,10 @@ void http2_end_streams(struct connection *connection, const struct ending *endin
 
 void http2_deadline(struct connection *connection, int which);
 void http2_drain(struct connection *connection, uint16_t code);
+
+/* The stream that nghttp2 knows by id; NULL: it has gone. nghttp2 may still call back for such a stream until it has sent the
+ * RST_STREAM, so its callbacks look streams up here and never keep a pointer to one. */
+struct http2_stream *http2_find_stream(struct http2_session *session, int32_t id);
 
 /* A stream has gone: there may be nothing left to wait for. */
 void http2_stream_gone(struct http2_session *session);

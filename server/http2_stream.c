@@ -62,15 +62,17 @@ void http2_stream_closed(struct http2_stream *stream)
     connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
 }
 
-/* nghttp2 asks how much of the outbox the next frame takes; send_data() then moves it. */
+/* The data source: nghttp2 asks how much of the outbox the next DATA frame takes, and calls send_data() at once, which moves it. */
 static ssize_t on_wanted(nghttp2_session *nghttp2, int32_t id, uint8_t *room, size_t length, uint32_t *flags, nghttp2_data_source *source,
                          void *context)
 {
-    struct http2_stream *stream = source->ptr;
+    struct http2_stream *stream = http2_find_stream(context, id);
+    (void)room, (void)source;
+    if (stream == NULL)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* it has gone: nghttp2 resets it, if it has not done so */
     struct transport *transport = &stream->connection->transport;
     transport_load(transport);
     size_t waiting = outbox_length(&transport->out);
-    (void)room, (void)context;
     stream->starved = waiting == 0 && !transport->finishing;
     if (stream->session == NULL || stream->starved)
         return NGHTTP2_ERR_DEFERRED; /* its file has been cut off, or there is nothing */
@@ -89,7 +91,7 @@ void http2_stream_give(struct http2_stream *stream, struct buffer *out, size_t l
     while (length > 0) {
         uv_buf_t piece;
         unsigned pieces = outbox_pieces(&transport->out, &piece, 1);
-        assert(pieces == 1); /* on_wanted() has seen them */
+        assert(pieces == 1); /* on_wanted() has just seen them */
         size_t part = piece.len < length ? piece.len : length;
         buffer_append(out, piece.base, part);
         transport_carried(transport, part);
@@ -97,10 +99,8 @@ void http2_stream_give(struct http2_stream *stream, struct buffer *out, size_t l
     }
 }
 
-static nghttp2_data_provider provider(struct http2_stream *stream)
-{
-    return (nghttp2_data_provider){ .source.ptr = stream, .read_callback = on_wanted };
-}
+/* The stream itself is no source.ptr: nghttp2 may ask for data after the stream has gone. */
+static const nghttp2_data_provider body_source = { .read_callback = on_wanted };
 
 static struct server *server_of(const struct http2_stream *stream)
 {
@@ -128,7 +128,6 @@ static void refuse(struct http2_stream *stream, uint16_t status)
     struct connection *connection = stream->connection;
     struct server *server = server_of(stream);
     struct http1_identity identity = server_identity(server);
-    nghttp2_data_provider body = provider(stream);
     char text[64];
     size_t length = (size_t)snprintf(text, sizeof text, "%s\n", http1_reason(status));
     if (status < 500 && status != 403) /* 403 is the application's */
@@ -136,7 +135,7 @@ static void refuse(struct http2_stream *stream, uint16_t status)
     stream->responded = true;
     uv_buf_t piece = uv_buf_init(text, (unsigned)length);
     if (stream->session == NULL ||
-        http2_write_error(stream->session->nghttp2, stream->id, status, length, &identity, stream->response.head ? NULL : &body) != 0 ||
+        http2_write_error(stream->session->nghttp2, stream->id, status, length, &identity, stream->response.head ? NULL : &body_source) != 0 ||
         (!stream->response.head && transport_write(&connection->transport, &piece, 1) != 0))
         fail(stream);
     else
@@ -353,13 +352,12 @@ void http2_stream_hint(struct connection *connection, const struct command *comm
 static void respond(struct http2_stream *stream, const struct command *command)
 {
     struct http1_identity identity = server_identity(server_of(stream));
-    nghttp2_data_provider body = provider(stream);
     size_t head = command->response.head_length;
     stream->responded = true;
     stream->continue_pending = false;
     stream->response.trailers = command->response.trailers;
     stream->body_out.ended = !command->response.more && !command->response.trailers;
-    if (http2_write_head(stream->session->nghttp2, stream->id, &stream->response, command, &identity, &body) != 0)
+    if (http2_write_head(stream->session->nghttp2, stream->id, &stream->response, command, &identity, &body_source) != 0)
         fail(stream);
     else
         response_body_write(stream->connection, command->bytes + head, command->length - head, command->response.more);
@@ -370,14 +368,13 @@ static void accept_websocket(struct http2_stream *stream, const struct command *
     struct connection *connection = stream->connection;
     struct server *server = connection->server;
     struct http1_identity identity = server_identity(server);
-    nghttp2_data_provider data = provider(stream);
     if (!stream->websocket || stream->responded)
         return;
     struct deflate_terms terms = stream->deflate;
     struct deflate *deflate = terms.agreed ? deflate_create(&terms, &server->settings, &server->deflate_pool) : NULL;
     terms.agreed = deflate != NULL;
     stream->responded = true;
-    if (http2_write_accept(stream->session->nghttp2, stream->id, command, &terms, &identity, &data) != 0) {
+    if (http2_write_accept(stream->session->nghttp2, stream->id, command, &terms, &identity, &body_source) != 0) {
         deflate_destroy(deflate);
         fail(stream);
         return;

@@ -42,7 +42,7 @@ class Stream:
 
 class Http2:
     """A connection to port, with the preface sent. window: the client's for each stream; automatic: it opens again by itself;
-    settings: more of the first SETTINGS."""
+    settings: more of the first SETTINGS; receive_buffer: SO_RCVBUF of the socket, in bytes; a small one makes a slow reader."""
 
     def __init__(
         self,
@@ -53,8 +53,13 @@ class Http2:
         automatic: bool = True,
         settings: dict[int, int] | None = None,
         host: str = "127.0.0.1",
+        receive_buffer: int | None = None,
     ) -> None:
-        self.socket: socket.socket = socket.create_connection((host, port), PATIENCE)
+        self.socket: socket.socket = socket.socket()
+        self.socket.settimeout(PATIENCE)
+        if receive_buffer is not None:  # before connecting: it decides the window that TCP announces
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.connect((host, port))
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
             secure = tls.wrap_socket(self.socket, server_hostname="localhost")
