@@ -42,7 +42,7 @@ class Stream:
 
 class Http2:
     """A connection to port, with the preface sent. window: the client's for each stream; automatic: it opens again by itself;
-    settings: more of the first SETTINGS."""
+    settings: more of the first SETTINGS; first: bytes that are sent before TLS and the preface, such as a PROXY header."""
 
     def __init__(
         self,
@@ -53,8 +53,10 @@ class Http2:
         automatic: bool = True,
         settings: dict[int, int] | None = None,
         host: str = "127.0.0.1",
+        first: bytes = b"",
     ) -> None:
         self.socket: socket.socket = socket.create_connection((host, port), PATIENCE)
+        self.socket.sendall(first)
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
             secure = tls.wrap_socket(self.socket, server_hostname="localhost")
