@@ -2,13 +2,22 @@
 #include "asgi/access.h"
 #include "asgi/connection.h"
 #include "asgi/errors.h"
+#include "asgi/kick.h"
 #include "asgi/server_type.h"
 #include "asgi/task.h"
 #include "server/event.h"
 
+/* The application of this request was not started, so that no connection ends the owner that the I/O thread has opened. */
+static void end_owner(const struct event *event)
+{
+    if (event->kind == EVENT_REQUEST)
+        owner_end(kick_owners(), ((const struct request_event *)(const void *)event)->owner);
+}
+
 /* An exchange that cannot even be started: its request is refused as one whose application failed. */
 static int refuse(struct pyserver *server, const struct event *event)
 {
+    end_owner(event);
     struct command *command = command_create(COMMAND_FINISHED, event->exchange, 0);
     if (command != NULL) {
         command->failed = true;
@@ -247,6 +256,7 @@ void pyserver_discard_events(struct pyserver *server)
             return;
         struct event *event = list_entry(server->pending, struct event, item);
         server->pending = server->pending->next;
+        end_owner(event);
         event_destroy(event);
     }
 }

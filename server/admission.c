@@ -1,5 +1,6 @@
 #include "server/admission.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "server/connection.h"
@@ -40,6 +41,7 @@ void admission_refuse(struct connection *connection, bool plain)
 void admission_handshake_begins(struct connection *connection)
 {
     struct server *server = connection->server;
+    assert(list_empty(&connection->of_handshakes) && connection->state < CONNECTION_LINGERING);
     connection->handshake_began = uv_now(&server->loop);
     list_append(&server->handshakes, &connection->of_handshakes);
     count(&server->counters.handshakes, 1);

@@ -181,7 +181,6 @@ static void give_rest(struct connection *connection)
     } while (taken > 0 && buffer_length(&connection->rest) > 0);
     if (buffer_length(&connection->rest) == 0)
         buffer_deinit(&connection->rest);
-    tls_store_release(connection->tls_store);
 }
 
 void connection_resume(struct connection *connection)
@@ -416,6 +415,7 @@ static void on_handle_closed(uv_handle_t *handle)
         return;
     }
     list_remove(&connection->of_server);
+    proxy_connection_deinit(connection);
     admission_leave(connection);
     mem_free(connection);
     server_count_connection(server, (uint64_t)-1);

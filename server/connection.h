@@ -55,7 +55,7 @@ struct connection {
     struct list_node of_corked;
     struct list_node of_handshakes; /* of server, while TLS or a PROXY header is to come */
     uint64_t handshake_began;       /* loop time */
-    struct tls_store *tls_store;    /* counted; what it will be encrypted with, in CONNECTION_PROXY */
+    struct tls_store *tls_store;    /* counted; proxy_connection.c releases it. NULL: no TLS, or TLS has started */
     struct census_entry *origin;    /* where it is counted for its address; NULL: it is not */
     struct server *server;
     uint64_t id;

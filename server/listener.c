@@ -136,8 +136,8 @@ static void welcome(struct listener *listener, int fd)
         close(fd);
         count(&listener->server->counters.accept_errors_total, 1);
         connection_close(connection, NULL);
-    } else if (is_refused(connection, listener)) {
-        return;
+    } else if (connection->state == CONNECTION_CLOSED || is_refused(connection, listener)) {
+        return; /* closed: the socket could not be read */
     } else if (connection->state == CONNECTION_PROXY) {
         proxy_connection_begin(connection, listener->tls);
     } else if (connection_start_tls(connection, listener->tls) != 0) {

@@ -27,6 +27,12 @@ void proxy_connection_begin(struct connection *connection, struct tls_store *tls
     deadline_set(&connection->deadlines, DEADLINE_HANDSHAKE, server->settings.header_timeout_ms);
 }
 
+void proxy_connection_deinit(struct connection *connection)
+{
+    tls_store_release(connection->tls_store);
+    connection->tls_store = NULL;
+}
+
 /* The client is the one of whom the header tells. */
 static void adopt(struct connection *connection, const struct proxy_header *header)
 {
@@ -44,16 +50,17 @@ static void adopt(struct connection *connection, const struct proxy_header *head
 
 static void go_on(struct connection *connection, const unsigned char *bytes, size_t length)
 {
-    struct tls_store *tls = connection->tls_store;
+    bool plain = connection->tls_store == NULL;
     connection_set_state(connection, CONNECTION_HTTP1);
     if (!admission_count(connection)) {
         count(&connection->server->counters.addresses_refused_total, 1);
-        admission_refuse(connection, tls == NULL);
-    } else if (connection_start_tls(connection, tls) != 0) {
+        admission_refuse(connection, plain);
+    } else if (connection_start_tls(connection, connection->tls_store) != 0) {
         connection_close(connection, NULL);
-    } else if (length > 0) {
-        transport_input(&connection->transport, bytes, length);
     }
+    proxy_connection_deinit(connection); /* TLS holds the context itself */
+    if (length > 0 && connection->state == CONNECTION_HTTP1)
+        transport_input(&connection->transport, bytes, length);
 }
 
 void proxy_connection_input(struct connection *connection, const unsigned char *bytes, size_t length)

@@ -1,6 +1,6 @@
 /* tls_store.h: the present TLS context of a listener, which a reload replaces.
  *
- * Owner:   counted: who made it, and each listener.
+ * Owner:   counted: its creator, each listener, and each connection that waits for a PROXY header.
  * Thread:  any; a lock that is held for a moment.
  * Limits:  one context; those before it live on with their connections.
  */

@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from peneus import _core
 
 from tests.integration.core_harness import CoreServer, eventually
 
@@ -448,6 +449,24 @@ def test_exceptions_of_callbacks_go_to_the_loop():
         eventually(lambda: server.loop_errors)
         assert isinstance(server.loop_errors.pop()["exception"], ZeroDivisionError)
         assert server.stats()["applications"] == 0
+
+
+def test_an_application_that_cannot_start_leaves_no_owner():
+    slots = []
+
+    async def application(scope, receive, send):
+        slots.append(_core.current_connection.get().owner & 0xFFFFFFFF)  # base/slots.h
+        await respond(send, b"fine")
+
+    def prepare(scope):
+        if scope["path"] == "/bad":
+            raise ValueError
+
+    with CoreServer(application, prepare_scope=prepare) as server:
+        for path in ("/", *["/bad"] * 20, "/"):
+            assert server.get(path).status == (500 if path == "/bad" else 200)
+        server.loop_errors.clear()
+    assert slots[1] < slots[0] + 10, slots
 
 
 def test_pipelined_requests_keep_their_order(loop):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import ssl
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from peneus.testing import LiveServer
 
 from tests.integration import raw_http2
 from tests.integration.core_harness import PATIENCE, eventually
-from tests.support.identities import Authority
+from tests.support.http2 import Http2
+from tests.support.identities import Authority, Identity
 
 OWN = "127.0.0.1"
 LINE = b"PROXY TCP4 192.0.2.1 192.0.2.2 1234 443\r\n"
@@ -279,6 +282,68 @@ def test_before_tls(tmp_path: Path) -> None:
         connection = dial(server)
         with pytest.raises((ssl.SSLError, ConnectionError)):
             context.wrap_socket(connection)
+
+
+def secured(server: LiveServer, context: ssl.SSLContext) -> HTTPConnection:
+    """A connection with a PROXY header and TLS, for many requests."""
+    connection = dial(server)
+    connection.sendall(LINE)
+    client = HTTPConnection("localhost")
+    client.sock = context.wrap_socket(connection, server_hostname="localhost")
+    return client
+
+
+def asked(client: HTTPConnection) -> Any:
+    client.request("GET", "/")
+    return json.loads(client.getresponse().read())
+
+
+def test_many_requests_before_tls_and_new_certificates(tmp_path: Path) -> None:
+    """Requests on one connection leave the listener's certificates alone, over HTTP/1.1 and HTTP/2, and across reloads."""
+    requests = 60
+    authority = Authority(tmp_path)
+    pairs = [authority.issue(name, "localhost") for name in ("first", "second")]
+    certificate, key = tmp_path / "certificate", tmp_path / "key"
+
+    def show(pair: Identity) -> None:
+        certificate.write_bytes(pair.certificate.read_bytes())
+        key.write_bytes(pair.key.read_bytes())
+
+    def trusting() -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(authority.file))
+
+    def shows(pair: Identity) -> bool:
+        with closing(secured(server, trusting())) as client:
+            assert asked(client)["client"] == ["192.0.2.1", 1234]
+            shown: Any = client.sock
+            return bool(shown.getpeercert(binary_form=True) == ssl.PEM_cert_to_DER_cert(pair.pem))
+
+    def serves(one: HTTPConnection, two: Http2) -> None:
+        for _ in range(requests):
+            assert asked(one)["client"] == ["192.0.2.1", 1234]
+            found = json.loads(two.get().body)
+            assert (found["client"], found["scheme"]) == (["192.0.2.1", 1234], "https")
+
+    show(pairs[0])
+    settings = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
+    with LiveServer(tell, trusted_proxies=OWN, proxy_protocol=True, **settings) as server:
+        assert server.process is not None
+        with closing(secured(server, trusting())) as one, Http2(server.port, tls=trusting(), first=LINE) as two:
+            serves(one, two)
+            for pair in (pairs[1], pairs[0], pairs[1]):
+                waiting = dial(server)  # its header comes after the new certificates
+                show(pair)
+                server.process.send_signal(signal.SIGHUP)
+                eventually(lambda pair=pair: shows(pair), "the new certificate is shown")
+                waiting.sendall(LINE)
+                assert talk(trusting().wrap_socket(waiting, server_hostname="localhost"))["scheme"] == "https"
+                serves(one, two)
+                with closing(secured(server, trusting())) as again, Http2(server.port, tls=trusting(), first=LINE) as other:
+                    serves(again, other)
+            left = [dial(server) for _ in range(3)]
+            assert server.stop() == 0
+        for connection in left:
+            connection.close()
 
 
 def test_on_a_unix_socket(tmp_path: Path) -> None:

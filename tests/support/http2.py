@@ -42,7 +42,8 @@ class Stream:
 
 class Http2:
     """A connection to port, with the preface sent. window: the client's for each stream; automatic: it opens again by itself;
-    settings: more of the first SETTINGS; receive_buffer: SO_RCVBUF of the socket, in bytes; a small one makes a slow reader."""
+    settings: more of the first SETTINGS; receive_buffer: SO_RCVBUF of the socket, in bytes; a small one makes a slow reader;
+    first: bytes that are sent before TLS and the preface, such as a PROXY header."""
 
     def __init__(
         self,
@@ -54,12 +55,14 @@ class Http2:
         settings: dict[int, int] | None = None,
         host: str = "127.0.0.1",
         receive_buffer: int | None = None,
+        first: bytes = b"",
     ) -> None:
         self.socket: socket.socket = socket.socket()
         self.socket.settimeout(PATIENCE)
         if receive_buffer is not None:  # before connecting: it decides the window that TCP announces
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.connect((host, port))
+        self.socket.sendall(first)
         if tls is not None:
             tls.set_alpn_protocols(["h2"])
             secure = tls.wrap_socket(self.socket, server_hostname="localhost")

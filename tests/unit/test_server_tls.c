@@ -9,6 +9,9 @@
 
 #define ASK "GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 #define BAD "GET /hello HTTP/1.1\r\nConnection: close\r\n\r\n" /* the server answers it itself */
+#define KEEP_ALIVE "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+#define PROXY "PROXY TCP4 192.0.2.1 192.0.2.2 1234 443\r\n"
+#define FIRST_OF_HELLO "\x16\x03\x01\x02" /* the first bytes of a client's handshake */
 
 static struct files files;
 static SSL_CTX *client_side;
@@ -18,6 +21,7 @@ struct client {
     SSL *ssl;
 };
 
+/* The listener and its connections have the only references to the certificates. */
 static struct fixture *tls_listen(const struct server_settings *settings, struct listen_spec spec)
 {
     struct fixture *f = fixture_create(settings);
@@ -46,12 +50,17 @@ static struct fixture *tls_start_narrow(const struct server_settings *settings)
     return tls_listen(settings, (struct listen_spec){ .kind = LISTEN_FD, .fd = fd });
 }
 
-static struct client greet(struct fixture *f)
+static struct client secure(int fd)
 {
-    struct client client = { .fd = dial(f), .ssl = SSL_new(client_side) };
+    struct client client = { .fd = fd, .ssl = SSL_new(client_side) };
     SSL_set_fd(client.ssl, client.fd);
     assert_int_equal(SSL_connect(client.ssl), 1);
     return client;
+}
+
+static struct client greet(struct fixture *f)
+{
+    return secure(dial(f));
 }
 
 static void leave(struct client *client)
@@ -381,12 +390,14 @@ static void slow_readers_lose_old_broadcasts(void **state)
     assert_int_equal(destroyed, COUNT + MORE);
 }
 
-/* The n-th allocation fails while somebody is served: that client's fault only, and nothing leaks. */
-static void no_memory_costs_one_connection(void **state)
+/* A client sends first, then its handshake and a request, and meanwhile the n-th allocation fails. Only that client may notice, and
+ * nothing leaks. */
+static void check_no_memory(const struct server_settings *settings, const char *first)
 {
-    struct server_settings settings = test_settings();
-    struct fixture *f = tls_start(&settings);
-    struct client steady = greet(f);
+    struct fixture *f = tls_start(settings);
+    int steady_fd = dial(f);
+    say(steady_fd, first);
+    struct client steady = secure(steady_fd);
     char text[1024];
     bool failed = true;
     tell(&steady, "GET /hello1 HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -396,6 +407,7 @@ static void no_memory_costs_one_connection(void **state)
         SSL *ssl = SSL_new(client_side);
         SSL_set_fd(ssl, fd);
         mem_fail_at(n);
+        say(fd, first);
         if (SSL_connect(ssl) == 1) {
             SSL_write(ssl, BAD, sizeof BAD - 1);
             while (SSL_read(ssl, text, sizeof text) > 0)
@@ -410,7 +422,262 @@ static void no_memory_costs_one_connection(void **state)
     tell(&steady, "GET /hello1 HTTP/1.1\r\nHost: x\r\n\r\n");
     listen_until(&steady, text, sizeof text, "/hello1");
     leave(&steady);
+    AWAIT_STAT(f, connections, 0);
+    assert_int_equal(stats_of(f).handshakes, 0);
     fixture_stop(f);
+}
+
+static void no_memory_costs_one_connection(void **state)
+{
+    struct server_settings settings = test_settings();
+    check_no_memory(&settings, "");
+}
+
+/* Behind a PROXY header. Each connection holds a reference to the TLS store until the header is complete. One release too many frees the
+ * certificates of later connections; LeakSanitizer finds each release that is missing. */
+
+static struct server_settings proxied(void)
+{
+    struct server_settings settings = test_settings();
+    settings.trusted_proxies = "127.0.0.1";
+    settings.proxy_protocol = 1;
+    settings.header_timeout_ms = settings.tls_handshake_timeout_ms = 30000;
+    return settings;
+}
+
+static int dial_with(struct fixture *f, const char *first)
+{
+    int fd = dial(f);
+    say(fd, first);
+    return fd;
+}
+
+static void expect_answers(struct client *client, unsigned count)
+{
+    char text[4096];
+    for (unsigned i = 0; i < count; i++) {
+        tell(client, KEEP_ALIVE);
+        listen_until(client, text, sizeof text, "\r\n\r\n/hello");
+    }
+}
+
+/* The server closes the connection, with an answer or without one. */
+static void expect_end(int fd)
+{
+    char text[1024];
+    hear_all(fd, text, sizeof text);
+    close(fd);
+}
+
+static void requests_behind_a_proxy_share_a_connection(void **state)
+{
+    enum { REQUESTS = 300 };
+    struct server_settings settings = proxied();
+    struct fixture *f = tls_start(&settings);
+    struct client client = secure(dial_with(f, PROXY));
+    expect_answers(&client, REQUESTS);
+    struct client second = secure(dial_with(f, PROXY));
+    expect_answers(&second, REQUESTS);
+    expect_answers(&client, 1);
+    leave(&client);
+    leave(&second);
+    AWAIT_STAT(f, connections, 0);
+    client = secure(dial_with(f, PROXY));
+    expect_answers(&client, 1);
+    leave(&client);
+    AWAIT_STAT(f, connections, 0);
+    assert_int_equal(stats_of(f).handshakes, 0);
+    assert_int_equal(stats_of(f).tls_handshakes_total, 3);
+    fixture_stop(f);
+}
+
+static void websockets_and_http2_behind_a_proxy(void **state)
+{
+    static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0"; /* with SETTINGS, whose last byte is the NUL */
+    struct server_settings settings = proxied();
+    struct fixture *f = tls_start(&settings);
+    char text[1024];
+    for (int i = 0; i < 4; i++) {
+        struct client client = secure(dial_with(f, PROXY));
+        tell(&client, HANDSHAKE("/echo"));
+        listen_until(&client, text, sizeof text, "\r\n\r\n");
+        tell(&client, "\x81\x81\1\1\1\1i"); /* the text h, masked */
+        listen_until(&client, text, sizeof text, "\x81\1h");
+        leave(&client);
+        client = secure(dial_with(f, PROXY));
+        assert_int_equal(SSL_write(client.ssl, preface, sizeof preface), sizeof preface);
+        assert_int_equal(SSL_read(client.ssl, text, 9), 9);
+        assert_int_equal(text[3], 4); /* the server's SETTINGS */
+        leave(&client);
+        AWAIT_STAT(f, connections, 0);
+    }
+    assert_int_equal(stats_of(f).http2_connections, 0);
+    assert_int_equal(stats_of(f).websockets, 0);
+    fixture_stop(f);
+}
+
+/* Clients leave, or are refused, at each point before their first request. */
+static void clients_leave_before_their_first_request(void **state)
+{
+    static const char *const left[] = { "", "PROXY TCP4", PROXY, PROXY FIRST_OF_HELLO };
+    static const char *const refused[] = { KEEP_ALIVE, "PROXY TCP4 1.2.3.4\r\n", "\r\n\r\nx", PROXY KEEP_ALIVE, PROXY "neither of both" };
+    struct server_settings settings = proxied();
+    struct fixture *f = tls_start(&settings);
+    for (int i = 0; i < 3; i++) {
+        for (size_t j = 0; j < sizeof left / sizeof *left; j++) {
+            int fd = dial_with(f, left[j]);
+            AWAIT_STAT(f, handshakes, 1);
+            close(fd);
+            AWAIT_STAT(f, connections, 0);
+        }
+        for (size_t j = 0; j < sizeof refused / sizeof *refused; j++)
+            expect_end(dial_with(f, refused[j]));
+        struct client client = secure(dial_with(f, PROXY));
+        leave(&client);
+        AWAIT_STAT(f, connections, 0);
+    }
+    assert_int_equal(stats_of(f).handshakes, 0);
+    assert_int_equal(stats_of(f).proxy_errors_total, 9);
+    struct client client = secure(dial_with(f, PROXY));
+    expect_answers(&client, 3);
+    leave(&client);
+    fixture_stop(f);
+}
+
+static void headers_and_handshakes_have_deadlines_behind_a_proxy(void **state)
+{
+    struct server_settings settings = proxied();
+    settings.header_timeout_ms = settings.tls_handshake_timeout_ms = 200;
+    struct fixture *f = tls_start(&settings);
+    int silent = dial(f), half = dial_with(f, "PROXY "), taken = dial_with(f, PROXY), slow = dial_with(f, PROXY FIRST_OF_HELLO);
+    expect_end(silent);
+    expect_end(half);
+    expect_end(taken);
+    expect_end(slow);
+    AWAIT_STAT(f, connections, 0);
+    assert_int_equal(stats_of(f).handshake_timeouts_total, 4);
+    assert_int_equal(stats_of(f).handshakes, 0);
+    fixture_stop(f);
+}
+
+/* The limits of connections, in all and for each address, refuse connections before and after their header. */
+static void clients_are_refused_behind_a_proxy(void **state)
+{
+    struct server_settings settings = proxied();
+    settings.limit_connections = 4;
+    settings.limit_connections_per_address = 2;
+    struct fixture *f = tls_start(&settings);
+    struct client clients[2] = { secure(dial_with(f, PROXY)), secure(dial_with(f, PROXY)) };
+    for (int i = 0; i < 4; i++) {
+        expect_end(dial_with(f, PROXY));
+        AWAIT_STAT(f, connections, 2);
+    }
+    assert_int_equal(stats_of(f).addresses_refused_total, 4);
+    int fds[2] = { dial(f), dial_with(f, "PROXY ") };
+    AWAIT_STAT(f, connections, 4);
+    for (int i = 0; i < 4; i++) {
+        expect_end(dial(f));
+        AWAIT_STAT(f, connections, 4);
+    }
+    assert_int_equal(stats_of(f).connections_refused_total, 4);
+    for (int i = 0; i < 2; i++) {
+        expect_answers(&clients[i], 3);
+        leave(&clients[i]);
+        close(fds[i]);
+    }
+    AWAIT_STAT(f, connections, 0);
+    assert_int_equal(stats_of(f).handshakes, 0);
+    fixture_stop(f);
+}
+
+static void untrusted_peers_are_closed_before_tls(void **state)
+{
+    struct server_settings settings = proxied();
+    settings.trusted_proxies = "10.0.0.1";
+    struct fixture *f = tls_start(&settings);
+    for (int i = 0; i < 3; i++)
+        expect_end(dial(f));
+    AWAIT_STAT(f, connections, 0);
+    assert_int_equal(stats_of(f).proxy_errors_total, 3);
+    fixture_stop(f);
+}
+
+static bool shows(const struct client *client, const struct identity *identity)
+{
+    X509 *certificate = SSL_get1_peer_certificate(client->ssl);
+    bool same = X509_cmp(certificate, identity->certificate) == 0;
+    X509_free(certificate);
+    return same;
+}
+
+static void reload(struct tls_store *store, const struct identity *identity)
+{
+    struct tls_identity_spec own = { .certificate = identity->certificate_file, .key = identity->key_file };
+    tls_store_replace(store, context_make(&files, (struct tls_spec){ .identities = &own, .identity_count = 1 }));
+}
+
+/* A reload counts for connections whose header is not complete, and changes nothing for established ones. */
+static void certificates_are_replaced_behind_a_proxy(void **state)
+{
+    struct server_settings settings = proxied();
+    struct fixture *f = fixture_create(&settings);
+    struct tls_store *store = tls_store_create(context_make(&files, (struct tls_spec){ 0 }));
+    struct listen_spec spec = { .kind = LISTEN_TCP, .host = "127.0.0.1", .tls = store };
+    char error[256] = "";
+    assert_int_equal(server_listen(f->server, &spec, error, sizeof error), SERVER_OK);
+    fixture_run(f);
+    struct client old = secure(dial_with(f, PROXY));
+    expect_answers(&old, 3);
+    for (int i = 0; i < 10; i++) {
+        int silent = dial(f), half = dial_with(f, "PROXY TCP4 192.0.2.1 ");
+        AWAIT_STAT(f, handshakes, 2);
+        reload(store, i % 2 == 0 ? &files.other : &files.server);
+        say(half, "192.0.2.2 1234 443\r\n");
+        struct client late = secure(half), next = secure(dial_with(f, PROXY));
+        assert_true(shows(&late, i % 2 == 0 ? &files.other : &files.server));
+        assert_true(shows(&next, i % 2 == 0 ? &files.other : &files.server));
+        close(silent);
+        expect_answers(&late, 3);
+        expect_answers(&next, 3);
+        expect_answers(&old, 3);
+        leave(&late);
+        leave(&next);
+        AWAIT_STAT(f, connections, 1);
+    }
+    assert_true(shows(&old, &files.server));
+    tls_store_release(store);
+    expect_answers(&old, 3);
+    leave(&old);
+    fixture_stop(f);
+}
+
+/* The server stops, with and without a drain, while connections are at each point before and after their first request. */
+static void stopping_behind_a_proxy(void **state)
+{
+    struct server_settings settings = proxied();
+    for (int shut_down = 0; shut_down < 2; shut_down++) {
+        struct fixture *f = tls_start(&settings);
+        int fds[] = { dial(f), dial_with(f, "PROXY "), dial_with(f, PROXY), dial_with(f, PROXY FIRST_OF_HELLO) };
+        struct client idle = secure(dial_with(f, PROXY)), used = secure(dial_with(f, PROXY));
+        expect_answers(&used, 5);
+        AWAIT_STAT(f, handshakes, 4);
+        if (shut_down) {
+            give_code(f, COMMAND_SHUTDOWN, 0, 1001, "");
+            await(f, EVENT_DRAINED, 0);
+        }
+        fixture_stop(f);
+        for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
+            close(fds[i]);
+        leave(&idle);
+        leave(&used);
+    }
+}
+
+static void no_memory_behind_a_proxy(void **state)
+{
+    struct server_settings settings = proxied();
+    settings.limit_connections_per_address = 100;
+    check_no_memory(&settings, PROXY);
 }
 
 static int begin(void **state)
@@ -441,6 +708,15 @@ int main(void)
         cmocka_unit_test(large_responses_wait_for_their_reader),
         cmocka_unit_test(slow_readers_lose_old_broadcasts),
         cmocka_unit_test(no_memory_costs_one_connection),
+        cmocka_unit_test(requests_behind_a_proxy_share_a_connection),
+        cmocka_unit_test(websockets_and_http2_behind_a_proxy),
+        cmocka_unit_test(clients_leave_before_their_first_request),
+        cmocka_unit_test(headers_and_handshakes_have_deadlines_behind_a_proxy),
+        cmocka_unit_test(clients_are_refused_behind_a_proxy),
+        cmocka_unit_test(untrusted_peers_are_closed_before_tls),
+        cmocka_unit_test(certificates_are_replaced_behind_a_proxy),
+        cmocka_unit_test(stopping_behind_a_proxy),
+        cmocka_unit_test(no_memory_behind_a_proxy),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
