@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,23 @@ DAPHNE = Sdist("daphne", "4.2.3", "1c458f81926b37301cadc8ec1b6316d9a5db53fba061f
 CHANNELS_REDIS = Sdist("channels_redis", "4.3.0", "740ee7b54f0e28cf2264a940a24453d3f00526a96931f911fcb69228ef245dd2")
 
 
+def unpack(archive: Path, destination: Path) -> None:
+    """Unpacks regular files and folders only, and only below destination, as files of this user."""
+    with tarfile.open(archive) as tar:
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(destination, filter="data")
+        else:  # before Python 3.10.12 and 3.11.4: Debian 12 has 3.11.2
+            tar.extractall(destination, members=plain_members(tar, destination.resolve()))
+
+
+def plain_members(tar: tarfile.TarFile, destination: Path) -> Iterator[tarfile.TarInfo]:
+    for member in tar:
+        if (member.isfile() or member.isdir()) and (destination / member.name).resolve().is_relative_to(destination):
+            member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+            member.mode &= 0o755
+            yield member
+
+
 def unpacked(sdist: Sdist) -> Path:
     """The folder of the unpacked package; the archive's hash is checked before anything of it is used."""
     stamp = sdist.folder / ".sha256"
@@ -43,7 +62,6 @@ def unpacked(sdist: Sdist) -> Path:
         if digest != sdist.sha256:
             raise RuntimeError(f"{archive.name} has sha256 {digest}, expected {sdist.sha256}")
         CACHE.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(archive) as tar:
-            tar.extractall(CACHE, filter="data")
+        unpack(archive, CACHE)
     stamp.write_text(sdist.sha256)
     return sdist.folder
