@@ -26,7 +26,7 @@ demo_pid=""
 
 finish() {
     stop_demo
-    for mount in dev/shm dev proc sys; do
+    for mount in dev/shm dev proc sys .; do
         if mountpoint -q "$root/$mount"; then umount -l "$root/$mount"; fi
     done
 }
@@ -51,6 +51,9 @@ echo "==> a copy of it, and a fresh clone of $(git -C "$here" rev-parse --short 
 finish
 rm -rf --one-file-system "$root"
 cp -a "$base" "$root"
+# `ip netns exec`, which a test runs, fails where the root is no mount point. Private: what is mounted inside stays there.
+mount --bind "$root" "$root"
+mount --make-private "$root"
 git clone -q --no-hardlinks "$here" "$root/srv/peneus"
 cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"

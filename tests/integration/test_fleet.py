@@ -169,7 +169,7 @@ class Remote:
         self.log.close()
 
 
-@pytest.mark.skipif(not can_make_hosts(), reason="needs root, for network namespaces")
+@pytest.mark.skipif(not can_make_hosts(), reason="needs root, and a system that lets it use network namespaces")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_two_hosts_and_a_pulled_cable(tmp_path: Path) -> None:
     """A Redis on a third host. While one host is cut off it hears nothing and keeps its clients; then it hears again."""

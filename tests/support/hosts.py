@@ -7,7 +7,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -82,11 +82,17 @@ def hosts(count: int) -> Iterator[list[Host]]:
 
 
 def can_make_hosts() -> bool:
-    """Whether this user may make namespaces: root, and not in a container that forbids it."""
+    """Whether this user may make namespaces and run commands in them: root, and not in a container that forbids it, nor in a
+    chroot whose root is no mount point, where `ip -n` fails."""
     if os.geteuid() != 0:
         return False
     name = f"pn{os.getpid()}-try"
-    made = subprocess.run(["ip", "netns", "add", name], check=False, capture_output=True, timeout=20).returncode == 0
-    if made:
-        ip("netns", "del", name)
-    return made
+    try:
+        ip("netns", "add", name)
+        ip("-n", name, "link", "set", "lo", "up")
+    except (OSError, subprocess.SubprocessError):
+        return False
+    finally:
+        with suppress(OSError):
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True, timeout=20)
+    return True
