@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from peneus.testing import LiveServer
 
-from tests.conformance.autobahn.testsuite import NO_PYTHON27, installed, outcomes, python27
+from tests.conformance.autobahn.python27 import python27
+from tests.conformance.autobahn.testsuite import installed, outcomes
 
-PYTHON = python27()
-pytestmark = [pytest.mark.skipif(PYTHON is None, reason=NO_PYTHON27), pytest.mark.timeout(3600)]
+pytestmark = pytest.mark.timeout(3600)
 
 GROUPS = {
     "framing": (["1.*"], 16),
@@ -39,6 +38,17 @@ def judge(found: dict[str, dict[str, str]], at_least: int) -> None:
     assert not wrong, "\n\n".join(f"{case}: {found[case]['behavior']}: {what}" for case, what in wrong.items())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def python() -> str:
+    """With the testsuite's packages. It and they may have to be fetched."""
+    try:
+        found = python27()
+        installed(found)
+    except RuntimeError as error:
+        pytest.skip(f"the Autobahn testsuite cannot run: {error}")
+    return found
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[LiveServer]:
     with serving() as server:
@@ -60,28 +70,23 @@ def serving(**settings: Any) -> LiveServer:
 SOME = (1, 6, 10, 14, 18)
 
 
-def run(server: LiveServer, cases: list[str], at_least: int) -> None:
-    assert PYTHON is not None
-    try:
-        installed(PYTHON)
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"the Autobahn testsuite's packages cannot be had: {error}")
-    judge(outcomes(PYTHON, server.ws_url, cases), at_least)
+def run(python: str, server: LiveServer, cases: list[str], at_least: int) -> None:
+    judge(outcomes(python, server.ws_url, cases), at_least)
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_protocol(server: LiveServer, group: str) -> None:
-    run(server, *GROUPS[group])
+def test_protocol(python: str, server: LiveServer, group: str) -> None:
+    run(python, server, *GROUPS[group])
 
 
 @pytest.mark.parametrize("cases", COMPRESSION)
-def test_compression(server: LiveServer, cases: str) -> None:
-    run(server, [cases], COMPRESSION[cases])
+def test_compression(python: str, server: LiveServer, cases: str) -> None:
+    run(python, server, [cases], COMPRESSION[cases])
 
 
 @pytest.mark.parametrize("cases", COMPRESSION)
-def test_compression_with_takeover(server_with_takeover: LiveServer, cases: str) -> None:
+def test_compression_with_takeover(python: str, server_with_takeover: LiveServer, cases: str) -> None:
     if os.environ.get("PENEUS_AUTOBAHN") == "all":
-        run(server_with_takeover, [cases], COMPRESSION[cases])
+        run(python, server_with_takeover, [cases], COMPRESSION[cases])
     else:
-        run(server_with_takeover, [cases.replace("*", str(number)) for number in SOME], len(SOME))
+        run(python, server_with_takeover, [cases.replace("*", str(number)) for number in SOME], len(SOME))
