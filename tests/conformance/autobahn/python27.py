@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import os
 import shutil
@@ -31,15 +30,6 @@ exec "$root/usr/bin/python2.7" "$@"
 """
 
 
-@contextlib.contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Only one process at a time writes to .cache/name."""
-    CACHE.mkdir(exist_ok=True)
-    with (CACHE / f"{name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def candidates() -> Iterator[str]:
     yield os.environ.get("PENEUS_PYTHON27", "")
     yield shutil.which("python2.7") or ""
@@ -61,8 +51,7 @@ def python27() -> str:
         if python and runs(python):
             return python
     try:
-        with locked("python27"):
-            python = str(fetched())
+        python = str(fetched())
     except RuntimeError as error:
         raise RuntimeError(f"there is no Python 2.7, and Debian 11's cannot be fetched: {error}; {ADVICE}") from error
     if not runs(python):

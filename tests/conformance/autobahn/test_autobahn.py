@@ -11,6 +11,7 @@ from peneus.testing import LiveServer
 
 from tests.conformance.autobahn.python27 import python27
 from tests.conformance.autobahn.testsuite import installed, outcomes
+from tests.support.locks import locked
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -42,8 +43,9 @@ def judge(found: dict[str, dict[str, str]], at_least: int) -> None:
 def python() -> str:
     """With the testsuite's packages. It and they may have to be fetched."""
     try:
-        found = python27()
-        installed(found)
+        with locked("autobahn"):
+            found = python27()
+            installed(found)
     except RuntimeError as error:
         pytest.skip(f"the Autobahn testsuite cannot run: {error}")
     return found

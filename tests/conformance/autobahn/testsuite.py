@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.conformance.autobahn.python27 import CACHE, locked, run
+from tests.conformance.autobahn.python27 import CACHE, run
 
 HERE = Path(__file__).resolve().parent
 INSTALLED = CACHE / "autobahn"
@@ -23,13 +23,13 @@ def installed(python: str) -> Path:
     folder, stamp = INSTALLED / "packages", INSTALLED / "requirements.txt"
     # What one Python 2.7 has compiled may not run under another.
     wanted = f"# for {python}\n{REQUIREMENTS.read_text()}"
-    with locked("autobahn"):
-        if not (stamp.exists() and stamp.read_text() == wanted):
-            shutil.rmtree(INSTALLED, ignore_errors=True)
-            install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-            # Some of the packages build with what stands in the same list.
-            run(*install, "--target", str(folder), "-r", str(REQUIREMENTS))
-            stamp.write_text(wanted)
+    if stamp.exists() and stamp.read_text() == wanted:
+        return folder
+    shutil.rmtree(INSTALLED, ignore_errors=True)
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    # Some of the packages build with what stands in the same list.
+    run(*install, "--target", str(folder), "-r", str(REQUIREMENTS))
+    stamp.write_text(wanted)
     return folder
 
 
