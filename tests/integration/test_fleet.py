@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def fleet(bus: str, directory: Path) -> Iterator[tuple[LiveServer, peneus.ChannelLayer]]:
+def fleet(bus: str, directory: Path, **settings: Any) -> Iterator[tuple[LiveServer, peneus.ChannelLayer]]:
     """Two workers, and the layer of a process that only publishes."""
     with ExitStack() as stack:
         config: dict[str, Any] = {"bus": bus}
@@ -38,7 +38,7 @@ def fleet(bus: str, directory: Path) -> Iterator[tuple[LiveServer, peneus.Channe
         else:
             config["hosts"] = [stack.enter_context(redis_server()).url]
         environment = {"RELAY_LAYER": json.dumps(config)}
-        server = stack.enter_context(LiveServer(APPLICATION, workers=2, environment=environment, close_timeout=1))
+        server = stack.enter_context(LiveServer(APPLICATION, workers=2, environment=environment, close_timeout=1, **settings))
         yield server, peneus.ChannelLayer(**config)
 
 
@@ -52,6 +52,16 @@ def text(client: WebSocket) -> str:
 
 def join_both(server: LiveServer, stack: ExitStack, count: int) -> dict[int, list[WebSocket]]:
     """At least count clients for each of the two workers, by its pid."""
+    serving: set[bytes] = set()
+
+    def both_serve() -> bool:
+        with Client(server.port) as client:
+            client.send(b"GET /pid HTTP/1.1\r\nHost: test\r\n\r\n")
+            serving.add(client.response().body)
+        return len(serving) == 2
+
+    # Otherwise the first worker may have hundreds of clients before the second one serves, each a member for every message.
+    eventually(both_serve, "a second worker that serves")
     by_worker: dict[int, list[WebSocket]] = {}
     deadline = time.monotonic() + 30
     while len(by_worker) < 2 or min(map(len, by_worker.values())) < count:
@@ -92,8 +102,9 @@ def test_every_worker_relays_and_a_killed_one_costs_its_own_clients_alone(bus: s
 
 @pytest.mark.parametrize("bus", BUSES)
 def test_a_publisher_that_floods(bus: str, tmp_path: Path) -> None:
-    """Memory stays bounded, nobody is disconnected, and what is published when it is over arrives."""
-    with fleet(bus, tmp_path) as (server, layer), ExitStack() as stack:
+    """Memory stays bounded, nobody is disconnected, and what is published when it is over arrives. The clients neither read nor
+    answer pings meanwhile, however long it takes."""
+    with fleet(bus, tmp_path, ping_interval=0, send_timeout=-1) as (server, layer), ExitStack() as stack:
         by_worker = join_both(server, stack, 2)
         before = {pid: resident_mib(pid) for pid in by_worker}
         flood = "import sys, json, tests.integration.test_fleet as t; t.flood(json.loads(sys.argv[1]))"
