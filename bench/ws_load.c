@@ -14,7 +14,8 @@
  * steady: connection 0 sends the time RATE times a second, whatever arrives; every other one must get each of them, filled up to
  *         SIZE bytes with "x", once and in order. What is on its way at the end has DRAIN seconds more. Prints deliveries a
  *         second, the percentiles, how many are missing and how many were wrong (not whole, or not in order).
- * listen: the same for COUNT messages that others publish, SECONDS at most. Prints "ready" first, once all are open.
+ * listen: the same for COUNT messages that others publish, SECONDS at most. Prints "ready" first, once all are open; then, each
+ *         time that this number rises, how many of the first messages all connections have.
  * idle:   prints "ready" once all are open, and waits.
  *
  * echo and fanout print messages received a second, over the seconds after all connections were open and a tenth of the time has
@@ -53,6 +54,8 @@ static bool measuring;
 
 static size_t expected_size; /* of steady and listen */
 static uint64_t right, wrong;
+static unsigned *receivers; /* of listen: for each message, the connections that have as many */
+static unsigned receivers_length;
 
 static unsigned char *frame;
 static size_t frame_length;
@@ -101,6 +104,8 @@ static void check(struct client *client, const unsigned char *bytes, size_t size
     bool whole = size == expected_size && sent > client->last;
     for (size_t i = STAMP; whole && i < size; i++)
         whole = bytes[i] == 'x';
+    if (whole && client->taken < receivers_length)
+        receivers[client->taken]++;
     client->taken += whole;
     client->last = sent;
     right += whole;
@@ -324,10 +329,23 @@ static void run_paced(int poll, struct client *clients, unsigned connections, bo
     printf("\n");
 }
 
+/* Prints how many of the first messages all connections have, if that is more than complete; the number. */
+static unsigned print_complete(unsigned complete, unsigned connections)
+{
+    unsigned before = complete;
+    while (complete < receivers_length && receivers[complete] == connections)
+        complete++;
+    if (complete > before) {
+        printf("%u\n", complete);
+        fflush(stdout);
+    }
+    return complete;
+}
+
 /* steady, rate > 0, and listen. */
 static void run_checked(int poll, struct client *clients, unsigned subscribers, unsigned rate, unsigned count, double seconds)
 {
-    unsigned published = 0;
+    unsigned published = 0, complete = 0;
     double begun = now(), end = begun + seconds + (rate > 0 ? DRAIN : 0), last = begun;
     uint64_t wanted = (uint64_t)subscribers * count;
     measuring = true;
@@ -341,6 +359,7 @@ static void run_checked(int poll, struct client *clients, unsigned subscribers, 
         }
         if (receive_some(poll, clients, wait > 0.1 ? 100 : wait > 0 ? 1 + (int)(wait * 1000) : 0, false) > 0)
             last = now();
+        complete = print_complete(complete, subscribers);
     }
     printf("%.0f", (double)right / (last - begun));
     print_percentiles();
@@ -383,6 +402,10 @@ int main(int count, char **arguments)
     }
     if (steady || listens) {
         expected_size = size;
+        if (listens) {
+            receivers = calloc(amount, sizeof *receivers);
+            receivers_length = amount;
+        }
         run_checked(poll, clients, connections - steady, steady ? amount : 0, steady ? (unsigned)(amount * seconds) : amount, seconds);
     } else if (strcmp(kind, "idle") == 0) {
         usleep((useconds_t)(seconds * 1e6));
