@@ -67,8 +67,10 @@ static int attempt(struct awaitable *awaitable, PyObject **result)
     if (layer_name(query->group, &group) < 0 || layer_wait_arm(wait) < 0)
         return -1;
     int status = layer_query(layer_wait_native(wait), group, wait->port->sink, wait->token);
-    if (status == LAYER_EMPTY)
+    if (status == LAYER_EMPTY) {
+        layer_wait_hold(wait);
         return 0;
+    }
     layer_wait_disarm(wait);
     return give(query, status, result);
 }

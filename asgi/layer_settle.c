@@ -18,8 +18,10 @@ static int attempt(struct awaitable *awaitable, PyObject **result)
     if (layer_wait_arm(wait) < 0)
         return -1;
     int status = layer_settle(layer_wait_native(wait), wait->port->sink, wait->token);
-    if (status == LAYER_EMPTY)
+    if (status == LAYER_EMPTY) {
+        layer_wait_hold(wait);
         return 0;
+    }
     layer_wait_disarm(wait);
     if (status != LAYER_OK) {
         PyErr_NoMemory();

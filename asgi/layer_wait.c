@@ -19,6 +19,7 @@ struct layer_wait *layer_wait_new(PyTypeObject *type, const struct awaitable_ope
     wait->told_status = 0;
     wait->told_answer = NULL;
     wait->told = 0;
+    wait->held = 0;
     return wait;
 }
 
@@ -45,10 +46,22 @@ int layer_wait_arm(struct layer_wait *wait)
     return 0;
 }
 
+void layer_wait_hold(struct layer_wait *wait)
+{
+    list_append(&wait->port->held, &wait->awaitable.link);
+    wait->held = 1;
+    Py_INCREF(wait);
+}
+
 void layer_wait_disarm(struct layer_wait *wait)
 {
     slots_remove(&wait->port->waiters, wait->token);
     wait->token = 0;
+    if (wait->held) {
+        wait->held = 0;
+        list_remove(&wait->awaitable.link);
+        Py_DECREF(wait);
+    }
 }
 
 PyObject *layer_wait_loop(struct awaitable *awaitable)
@@ -64,12 +77,12 @@ int port_told(struct awaitable *awaitable, const struct sink_item *item)
         layer_pass(item->layer, item->channel);
         message_release(item->answer);
     } else {
+        Py_INCREF(awaitable);
         wait->told_channel = item->channel;
         wait->told_status = item->status;
         wait->told_answer = item->answer;
         wait->told = 1;
         layer_wait_disarm(wait);
-        Py_INCREF(awaitable);
         result = awaitable_wake(awaitable, 1);
         Py_DECREF(awaitable);
     }
@@ -80,6 +93,7 @@ int port_told(struct awaitable *awaitable, const struct sink_item *item)
 int layer_wait_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(((struct layer_wait *)self)->loop);
+    Py_VISIT(((struct layer_wait *)self)->port);
     return awaitable_traverse(self, visit, arg);
 }
 

@@ -23,6 +23,7 @@ struct layer_wait {
     int told_status;
     struct message *told_answer; /* counted; or NULL */
     int told;
+    int held; /* by its port */
 };
 
 static inline struct layer *layer_wait_native(const struct layer_wait *wait)
@@ -36,7 +37,11 @@ struct layer_wait *layer_wait_new(PyTypeObject *type, const struct awaitable_ope
 /* Gets a token of the running loop's port: 0, or -1 with an exception. The loop is known only when somebody awaits. */
 int layer_wait_arm(struct layer_wait *wait);
 
-/* It does not wait after all, or no more. */
+/* Its port keeps it until it is disarmed, and so the task that awaits it: nobody else need hold a reference to that task. For
+ * an armed one that is told in bounded time. The loop and its port can still be collected together with it. */
+void layer_wait_hold(struct layer_wait *wait);
+
+/* It does not wait after all, or no more. The caller has a reference of its own. */
 void layer_wait_disarm(struct layer_wait *wait);
 
 /* awaitable_operations.loop */

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import threading
 import time
 
@@ -74,6 +75,33 @@ def redis():
 def fresh_redis():
     with redis_server() as server:
         yield server
+
+
+# --- waiting for it ---
+
+
+@pytest.mark.parametrize("bus", ["redis", "redis-core"])
+def test_a_task_that_nobody_holds_is_not_lost(redis, bus):
+    """The event loop has weak references to its tasks only: what a task waits for has to keep it."""
+
+    async def main():
+        layer = ChannelLayer(bus=bus, hosts=[redis.url])
+        channel = await layer.new_channel()
+        ended = []
+
+        async def join(number):
+            await layer.group_add(f"group-{number}", channel)
+            ended.append(await layer.group_channels(f"group-{number}"))
+
+        for number in range(100):
+            asyncio.ensure_future(join(number))
+        gc.collect()
+        while len(ended) < 100:
+            await asyncio.sleep(0.001)
+            gc.collect()
+        assert ended == [[channel]] * 100
+
+    run(main())
 
 
 # --- ways to a Redis ---
