@@ -3,7 +3,7 @@
 #   make demo PORT=9000            another port
 #   make test ARGS="-k chunked"    arguments for pytest
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check analyze asan tsan valgrind pythons fuzz bench strictness soak wheel clean
+.PHONY: help build demo test test-all check analyze asan tsan valgrind pythons fuzz bench strictness soak wheel clean
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -11,7 +11,7 @@ ARGS ?=
 export PYTHON
 
 help:           ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
 
 build:          ## Peneus into .venv: .venv/bin/peneus, .venv/bin/python
 	@tools/build.sh
@@ -19,8 +19,11 @@ build:          ## Peneus into .venv: .venv/bin/peneus, .venv/bin/python
 demo: build     ## the market-data example, in the foreground until Ctrl-C
 	@.venv/bin/python tools/demo.py $(PORT)
 
-test: check     ## everything: ruff, mypy and cppcheck, C unit tests, then all of tests/
-	@tools/test.sh $(ARGS)
+test: check     ## 5 minutes: ruff, mypy, cppcheck, C unit tests, the tests in Python that are quick
+	@tools/test.sh quick $(ARGS)
+
+test-all: check ## the same, and the tests that take long
+	@tools/test.sh all $(ARGS)
 
 check: build    ## ruff, mypy, cppcheck
 	@tools/check.sh

@@ -8,9 +8,13 @@ shift
 PATH="$PWD/.venv/bin:$PATH"
 export PATH
 tools/install_debian.sh test tsan
+mkdir -p build
+exec 9>build/fuzz.lock
+flock 9 # the tests of several targets may begin at once
 [ -f build/fuzz/build.ninja ] || CC=clang meson setup build/fuzz -Dextension=false -Dfuzzers=true -Db_sanitize=address,undefined \
     -Db_lundef=false -Dbuildtype=debugoptimized -Dwerror=false >build/fuzz.log || { cat build/fuzz.log >&2; exit 1; }
 ninja -C build/fuzz --quiet
+exec 9>&-
 [ $# -gt 0 ] || set -- $(ls tests/fuzz/corpus)
 mkdir -p build/fuzz/found
 for target in "$@"; do

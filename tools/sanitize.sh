@@ -57,6 +57,6 @@ address)
     PATH="$venv/bin:$PATH" PENEUS_SANITIZED=1 PENEUS_TEST_SLOWDOWN=4 PYTHONMALLOC=malloc LD_PRELOAD=$(realpath "$runtime") \
         ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=4:malloc_context_size=12:handle_abort=1 \
         UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-        "$venv/bin/python" -m pytest -n 2 --dist loadfile "$@"
+        "$venv/bin/python" -m pytest -n "${PENEUS_TEST_WORKERS:-$(($(nproc) * 2))}" --maxprocesses 16 --dist worksteal "$@"
     ;;
 esac

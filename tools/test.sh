@@ -1,6 +1,9 @@
 #!/bin/sh
-# test.sh [pytest's arguments]: the C unit tests, then everything under tests/ against the Peneus in .venv; with arguments, what they say.
+# test.sh quick|all [pytest's arguments]: the C unit tests, then the tests under tests/ against the Peneus in .venv. "quick" leaves
+# out the tests with the marker long or alone (pyproject.toml). With arguments, pytest runs exactly what they select.
 set -eu
+which=${1:?quick or all}
+shift
 cd "$(dirname "$0")/.."
 
 tools/install_debian.sh test
@@ -17,18 +20,21 @@ if [ $# -gt 0 ]; then
     exec python -m pytest "$@"
 fi
 
-# Other people's suites take minutes of one core, with a client that is slow itself; most of ours wait. Those in tests/soak compare
-# speeds, and have the machine for themselves.
-echo "==> Python tests; tests/conformance beside them, into build/conformance.log"
-python -m pytest tests/conformance >build/conformance.log 2>&1 &
-conformance=$!
-trap 'kill $conformance 2>/dev/null || true' EXIT
-failed=""
-python -m pytest -n 2 --dist loadfile --ignore=tests/conformance --ignore=tests/soak || failed="$failed tests"
-echo "==> tests/conformance"
-wait $conformance || failed="$failed tests/conformance"
-trap - EXIT
-cat build/conformance.log
-echo "==> tests/soak"
-python -m pytest tests/soak || failed="$failed tests/soak"
-[ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }
+# Most tests wait for a process or for a timeout, so there are more workers than cores.
+workers=${PENEUS_TEST_WORKERS:-$(($(nproc) * 3))}
+parallel() { python -m pytest -n "$workers" --maxprocesses 16 --dist worksteal --durations 10 "$@"; }
+
+case $which in
+quick)
+    echo "==> Python tests without those that take long; make test-all has them"
+    parallel -m "not long and not alone"
+    ;;
+all)
+    failed=""
+    echo "==> Python tests"
+    parallel -m "not alone" || failed="$failed tests"
+    echo "==> Python tests that run alone"
+    python -m pytest -m alone || failed="$failed alone"
+    [ -z "$failed" ] || { echo "failed:$failed" >&2; exit 1; }
+    ;;
+esac

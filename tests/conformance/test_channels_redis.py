@@ -7,13 +7,16 @@ import pytest
 from tests.conformance.foreign import compare, outcomes
 from tests.conformance.layer_differences import CORE, PUBSUB, PUBSUB_SENTINEL, SENTINEL
 from tests.conformance.sdist import CHANNELS_REDIS, unpacked
+from tests.support.locks import locked
 from tests.support.redis import redis_server
 
 OPTIONS = ["-o", "asyncio_mode=auto", "--timeout", "30"]
 
 
 def check(file: str, differences: Mapping[str, str], at_least: int) -> None:
-    found = outcomes(unpacked(CHANNELS_REDIS) / "tests", [file], "tests.conformance.layer_plugin", OPTIONS)
+    with locked("sdists"):
+        folder = unpacked(CHANNELS_REDIS)
+    found = outcomes(folder / "tests", [file], "tests.conformance.layer_plugin", OPTIONS)
     compare(found, differences, at_least)
 
 

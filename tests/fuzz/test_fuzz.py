@@ -11,6 +11,7 @@ TARGETS = sorted(path.name for path in (ROOT / "tests/fuzz/corpus").iterdir())
 SECONDS = os.environ.get("PENEUS_FUZZ_SECONDS", "5")
 
 
+@pytest.mark.long
 @pytest.mark.skipif("PENEUS_SANITIZED" in os.environ, reason="the targets have sanitizers of their own")
 @pytest.mark.parametrize("target", TARGETS)
 def test_target(target: str) -> None:

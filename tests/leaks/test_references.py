@@ -28,6 +28,8 @@ WARM_UP = max(200, TURNS // 8)
 # of channels, the core's caches), in free lists, and in what the interpreter specialises.
 SLACK = 2000
 CACHED = 30  # objects of a type that the interpreter and the event loop may have at hand, or not
+# `make test` runs these scenarios, `make test-all` runs all of them.
+QUICK = ("requests", "HTTP/2 streams", "messages", "groups")
 ALONE = (1, 1)  # connections and applications while one asks
 PEERS = 1024  # connections whose addresses are kept, as Python objects
 MEMORY = 8 * 1024 * 1024 * SLOWDOWN  # bytes: a leak of 800 for each of 10,000 turns
@@ -63,7 +65,7 @@ def settled(running: Site) -> dict[str, Any]:
     return now
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in SCENARIOS])
 def test_scenario(running: Site, name: str) -> None:
     running.wait_for(ALONE)
     with SCENARIOS[name](running) as turn:
@@ -73,6 +75,7 @@ def test_scenario(running: Site, name: str) -> None:
     compare(before, then, SLACK)
 
 
+@pytest.mark.long
 def test_starts() -> None:
     """A whole server, with its lifespan, from its start to its end."""
     command = [sys.executable, "-m", "tests.leaks.programs.starts", str(STARTS), str(STARTS)]

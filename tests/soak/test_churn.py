@@ -19,6 +19,8 @@ import pytest
 from tests.leaks.harness import PENEUS, ROOT, Running, running
 from tests.soak.churn import GROUPS
 
+pytestmark = pytest.mark.alone
+
 SECONDS = float(os.environ.get("PENEUS_SOAK_SECONDS", "60"))
 WARM_UP = 20
 CONNECTIONS = 2000

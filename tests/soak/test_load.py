@@ -28,6 +28,8 @@ from bench.work import build_tool
 from tests.integration.core_harness import WebSocket
 from tests.support.ports import free_port
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = min(float(os.environ.get("PENEUS_SOAK_SECONDS", "3")), 60)
 SLOWDOWN = int(os.environ.get("PENEUS_TEST_SLOWDOWN", "1"))  # of instrumented builds

@@ -59,8 +59,7 @@ def cluster(nodes: int = 3) -> Iterator[list[Redis]]:
     with ExitStack() as stack:
         fleet = []
         for _ in range(nodes):
-            while (port := free_port()) > 55000:  # the nodes talk on port + 10000
-                pass
+            port = free_port(below=20_000)  # the nodes talk on port + 10000
             options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no")
             fleet.append(stack.enter_context(redis_server(*options, port=port)))
         addresses = [f"127.0.0.1:{redis.port}" for redis in fleet]

@@ -1,4 +1,6 @@
-"""The Autobahn testsuite's fuzzing client against Peneus: every case; those of compression again with takeover."""
+"""The Autobahn testsuite's fuzzing client against Peneus: every case; those of compression again with takeover.
+
+The tests of compression are long because the client is slow: Python 2.7 masks and checks each byte."""
 
 from __future__ import annotations
 
@@ -27,6 +29,15 @@ GROUPS = {
     "mixed": (["10.*"], 1),
 }
 COMPRESSION = {"12.1.*": 18, "12.2.*": 18, "12.3.*": 18, "12.4.*": 18, "12.5.*": 18} | {f"13.{n}.*": 18 for n in range(1, 8)}
+
+
+# `make test` runs these groups of compression, with takeover; `make test-all` runs all groups, with takeover and without.
+QUICK = ("12.1.*", "13.1.*")
+
+
+def takeover_groups() -> list[Any]:
+    """The groups of compression as parameters, marked long except for the quick ones."""
+    return [group if group in QUICK else pytest.param(group, marks=pytest.mark.long) for group in COMPRESSION]
 
 
 def judge(found: dict[str, dict[str, str]], at_least: int) -> None:
@@ -81,12 +92,13 @@ def test_protocol(python: str, server: LiveServer, group: str) -> None:
     run(python, server, *GROUPS[group])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cases", COMPRESSION)
 def test_compression(python: str, server: LiveServer, cases: str) -> None:
     run(python, server, [cases], COMPRESSION[cases])
 
 
-@pytest.mark.parametrize("cases", COMPRESSION)
+@pytest.mark.parametrize("cases", takeover_groups())
 def test_compression_with_takeover(python: str, server_with_takeover: LiveServer, cases: str) -> None:
     if os.environ.get("PENEUS_AUTOBAHN") == "all":
         run(python, server_with_takeover, [cases], COMPRESSION[cases])

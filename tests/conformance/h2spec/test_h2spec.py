@@ -10,6 +10,7 @@ from peneus.testing import LiveServer
 
 from tests.conformance.h2spec.tool import NO_GO, built, go, outcomes
 from tests.support.identities import Authority
+from tests.support.locks import locked
 
 GO = go()
 pytestmark = [pytest.mark.skipif(GO is None, reason=NO_GO), pytest.mark.timeout(900)]
@@ -21,7 +22,9 @@ AT_LEAST = 146
 def program() -> Iterator[Path]:
     assert GO is not None
     try:
-        yield built(GO)
+        with locked("h2spec"):
+            compiled = built(GO)
+        yield compiled
     except RuntimeError as error:
         pytest.skip(str(error))
 
