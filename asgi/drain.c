@@ -7,7 +7,7 @@
 #include "asgi/task.h"
 #include "server/event.h"
 
-/* The application of this request was not started, so that no connection ends the owner that the I/O thread has opened. */
+/* Ends the owner that the I/O thread opened for a request whose application was never started: nothing else will end it. */
 static void end_owner(const struct event *event)
 {
     if (event->kind == EVENT_REQUEST)

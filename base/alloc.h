@@ -27,6 +27,12 @@ void mem_free(void *pointer);
 /* Tests only: the n-th (1 = next) mem_try_* call from now on fails, once; 0 switches off. Thread: any. */
 void mem_fail_at(unsigned long n);
 
+/* Tests only: the same, and the count - 1 calls behind it fail too. */
+void mem_fail_run(unsigned long n, unsigned long count);
+
+/* Tests only: the calling thread's mem_try_* calls neither fail nor count from now on. */
+void mem_spare_thread(void);
+
 /* Tests only: mem_try_* calls made since the last mem_fail_at(n); they are counted only while n is not 0. */
 unsigned long mem_try_count(void);
 

@@ -358,13 +358,7 @@ int connection_start_tls(struct connection *connection, struct tls_store *store)
 static void carry(void *context)
 {
     struct connection *connection = context;
-    struct http2_stream *stream = connection->stream;
-    if (stream->session == NULL)
-        return;
-    if (stream->starved)
-        nghttp2_session_resume_data(stream->session->nghttp2, stream->id);
-    stream->starved = false;
-    connection_cork(stream->session->connection);
+    http2_stream_ready(connection->stream);
 }
 
 struct connection *connection_create_stream(struct connection *carrier, struct http2_stream *stream)

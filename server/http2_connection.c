@@ -46,9 +46,17 @@ struct http2_stream *http2_find_stream(struct http2_session *session, int32_t id
     return nghttp2_session_get_stream_user_data(session->nghttp2, id);
 }
 
+void http2_check(struct http2_session *session, int error)
+{
+    if (!nghttp2_is_fatal(error))
+        return;
+    session->failed = true;
+    connection_cork(session->connection); /* the flush closes it */
+}
+
 void http2_terminate(struct http2_session *session, uint32_t code)
 {
-    nghttp2_session_terminate_session(session->nghttp2, code); /* without memory the next send fails, and closes */
+    http2_check(session, nghttp2_session_terminate_session(session->nghttp2, code));
     connection_cork(session->connection);
 }
 
@@ -181,8 +189,8 @@ static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, const
 static void leave(struct http2_session *session)
 {
     session->leaving = true;
-    nghttp2_submit_goaway(session->nghttp2, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session->nghttp2), NGHTTP2_NO_ERROR,
-                          NULL, 0);
+    int32_t last = nghttp2_session_get_last_proc_stream_id(session->nghttp2);
+    http2_check(session, nghttp2_submit_goaway(session->nghttp2, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0));
     connection_cork(session->connection);
 }
 
@@ -222,11 +230,11 @@ static int on_data_chunk(nghttp2_session *nghttp2, uint8_t flags, int32_t id, co
     struct http2_stream *stream = http2_find_stream(session, id);
     (void)flags;
     /* The connection's window is open whatever one stream's application does: it must not stop the others. */
-    nghttp2_session_consume_connection(nghttp2, length);
+    http2_check(session, nghttp2_session_consume_connection(nghttp2, length));
     if (stream != NULL)
         http2_stream_input(stream, bytes, length);
     else
-        nghttp2_session_consume_stream(nghttp2, id, length);
+        http2_check(session, nghttp2_session_consume_stream(nghttp2, id, length));
     return 0;
 }
 
@@ -257,10 +265,10 @@ static int on_frame_send(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
     return 0;
 }
 
-/* Writes the DATA frame that the stream's data source has just announced: header, then length bytes of the stream's outbox.
- * nghttp2 calls this directly after the data source, with nothing in between, so those bytes are still there. It must stay so: a
- * frame that is announced and put off (NGHTTP2_ERR_WOULDBLOCK) is sent even if its stream has been reset and freed meanwhile, or
- * its outbox has dropped messages. Therefore the frame is always written, and a full connection pauses nghttp2 behind it. */
+/* Writes the DATA frame that the data source has just announced: the header, then length bytes of the stream's outbox. nghttp2 calls
+ * this function directly after the data source, so the outbox still holds those bytes. Never return NGHTTP2_ERR_WOULDBLOCK: nghttp2
+ * would call again later with the same length, although the stream may have been reset and freed, or its outbox may have dropped
+ * messages, in between. Always write the frame; if the connection is full afterwards, pause nghttp2 before the next one. */
 static int send_data(nghttp2_session *nghttp2, nghttp2_frame *frame, const uint8_t *header, size_t length, nghttp2_data_source *source,
                      void *context)
 {
@@ -270,7 +278,7 @@ static int send_data(nghttp2_session *nghttp2, nghttp2_frame *frame, const uint8
     struct buffer *out = transport_out(transport);
     (void)nghttp2, (void)source;
     if (stream == NULL)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* nghttp2 resets it */
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* nghttp2 resets the stream */
     if (buffer_reserve(out, FRAME_HEADER + length) == NULL)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     buffer_append(out, header, FRAME_HEADER); /* no padding: we never ask for it */
@@ -383,6 +391,7 @@ static void fail(struct http2_session *session, ssize_t error)
 {
     struct connection *connection = session->connection;
     if (error == NGHTTP2_ERR_NOMEM || error == NGHTTP2_ERR_CALLBACK_FAILURE) {
+        session->failed = true;
         connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
         return;
     }
@@ -398,7 +407,7 @@ size_t http2_input(struct connection *connection, const unsigned char *bytes, si
 {
     struct http2_session *session = connection->http2;
     size_t at = 0;
-    while (at < length && connection->state == CONNECTION_HTTP2) {
+    while (at < length && connection->state == CONNECTION_HTTP2 && !session->failed) {
         size_t piece = next_piece(session, bytes + at, length - at);
         session->busy = true;
         ssize_t taken = nghttp2_session_mem_recv(session->nghttp2, bytes + at, piece);
@@ -417,16 +426,15 @@ void http2_fill(struct connection *connection)
     const uint8_t *bytes;
     ssize_t length = 0;
     session->busy = true;
-    while (transport_unwritten(&connection->transport) < FILL_LIMIT && (length = nghttp2_session_mem_send(session->nghttp2, &bytes)) > 0) {
-        if (buffer_append(transport_out(&connection->transport), bytes, (size_t)length) != 0)
-            length = NGHTTP2_ERR_NOMEM;
-        if (length < 0)
-            break;
-    }
+    while (!session->failed && transport_unwritten(&connection->transport) < FILL_LIMIT &&
+           (length = nghttp2_session_mem_send(session->nghttp2, &bytes)) > 0)
+        session->failed = buffer_append(transport_out(&connection->transport), bytes, (size_t)length) != 0;
     session->busy = false;
+    if (length < 0)
+        session->failed = true;
     if (connection->state != CONNECTION_HTTP2)
         return;
-    if (length < 0)
+    if (session->failed)
         connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
     else if (is_over(session) || (session->leaving && session->stream_count == 0 && !nghttp2_session_want_write(session->nghttp2)))
         finish(connection);
@@ -440,10 +448,12 @@ void http2_push(struct http2_session *session)
 
 void http2_say_goodbye(struct connection *connection)
 {
-    if (connection->transport.ended || connection->http2->busy || connection->http2->nghttp2 == NULL)
+    struct http2_session *session = connection->http2;
+    if (connection->transport.ended || session->busy || session->nghttp2 == NULL || session->failed)
         return;
-    http2_terminate(connection->http2, NGHTTP2_NO_ERROR);
-    http2_fill(connection);
+    http2_terminate(session, NGHTTP2_NO_ERROR);
+    if (!session->failed)
+        http2_fill(connection);
     transport_flush(&connection->transport);
     if (connection->state != CONNECTION_CLOSED)
         transport_say_goodbye(&connection->transport);
@@ -494,8 +504,8 @@ void http2_drain(struct connection *connection, uint16_t code)
         connection_drain(list_entry(node, struct http2_stream, of_session)->connection, code);
     }
     session->told = true;
-    nghttp2_submit_shutdown_notice(session->nghttp2);
-    nghttp2_submit_ping(session->nghttp2, NGHTTP2_FLAG_NONE, NULL);
+    http2_check(session, nghttp2_submit_shutdown_notice(session->nghttp2));
+    http2_check(session, nghttp2_submit_ping(session->nghttp2, NGHTTP2_FLAG_NONE, NULL));
     deadline_set(&connection->deadlines, DEADLINE_IDLE, LAST_CALL_MS);
     connection_cork(connection);
 }

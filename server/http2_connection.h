@@ -2,8 +2,8 @@
  *
  * Owner:   the connection holds a struct http2_session; freed with it.
  * Thread:  the I/O thread.
- * Limits:  http2_max_concurrent_streams; of each stream's body receive_window (its window opens as the application takes it); FILL_LIMIT of
- *          frames that wait for the socket, and one more DATA frame; http2_control_rate of frames that ask for work and bring nothing.
+ * Limits:  http2_max_concurrent_streams; of each stream's body receive_window (its window opens as the application takes it); FILL_LIMIT bytes
+ *          of frames queued for the socket, plus one DATA frame; http2_control_rate control frames per second.
  *
  *   http2_begin ─▶ open ──drain──▶ told (GOAWAY, no last stream yet) ──PING answered──▶ leaving (GOAWAY) ──last stream──▶ LINGERING
  *                   └────────── terminate: a fault, idle, a flood (GOAWAY with its code) ───────────────────────────────▶ LINGERING
@@ -41,6 +41,7 @@ struct http2_session {
     bool busy;                /* nghttp2 is at work: it must not be asked for output */
     bool told;                /* that no more streams are wanted */
     bool leaving;             /* the last GOAWAY is out */
+    bool failed;              /* nghttp2 ran out of memory: it may only be deleted, and the connection is closed */
 };
 
 /* server_settings.http2 */
@@ -69,12 +70,15 @@ void http2_end_streams(struct connection *connection, const struct ending *endin
 void http2_deadline(struct connection *connection, int which);
 void http2_drain(struct connection *connection, uint16_t code);
 
-/* The stream that nghttp2 knows by id; NULL: it has gone. nghttp2 may still call back for such a stream until it has sent the
- * RST_STREAM, so its callbacks look streams up here and never keep a pointer to one. */
+/* Returns our stream for id, or NULL if it has been closed. nghttp2 may call back for a closed stream until it has sent the
+ * RST_STREAM, so callbacks look the stream up here and never keep a pointer to it. */
 struct http2_stream *http2_find_stream(struct http2_session *session, int32_t id);
 
 /* A stream has gone: there may be nothing left to wait for. */
 void http2_stream_gone(struct http2_session *session);
+
+/* error: what a function of nghttp2 returned. If it is fatal (no memory), the connection is closed with the next flush. */
+void http2_check(struct http2_session *session, int error);
 
 /* GOAWAY with code (RFC 9113, 7); the streams end. */
 void http2_terminate(struct http2_session *session, uint32_t code);

@@ -50,8 +50,9 @@ static void leave(struct http2_stream *stream)
 
 void http2_stream_detach(struct http2_stream *stream)
 {
-    if (stream->session != NULL)
-        nghttp2_submit_rst_stream(stream->session->nghttp2, NGHTTP2_FLAG_NONE, stream->id, stream->code);
+    struct http2_session *session = stream->session;
+    if (session != NULL && !session->failed)
+        http2_check(session, nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream->id, stream->code));
     leave(stream);
 }
 
@@ -62,20 +63,23 @@ void http2_stream_closed(struct http2_stream *stream)
     connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
 }
 
-/* The data source: nghttp2 asks how much of the outbox the next DATA frame takes, and calls send_data() at once, which moves it. */
+/* The data source. Returns how many bytes of the outbox the next DATA frame holds; nghttp2 then calls send_data() at once, which
+ * moves them. */
 static ssize_t on_wanted(nghttp2_session *nghttp2, int32_t id, uint8_t *room, size_t length, uint32_t *flags, nghttp2_data_source *source,
                          void *context)
 {
     struct http2_stream *stream = http2_find_stream(context, id);
     (void)room, (void)source;
     if (stream == NULL)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* it has gone: nghttp2 resets it, if it has not done so */
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* our stream has been closed: nghttp2 resets it, unless it already has */
     struct transport *transport = &stream->connection->transport;
     transport_load(transport);
+    if (stream->session == NULL)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* its file has been cut off */
     size_t waiting = outbox_length(&transport->out);
     stream->starved = waiting == 0 && !transport->finishing;
-    if (stream->session == NULL || stream->starved)
-        return NGHTTP2_ERR_DEFERRED; /* its file has been cut off, or there is nothing */
+    if (stream->starved)
+        return NGHTTP2_ERR_DEFERRED;
     *flags = NGHTTP2_DATA_FLAG_NO_COPY;
     if (waiting <= length && transport->finishing) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -99,8 +103,19 @@ void http2_stream_give(struct http2_stream *stream, struct buffer *out, size_t l
     }
 }
 
-/* The stream itself is no source.ptr: nghttp2 may ask for data after the stream has gone. */
+/* source.ptr stays NULL: nghttp2 may call the data source after our stream has been freed. */
 static const nghttp2_data_provider body_source = { .read_callback = on_wanted };
+
+void http2_stream_ready(struct http2_stream *stream)
+{
+    struct http2_session *session = stream->session;
+    if (session == NULL)
+        return;
+    if (stream->starved)
+        http2_check(session, nghttp2_session_resume_data(session->nghttp2, stream->id));
+    stream->starved = false;
+    connection_cork(session->connection);
+}
 
 static struct server *server_of(const struct http2_stream *stream)
 {
@@ -255,8 +270,9 @@ void http2_stream_said_all(struct http2_stream *stream)
 {
     /* RFC 9113, 8.1: what the client still sends of its request is not wanted; nor what comes behind a WebSocket's closing handshake,
      * whose connection a server closes first (RFC 6455, 7.1.1). */
-    if (!stream->input_ended && stream->session != NULL)
-        nghttp2_submit_rst_stream(stream->session->nghttp2, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+    struct http2_session *session = stream->session;
+    if (!stream->input_ended && session != NULL)
+        http2_check(session, nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR));
 }
 
 /* One event of the body; length 0 with !more is its end. */
@@ -320,9 +336,10 @@ void http2_stream_taken(struct connection *connection)
         return;
     size_t waiting = buffer_length(&connection->rest);
     if (stream->untaken > waiting) {
-        nghttp2_session_consume_stream(stream->session->nghttp2, stream->id, stream->untaken - waiting);
+        struct http2_session *session = stream->session;
+        http2_check(session, nghttp2_session_consume_stream(session->nghttp2, stream->id, stream->untaken - waiting));
         stream->untaken = waiting;
-        connection_cork(stream->session->connection);
+        connection_cork(session->connection);
     }
     if (stream->input_ended && waiting == 0 && !stream->input_end_told)
         tell_end(stream);

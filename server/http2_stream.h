@@ -68,6 +68,9 @@ void http2_stream_closed(struct http2_stream *stream);
 /* Its response is cut off, which the client can tell by the reset. */
 void http2_stream_cut(struct connection *connection, const struct ending *ending);
 
+/* Its outbox has more to send, or is complete: nghttp2 is to ask for it. */
+void http2_stream_ready(struct http2_stream *stream);
+
 /* Moves length bytes of what waits behind out. */
 void http2_stream_give(struct http2_stream *stream, struct buffer *out, size_t length);
 

@@ -137,7 +137,7 @@ static void welcome(struct listener *listener, int fd)
         count(&listener->server->counters.accept_errors_total, 1);
         connection_close(connection, NULL);
     } else if (connection->state == CONNECTION_CLOSED || is_refused(connection, listener)) {
-        return; /* closed: the socket could not be read */
+        return; /* CLOSED: reading could not be started */
     } else if (connection->state == CONNECTION_PROXY) {
         proxy_connection_begin(connection, listener->tls);
     } else if (connection_start_tls(connection, listener->tls) != 0) {

@@ -58,7 +58,7 @@ static void go_on(struct connection *connection, const unsigned char *bytes, siz
     } else if (connection_start_tls(connection, connection->tls_store) != 0) {
         connection_close(connection, NULL);
     }
-    proxy_connection_deinit(connection); /* TLS holds the context itself */
+    proxy_connection_deinit(connection); /* TLS has its own reference to the context */
     if (length > 0 && connection->state == CONNECTION_HTTP1)
         transport_input(&connection->transport, bytes, length);
 }

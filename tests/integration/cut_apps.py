@@ -1,11 +1,11 @@
 """An application whose responses and messages end before their slow client has read them.
 
-`GET /HOW/MARK` sends pattern(MARK), which waits, as the client does not read. When `GET /go` has come, the response
-ends as HOW says: "whole", "raises", "returns" (incomplete), "short" (of its Content-Length), "waits" (never). "file"
-sends the file that FILE in the environment names. A WebSocket `/HOW/MARK` sends pattern(MARK) as one message, and ends
-as HOW says: "raises", "returns", "closes", "waits"; "echo" answers each message with itself; "join" joins the group
-MARK. `GET /publish/GROUP?SIZE,SIZE…` sends a relayed message of each size to GROUP; each begins with its number. `GET
-/stats` answers with `peneus.stats()`.
+`GET /HOW/MARK` sends pattern(MARK), which stays queued because the client does not read. When `GET /go` arrives, the
+response ends as HOW says: "whole", "raises", "returns" (incomplete), "short" (of its Content-Length), "waits" (never).
+"file" sends the file that FILE in the environment names. A WebSocket `/HOW/MARK` sends pattern(MARK) as one message,
+and ends as HOW says: "raises", "returns", "closes", "waits"; "echo" answers each message with itself; "join" joins the
+group MARK. `GET /publish/GROUP?SIZE,SIZE…` sends a relayed message of each size to GROUP; each begins with its number.
+`GET /stats` answers with `peneus.stats()`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ go = asyncio.Event()
 
 
 def pattern(mark: int, size: int = SIZE) -> bytes:
-    """Bytes that say whose they are, and where they belong: mark and place in turn, 4 bytes each."""
+    """Bytes that identify their response and their position: mark and word index alternate, 4 bytes each."""
     count = (size + 7) // 8
     words = array("I", bytes(8 * count))
     words[0::2] = array("I", [mark]) * count
@@ -61,7 +61,7 @@ async def respond(how: str, mark: int, receive: Any, send: Any) -> None:
         return
     begun = asyncio.ensure_future(send({"type": "http.response.body", "body": pattern(mark), "more_body": True}))
     await go.wait()
-    begun.add_done_callback(asyncio.Future.exception)  # the client does not take it: that is the test
+    begun.add_done_callback(asyncio.Future.exception)  # expected to fail: the client does not read it
     await end(how)
     if how == "short":
         await send({"type": "http.response.body"})

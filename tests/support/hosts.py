@@ -93,6 +93,6 @@ def can_make_hosts() -> bool:
     except (OSError, subprocess.SubprocessError):
         return False
     finally:
-        with suppress(OSError):
+        with suppress(OSError, subprocess.SubprocessError):
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True, timeout=20)
     return True

@@ -59,7 +59,7 @@ class Http2:
     ) -> None:
         self.socket: socket.socket = socket.socket()
         self.socket.settimeout(PATIENCE)
-        if receive_buffer is not None:  # before connecting: it decides the window that TCP announces
+        if receive_buffer is not None:  # before connecting: it determines the window that TCP announces
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         # Without it the kernel keeps a small frame until the frame before it is acknowledged: 40 ms.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -31,6 +31,7 @@
 #include <cmocka.h>
 #include <malloc.h>
 
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/list.h"
 #include "server/command.h"
@@ -242,10 +243,15 @@ static inline void note_event(struct fixture *f, struct event *event)
     fixture_note(f, &note);
 }
 
+/* The application's allocations do not fail with the server's. */
+static bool application_is_spared;
+
 static inline void *application(void *argument)
 {
     struct fixture *f = argument;
     bool stopped = false;
+    if (application_is_spared)
+        mem_spare_thread();
     while (!stopped) {
         uint64_t ignored;
         struct queue_item *item;

@@ -1,5 +1,6 @@
-/* Whatever a client does, with the first, second, third … allocation failing meanwhile: it is answered or it loses its
- * connection, nothing hangs or leaks, and two others, who have nothing to do with it, notice nothing. */
+/* Whatever a client does, with the first, second, third … allocation failing meanwhile, alone or with those behind it: the client is
+ * answered or loses its connection, nothing hangs or leaks, and two other clients notice nothing. */
+#include <limits.h>
 #include <signal.h>
 
 #include "base/alloc.h"
@@ -176,7 +177,7 @@ static void put(struct writing *writing, const void *bytes, size_t length)
     writing->length += length;
 }
 
-enum { DATA = 0, HEADERS = 1, SETTINGS = 4, GOAWAY = 7, END_STREAM = 1, END_HEADERS = 4 };
+enum { DATA = 0, HEADERS = 1, SETTINGS = 4, GOAWAY = 7, WINDOW_UPDATE = 8, END_STREAM = 1, END_HEADERS = 4 };
 
 static void put_frame(struct writing *writing, unsigned type, unsigned flags, unsigned stream, const void *payload, size_t length)
 {
@@ -234,15 +235,37 @@ static void http2_bad_head(int fd)
     say_all(fd, &writing);
 }
 
+static const char websocket_handshake[] = "\x02\x07""CONNECT\x86\x04\x05/echo\x01\x01x\x00\x09:protocol\x09websocket"
+                                          "\x00\x15sec-websocket-version\x02" "13";
+
 static void http2_websocket(int fd)
 {
-    static const char handshake[] = "\x02\x07""CONNECT\x86\x04\x05/echo\x01\x01x\x00\x09:protocol\x09websocket"
-                                    "\x00\x15sec-websocket-version\x02" "13";
     static const unsigned char frames[] = "\x81\x85\0\0\0\0hello\x88\x82\0\0\0\0\x03\xe8";
     struct writing writing = { .length = 0 };
     put_preface(&writing);
-    put_frame(&writing, HEADERS, END_HEADERS, 1, handshake, sizeof handshake - 1);
+    put_frame(&writing, HEADERS, END_HEADERS, 1, websocket_handshake, sizeof websocket_handshake - 1);
     put_frame(&writing, DATA, END_STREAM, 1, frames, sizeof frames - 1);
+    say_all(fd, &writing);
+}
+
+/* Its windows are small: what is sent to it waits, while streams end. */
+static void http2_slow_reader(int fd)
+{
+    enum { LENGTH = 0x2300 };
+    static unsigned char message[8 + LENGTH] = { 0x82, 0xfe, LENGTH >> 8, LENGTH & 0xff };
+    struct writing writing = { .length = 0 };
+    put(&writing, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
+    put_frame(&writing, SETTINGS, 0, 0, "\0\4\0\0\x10\0", 6); /* INITIAL_WINDOW_SIZE: 4096 */
+    put_frame(&writing, HEADERS, END_STREAM | END_HEADERS, 1, GET_HELLO, sizeof GET_HELLO - 1);
+    put_frame(&writing, HEADERS, END_HEADERS, 3, websocket_handshake, sizeof websocket_handshake - 1);
+    put_frame(&writing, HEADERS, END_STREAM | END_HEADERS, 5, GET_HELLO, sizeof GET_HELLO - 1);
+    put_frame(&writing, DATA, 0, 3, message, sizeof message);
+    say_bytes(fd, writing.bytes, writing.length);
+    usleep(3000); /* the echo comes, as far as the window goes */
+    writing.length = 0;
+    put_frame(&writing, WINDOW_UPDATE, 0, 3, "\0\0\x40\0", 4);
+    put_frame(&writing, DATA, END_STREAM, 3, "", 0);
+    put_frame(&writing, HEADERS, END_STREAM | END_HEADERS, 7, GET_HELLO, sizeof GET_HELLO - 1);
     say_all(fd, &writing);
 }
 
@@ -277,16 +300,18 @@ static void forget(struct fixture *f)
     pthread_mutex_unlock(&f->lock);
 }
 
-static void try(void (*scenario)(int fd))
+/* count: how many allocations in a row fail */
+static void try_with(void (*scenario)(int fd), unsigned long count)
 {
     struct server_settings settings = test_settings();
+    application_is_spared = count > 1; /* it tries once more, and no further */
     struct fixture *f = fixture_start(&settings);
     struct others others = others_begin(f);
     others_notice_nothing(&others);
     bool failed = true;
     for (unsigned long n = 1; failed; n++) {
         assert_true(n < MOST_ALLOCATIONS);
-        mem_fail_at(n);
+        mem_fail_run(n, count);
         int fd = dial(f);
         say_may_fail = true;
         scenario(fd);
@@ -302,6 +327,13 @@ static void try(void (*scenario)(int fd))
     close(others.request);
     close(others.websocket);
     fixture_stop(f);
+}
+
+static void try(void (*scenario)(int fd))
+{
+    static const unsigned long counts[] = { 1, 2, 5, ULONG_MAX };
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        try_with(scenario, counts[i]);
 }
 
 #define SCENARIO(name)               \
@@ -331,6 +363,7 @@ SCENARIO(http2_requests)
 SCENARIO(http2_body)
 SCENARIO(http2_bad_head)
 SCENARIO(http2_websocket)
+SCENARIO(http2_slow_reader)
 
 int main(void)
 {
@@ -342,6 +375,7 @@ int main(void)
         cmocka_unit_test(fragments_),   cmocka_unit_test(compressed_),     cmocka_unit_test(bad_frame_),
         cmocka_unit_test(leaving_),     cmocka_unit_test(http2_requests_), cmocka_unit_test(http2_body_),
         cmocka_unit_test(http2_bad_head_), cmocka_unit_test(http2_websocket_),
+        cmocka_unit_test(http2_slow_reader_),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -390,7 +390,7 @@ static void slow_readers_lose_old_broadcasts(void **state)
     assert_int_equal(destroyed, COUNT + MORE);
 }
 
-/* A client sends first, then its handshake and a request, and meanwhile the n-th allocation fails. Only that client may notice, and
+/* Each client sends the bytes in first, then its handshake and a request, while the n-th allocation fails. Only that client may notice, and
  * nothing leaks. */
 static void check_no_memory(const struct server_settings *settings, const char *first)
 {
@@ -560,7 +560,7 @@ static void headers_and_handshakes_have_deadlines_behind_a_proxy(void **state)
     fixture_stop(f);
 }
 
-/* The limits of connections, in all and for each address, refuse connections before and after their header. */
+/* The connection limits, total and per address, refuse connections before and after their header. */
 static void clients_are_refused_behind_a_proxy(void **state)
 {
     struct server_settings settings = proxied();
@@ -616,7 +616,7 @@ static void reload(struct tls_store *store, const struct identity *identity)
     tls_store_replace(store, context_make(&files, (struct tls_spec){ .identities = &own, .identity_count = 1 }));
 }
 
-/* A reload counts for connections whose header is not complete, and changes nothing for established ones. */
+/* A reload applies to connections whose PROXY header is incomplete; established connections keep their certificate. */
 static void certificates_are_replaced_behind_a_proxy(void **state)
 {
     struct server_settings settings = proxied();
