@@ -19,10 +19,10 @@ build:          ## Peneus into .venv: .venv/bin/peneus, .venv/bin/python
 demo: build     ## the market-data example, in the foreground until Ctrl-C
 	@.venv/bin/python tools/demo.py $(PORT)
 
-test: check     ## 5 minutes: ruff, mypy, cppcheck, C unit tests, the tests in Python that are quick
+test: check     ## 5 minutes: ruff, mypy, cppcheck, C unit tests, and the quick tests of tests/
 	@tools/test.sh quick $(ARGS)
 
-test-all: check ## the same, and the tests that take long
+test-all: check ## 14 minutes: the same, and the tests that take long or run alone
 	@tools/test.sh all $(ARGS)
 
 check: build    ## ruff, mypy, cppcheck

@@ -425,7 +425,8 @@ def test_a_websocket_whose_client_leaves(how):
         if how == "connection":
             client.socket.close()
         server.idle()
-        assert codes == [1006] and server.stats()["websockets"] == 0
+        assert codes == [1006]
+        eventually(lambda: server.stats()["websockets"] == 0)
 
 
 def test_compressed_messages():

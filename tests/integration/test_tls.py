@@ -21,10 +21,10 @@ from cryptography import x509
 from peneus import Server
 from peneus.errors import ConfigurationError, SettingError
 from peneus.testing import LiveServer
-from websockets.sync.client import connect
 
 from tests.integration.programs import Command, command, peneus, until
 from tests.support.identities import PASSWORD, Authority, Identity
+from tests.support.websocket_client import connect
 
 PATIENCE = 20
 ECHO = "tests.integration.tls_apps:application"

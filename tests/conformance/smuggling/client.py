@@ -11,9 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPSConnection
 
-from websockets.sync.client import connect
-
 from tests.conformance.smuggling.corpus import Case
+from tests.support.websocket_client import connect
 
 SECOND = b"GET /second HTTP/1.1\r\nHost: example\r\n\r\n"
 STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")

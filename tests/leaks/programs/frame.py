@@ -34,6 +34,12 @@ BATCH = 50
 counts: Counter[str] = Counter()
 
 
+async def settle(layer) -> None:
+    """Waits until the bus of Peneus's layer has done what was asked of it: channels_redis waits for that in each call."""
+    if hasattr(layer, "settled"):
+        await layer.settled()
+
+
 async def publish(group: str, count: int, size: int, pause: float) -> None:
     """Sends count messages of size bytes to group, as fast as a channel of its own gets them, or every pause seconds."""
     layer = get_channel_layer()
@@ -48,8 +54,7 @@ async def publish(group: str, count: int, size: int, pause: float) -> None:
                 await asyncio.sleep(pause)
         while (await layer.receive(probe))["number"] != last:
             pass
-        if hasattr(layer, "settled"):  # Peneus: the probe gets its messages without the bus, which may still hold all of them
-            await layer.settled()
+        await settle(layer)  # the probe gets its messages without the bus, which may still hold all of them
         await asyncio.sleep(0)
     await layer.group_discard(group, probe)
     # A cancelled receive() is what makes channels_redis.pubsub forget a channel.
@@ -64,6 +69,7 @@ async def answer(path: str, query: dict[str, str]) -> dict[str, object]:
         await publish(query["group"], int(query["count"]), int(query.get("size", "1024")), float(query.get("pause", "0")))
         return {}
     if path == "/measure":
+        await settle(get_channel_layer())  # the subscriptions of a connection that has just ended
         return measure()
     if path == "/counts":
         return dict(counts)
