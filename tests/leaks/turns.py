@@ -56,6 +56,13 @@ class Site:
         stats = self.ask("/stats")
         return stats["connections"], stats["applications"]
 
+    def wait_for_at_most(self, active: tuple[int, int], more: int) -> None:
+        """Waits until no more than so many connections and applications are there beside the active ones."""
+        deadline = time.monotonic() + PATIENCE
+        while any(now > wanted + more for now, wanted in zip(self.active(), active, strict=True)):
+            assert time.monotonic() < deadline, f"more than {more} connections or applications beside {active}"
+            time.sleep(0.01)
+
     def wait_for(self, active: tuple[int, int]) -> None:
         deadline = time.monotonic() + PATIENCE
         while (now := self.active()) != active:
