@@ -64,17 +64,21 @@ class Site:
         found: dict[str, Any] = json.loads(self.get("/stats"))
         return found
 
+    def until_quiet(self, *names: str) -> list[Any]:
+        """Waits until these statistics no longer change, and returns them."""
+        seen: list[list[Any]] = [[]]
+
+        def is_quiet() -> bool:
+            stats = self.stats()
+            seen.append([stats[name] for name in names])
+            return seen[-1] == seen[-2]
+
+        eventually(is_quiet, f"{names} no longer change")
+        return seen[-1]
+
     def until_stuck(self) -> None:
         """Waits until the number of bytes queued for slow clients no longer changes."""
-        before: list[int] = [0]
-
-        def is_stuck() -> bool:
-            now = self.stats()["bytes_unwritten"]
-            stuck = now == before[0] > 65536
-            before[0] = now
-            return stuck
-
-        eventually(is_stuck, "nothing more can be written")
+        eventually(lambda: self.until_quiet("bytes_unwritten")[0] > 65536, "nothing more can be written")
 
     def until_ended(self) -> None:
         """Waits until every application has ended, except the one that answers this request."""
@@ -82,17 +86,8 @@ class Site:
 
     def until_relayed(self) -> int:
         """Waits until relayed messages are delivered or dropped, and returns how many were dropped."""
-        before: list[Any] = [None]
-
-        def is_quiet() -> bool:
-            stats = self.stats()
-            now = (stats["relayed_deliveries_total"], stats["messages_dropped_total"])
-            quiet = now == before[0]
-            before[0] = now
-            return quiet
-
-        eventually(is_quiet, "all messages are delivered or dropped")
-        return sum(before[0][1].values())
+        dropped: dict[str, int] = self.until_quiet("messages_dropped_total", "relayed_deliveries_total")[0]
+        return sum(dropped.values())
 
     def is_well(self) -> None:
         """Checks that the process is alive and that another client receives its own content."""
