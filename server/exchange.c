@@ -54,7 +54,7 @@ static void unpause(struct exchange *exchange)
 bool exchange_consumed(struct exchange *exchange, size_t amount)
 {
     exchange->received -= amount < exchange->received ? amount : exchange->received;
-    if (!exchange->paused || exchange->received >= exchange->server->settings.receive_window / 2)
+    if (!exchange->paused || exchange->received > exchange->server->settings.receive_window / 2)
         return false;
     unpause(exchange);
     return true;

@@ -34,7 +34,7 @@ struct exchange {
     enum exchange_state state;
     bool finished;          /* the application has */
     bool unsubscribed;      /* the exchange_ended hook has run */
-    bool paused;            /* the receive window is used up: input waits until half of it is free */
+    bool paused;            /* the receive window is used up: input waits until at least half of it is free */
     size_t received;        /* event_cost() of what is announced and not consumed */
     size_t unacknowledged;  /* command_cost() of what is sent, less what EVENT_WRITTEN has returned */
     struct kill *kill;      /* runs from DISCONNECT until the application ends */

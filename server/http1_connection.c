@@ -49,24 +49,37 @@ static void end_with(struct connection *connection, enum disconnect_cause cause,
     }
 }
 
+/* The client cannot send its body while we do not read it, or while it waits for 100 Continue. */
+static void hold_body(struct connection *connection)
+{
+    struct http1_connection *http1 = &connection->http1;
+    bool paused = connection->exchange != NULL && connection->exchange->paused;
+    pace_hold(&http1->body_pace, paused || http1->continue_pending, uv_now(&connection->server->loop));
+}
+
 /* A window in which some of the body must come begins. */
 static void expect_body(struct connection *connection)
 {
     struct http1_connection *http1 = &connection->http1;
     pace_begin(&http1->body_pace, http1->body_bytes, uv_now(&connection->server->loop));
-    http1->body_held = false;
+    hold_body(connection);
     deadline_set(&connection->deadlines, DEADLINE_BODY, connection->server->settings.body_timeout_ms);
 }
 
-/* The window is over. Who was not read, or waits for 100 Continue, could not send. */
+/* The window is over, unless the client could not send for a part of it: then that part is added. */
 static void on_body_deadline(struct connection *connection)
 {
     struct http1_connection *http1 = &connection->http1;
     struct server *server = connection->server;
+    uint64_t now = uv_now(&server->loop), timeout = server->settings.body_timeout_ms;
+    uint64_t passed = pace_time(&http1->body_pace, now);
     if (connection->exchange == NULL || http1->state != HTTP1_BODY)
         return;
-    if (connection->exchange->paused || http1->body_held || http1->continue_pending ||
-        pace_is_kept(&http1->body_pace, http1->body_bytes, uv_now(&server->loop), server->settings.min_rate)) {
+    if (passed < timeout) {
+        deadline_set(&connection->deadlines, DEADLINE_BODY, timeout - passed);
+        return;
+    }
+    if (pace_is_kept(&http1->body_pace, http1->body_bytes, now, server->settings.min_rate)) {
         expect_body(connection);
         return;
     }
@@ -282,8 +295,7 @@ size_t http1_input(struct connection *connection, const unsigned char *bytes, si
     }
     if (connection->state != CONNECTION_HTTP1)
         return length;
-    if (connection->exchange != NULL && connection->exchange->paused)
-        http1->body_held = true;
+    hold_body(connection);
     if (http1->state == HTTP1_HEAD && connection->deadlines.at[DEADLINE_HEADER] == 0)
         deadline_set(&connection->deadlines, DEADLINE_HEADER, connection->server->settings.header_timeout_ms);
     return taken;
@@ -333,6 +345,7 @@ static void send_continue(struct connection *connection)
     if (!connection->http1.continue_pending)
         return;
     connection->http1.continue_pending = false;
+    hold_body(connection);
     if (buffer_append_string(transport_out(&connection->transport), "HTTP/1.1 100 Continue\r\n\r\n") == 0)
         connection_cork(connection);
 }

@@ -48,7 +48,6 @@ struct http1_connection {
     size_t input_left;     /* of the input being parsed: the most that its body can be */
     uint64_t body_bytes;   /* of the request's body so far */
     struct pace body_pace; /* while DEADLINE_BODY is set */
-    bool body_held;        /* in this window we did not read: the client is not to blame */
     size_t discarded;      /* bytes of body that came after the response */
     char accept[HANDSHAKE_ACCEPT_SIZE];
     struct deflate_terms deflate; /* of the WebSocket that it asks for */

@@ -168,27 +168,39 @@ static void end_with(struct http2_stream *stream, enum disconnect_cause cause, u
         fail(stream);
 }
 
+static bool is_paused(const struct connection *connection)
+{
+    return connection->exchange != NULL && connection->exchange->paused;
+}
+
+/* As in http1_connection.c: the time in which the client cannot send does not count. */
+static void hold_body(struct http2_stream *stream)
+{
+    struct connection *connection = stream->connection;
+    pace_hold(&stream->body_pace, is_paused(connection) || stream->continue_pending, uv_now(&connection->server->loop));
+}
+
 static void expect_body(struct http2_stream *stream)
 {
     struct connection *connection = stream->connection;
     pace_begin(&stream->body_pace, stream->body_bytes, uv_now(&connection->server->loop));
-    stream->held = false;
+    hold_body(stream);
     deadline_set(&connection->deadlines, DEADLINE_BODY, connection->server->settings.body_timeout_ms);
-}
-
-static bool is_paused(const struct connection *connection)
-{
-    return connection->exchange != NULL && connection->exchange->paused;
 }
 
 static void on_body_deadline(struct http2_stream *stream)
 {
     struct connection *connection = stream->connection;
     struct server *server = connection->server;
+    uint64_t now = uv_now(&server->loop), timeout = server->settings.body_timeout_ms;
+    uint64_t passed = pace_time(&stream->body_pace, now);
     if (connection->exchange == NULL || stream->input_ended)
         return;
-    if (is_paused(connection) || stream->held || stream->continue_pending ||
-        pace_is_kept(&stream->body_pace, stream->body_bytes, uv_now(&server->loop), server->settings.min_rate)) {
+    if (passed < timeout) {
+        deadline_set(&connection->deadlines, DEADLINE_BODY, timeout - passed);
+        return;
+    }
+    if (pace_is_kept(&stream->body_pace, stream->body_bytes, now, server->settings.min_rate)) {
         expect_body(stream);
         return;
     }
@@ -309,8 +321,7 @@ size_t http2_stream_body(struct connection *connection, const unsigned char *byt
             break;
         taken += part;
     }
-    if (is_paused(connection))
-        stream->held = true;
+    hold_body(stream);
     return connection->exchange == NULL ? length : taken;
 }
 
@@ -404,6 +415,7 @@ static void send_continue(struct http2_stream *stream)
     if (!stream->continue_pending)
         return;
     stream->continue_pending = false;
+    hold_body(stream);
     if (http2_write_continue(stream->session->nghttp2, stream->id) == 0)
         connection_cork(stream->session->connection);
 }

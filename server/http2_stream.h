@@ -39,7 +39,6 @@ struct http2_stream {
     bool starved;             /* nghttp2 waits to be told that there is more to send */
     bool input_ended;         /* END_STREAM has come; it is told when what came before has been taken */
     bool input_end_told;
-    bool held;                /* in this window of DEADLINE_BODY the client could not send */
     uint32_t code;            /* to be reset with, when it ends before its time */
     size_t untaken;           /* bytes that came and whose room in the window has not been given back */
     uint64_t body_bytes;
