@@ -303,6 +303,19 @@ static int make_callbacks(nghttp2_session_callbacks **result)
     return 0;
 }
 
+/* nghttp2 limits the rate of RST_STREAM and of suspicious frames by itself. It would end a connection that keeps http2_control_rate, with
+ * another error code, and count nothing: pay() is the only limit. */
+static void lift_rate_limits(nghttp2_option *option)
+{
+    (void)option;
+#ifdef NGHTTP2_HAS_STREAM_RESET_RATE_LIMIT
+    nghttp2_option_set_stream_reset_rate_limit(option, UINT64_MAX, UINT64_MAX);
+#endif
+#ifdef NGHTTP2_HAS_GLITCH_RATE_LIMIT
+    nghttp2_option_set_glitch_rate_limit(option, UINT64_MAX, UINT64_MAX);
+#endif
+}
+
 static int make_session(struct http2_session *session)
 {
     nghttp2_mem memory = { NULL, allocate, release, allocate_zeroed, reallocate };
@@ -316,6 +329,7 @@ static int make_session(struct http2_session *session)
         nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE);
         /* A client that does not know RFC 9218's priorities has RFC 7540's. */
         nghttp2_option_set_server_fallback_rfc7540_priorities(option, 1);
+        lift_rate_limits(option);
         error = nghttp2_session_server_new3(&session->nghttp2, callbacks, session, option, &memory);
         nghttp2_option_del(option);
     }

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 
-DATA, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE = 0, 1, 3, 4, 8
+import hpack
+
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
+NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, STREAM_CLOSED, REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 0, 1, 2, 5, 7, 8, 11
 END_STREAM, END_HEADERS = 1, 4
 
 
@@ -44,3 +49,73 @@ def body(connection: socket.socket, stream: int) -> bytes:
         if where == stream and kind in (DATA, HEADERS) and flags & END_STREAM:
             return found
     raise AssertionError(f"the connection ended after {found!r}")
+
+
+class Attacker:
+    """A connection that sends frames as they are and never blocks on what comes back: a thread of its own notes that."""
+
+    def __init__(self, port: int) -> None:
+        self.resets: dict[int, int] = {}  # stream: error code
+        self.statuses: dict[int, int] = {}  # stream: of its response
+        self.ended: set[int] = set()  # streams whose response is complete
+        self.goaway: int | None = None  # error code of the last one
+        self.acknowledged = 0  # PINGs
+        self.closed = False
+        self.socket = socket.create_connection(("127.0.0.1", port), 30)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.thread = threading.Thread(target=self._listen, daemon=True)
+        self.thread.start()
+        self.send(PREFACE + frame(SETTINGS, 1, 0, b""))
+
+    def __enter__(self) -> Attacker:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.socket.close()
+        self.thread.join(30)
+
+    def send(self, data: bytes) -> bool:
+        """False: the connection has ended."""
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            return False
+        return True
+
+    def alive(self) -> bool:
+        """Whether the server answers a PING, which it does once all before it has been read."""
+        before = self.acknowledged
+        self.send(frame(PING, 0, 0, b"are you?"))
+        self.wait(lambda: self.acknowledged > before or self.closed)
+        return self.acknowledged > before
+
+    def wait(self, true: Callable[[], object]) -> None:
+        give_up = time.monotonic() + 30
+        while not true():
+            assert time.monotonic() < give_up, "nothing comes"
+            time.sleep(0.005)
+
+    def wait_for_goaway(self) -> int:
+        """The error code with which the server has ended the connection."""
+        self.wait(lambda: self.closed)
+        assert self.goaway is not None, "it ended without GOAWAY"
+        return self.goaway
+
+    def _listen(self) -> None:
+        decoder = hpack.Decoder()
+        try:
+            for kind, flags, stream, payload in frames(self.socket):
+                if kind == RST_STREAM:
+                    self.resets[stream] = int.from_bytes(payload, "big")
+                elif kind == GOAWAY:
+                    self.goaway = int.from_bytes(payload[4:8], "big")
+                elif kind == PING and flags & 1:
+                    self.acknowledged += 1
+                elif kind == HEADERS:
+                    fields = dict(decoder.decode(payload))
+                    self.statuses.setdefault(stream, int(fields.get(":status", 0)))
+                if kind in (DATA, HEADERS) and flags & END_STREAM:
+                    self.ended.add(stream)
+        except OSError:
+            pass
+        self.closed = True
