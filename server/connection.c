@@ -16,6 +16,8 @@
 /* What a lingering client may still send before it is cut off. */
 enum { LINGER_LIMIT = 1024 * 1024 };
 
+static const struct ending client_left = { .cause = DISCONNECT_CLIENT, .code = 1006 };
+
 void connection_set_state(struct connection *connection, enum connection_state state)
 {
     assert(state >= connection->state);
@@ -79,6 +81,11 @@ void connection_push(struct connection *connection)
     }
 }
 
+static bool is_paused(const struct connection *connection)
+{
+    return connection->exchange != NULL && connection->exchange->paused;
+}
+
 static void update_reading(struct connection *connection)
 {
     if (connection->stream != NULL) {
@@ -86,22 +93,38 @@ static void update_reading(struct connection *connection)
         return;
     }
     bool full = connection->state != CONNECTION_LINGERING && buffer_length(&connection->rest) >= REST_LIMIT;
-    bool paused = connection->exchange != NULL && connection->exchange->paused;
-    transport_read(&connection->transport, !full && !paused);
+    bool paused = is_paused(connection);
+    /* The kernel does not know where TLS ends: to find that out, we read ahead into rest. */
+    transport_read(&connection->transport, !full && (!paused || connection->transport.tls != NULL));
     if (!full && !paused)
         deadline_clear(&connection->deadlines, DEADLINE_WATCH);
     else if (connection->deadlines.at[DEADLINE_WATCH] == 0)
         deadline_set(&connection->deadlines, DEADLINE_WATCH, WATCH_MS);
 }
 
-/* The socket is not read, so EOF does not tell us that the client has left. A WebSocket's messages that wait in the kernel are
- * still announced as the application takes them, unless that takes longer than it may take to close. */
+/* How the client has left, where its last bytes have not been taken yet. Of a stream, END_STREAM is the end of its client (RFC 8441, 5.1). */
+static enum transport_peer peer_of(const struct connection *connection)
+{
+    if (connection->stream == NULL)
+        return transport_peer(&connection->transport);
+    return connection->stream->input_ended ? TRANSPORT_PEER_ENDED : TRANSPORT_PEER_THERE;
+}
+
+/* Whether the client's last messages, which have not been taken yet, are still the application's. */
+static bool may_take_late(const struct connection *connection)
+{
+    return connection->exchange != NULL && (connection->state == CONNECTION_WEBSOCKET || connection->stream != NULL);
+}
+
+/* The client may have left although its input has not been taken: the socket is not read, or what was read waits in rest. Then the
+ * subscriptions end at once. A WebSocket's messages are still announced as the application takes them, unless that takes longer than
+ * it may take to close. */
 static void watch(struct connection *connection)
 {
     uint64_t patience = connection->server->settings.application_close_timeout_ms;
     uint64_t now = uv_now(&connection->server->loop);
-    enum transport_peer peer = transport_peer(&connection->transport);
-    if (peer == TRANSPORT_PEER_ENDED && connection->state == CONNECTION_WEBSOCKET && connection->exchange != NULL) {
+    enum transport_peer peer = peer_of(connection);
+    if (peer == TRANSPORT_PEER_ENDED && may_take_late(connection)) {
         exchange_unsubscribe(connection->exchange);
         if (connection->deserted == 0)
             connection->deserted = now;
@@ -111,7 +134,7 @@ static void watch(struct connection *connection)
     if (peer == TRANSPORT_PEER_THERE)
         deadline_set(&connection->deadlines, DEADLINE_WATCH, WATCH_MS);
     else
-        connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+        connection_close(connection, &client_left);
 }
 
 static void on_send_deadline(struct connection *connection)
@@ -126,6 +149,12 @@ static void on_send_deadline(struct connection *connection)
     }
     server_count_timeout(server, &server->counters.send_timeouts_total);
     connection_reset(connection, &(struct ending){ .cause = DISCONNECT_SLOW, .code = 1006 });
+}
+
+void connection_watch(struct connection *connection)
+{
+    if (connection->deadlines.at[DEADLINE_WATCH] == 0)
+        watch(connection);
 }
 
 bool connection_is_writing(struct connection *connection)
@@ -156,7 +185,9 @@ static size_t give(struct connection *connection, const unsigned char *bytes, si
 {
     switch (connection->state) {
     case CONNECTION_HTTP1:
-        return give_first(connection, bytes, length);
+        if (is_paused(connection))
+            return 0;
+        return give_first(connection, bytes, length < TRANSPORT_READ_SIZE ? length : TRANSPORT_READ_SIZE);
     case CONNECTION_HTTP2:
         return http2_input(connection, bytes, length);
     case CONNECTION_STREAM:
@@ -190,7 +221,10 @@ void connection_resume(struct connection *connection)
     connection->in_input = true;
     give_rest(connection);
     connection->in_input = false;
-    update_reading(connection);
+    if (connection->transport.ended && !is_paused(connection))
+        connection_close(connection, &client_left); /* all that it had sent has been taken */
+    else
+        update_reading(connection);
 }
 
 static void on_read(void *context, const unsigned char *bytes, size_t length)
@@ -226,8 +260,10 @@ static void on_read(void *context, const unsigned char *bytes, size_t length)
 static void on_end(void *context, bool clean)
 {
     struct connection *connection = context;
-    (void)clean;
-    connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
+    if (clean && is_paused(connection) && may_take_late(connection))
+        watch(connection);
+    else
+        connection_close(connection, &client_left);
 }
 
 static void on_written(void *context)

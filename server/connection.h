@@ -2,8 +2,8 @@
  *
  * Owner:   the server's list; freed after the close callbacks of its two handles.
  * Thread:  the I/O thread.
- * Limits:  REST_LIMIT bytes of input that its protocol does not take yet; above, the socket is not read. While it is not,
- *          it is looked at every WATCH_MS whether the client has left.
+ * Limits:  REST_LIMIT bytes of input that its protocol does not take yet; above, the socket is not read. While the protocol takes
+ *          nothing, the socket is not read either, but with TLS, and is looked at every WATCH_MS whether the client has left.
  *
  *   PROXY ──▶ HTTP1 ──accept──▶ WEBSOCKET ◀──accept── STREAM ◀─┄ HTTP2 ◀──preface, ALPN── HTTP1
  *               └───────────────────┴───────┬───────────┴──────────┘
@@ -74,7 +74,7 @@ struct connection {
     size_t unwritten;           /* as last counted in bytes_unwritten */
     size_t lingered;            /* bytes thrown away while LINGERING */
     size_t awaited;             /* unwritten at the last connection_is_writing() */
-    uint64_t deserted;          /* loop time when a peer that we do not read was seen to have ended; 0: it was not */
+    uint64_t deserted;          /* loop time when a peer whose input waits was seen to have ended; 0: it was not */
     union {
         struct http1_connection http1;
         struct websocket_connection websocket;
@@ -107,6 +107,10 @@ void connection_push(struct connection *connection);
 
 /* Offers the rest of the input to the protocol again, and reads on or not. */
 void connection_resume(struct connection *connection);
+
+/* The client has ended, and what it had sent has not been taken: the subscriptions end now, the exchange when the input has been taken or
+ * application_close_timeout has passed. The connection may be closed by that. */
+void connection_watch(struct connection *connection);
 
 /* Output is on its way to a slow reader: some of it has left since the last question. Who would close asks first. */
 bool connection_is_writing(struct connection *connection);

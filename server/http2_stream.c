@@ -325,7 +325,7 @@ size_t http2_stream_body(struct connection *connection, const unsigned char *byt
     return connection->exchange == NULL ? length : taken;
 }
 
-/* All that came has been taken, and nothing more will. */
+/* All that came has been taken, and nothing more will come. */
 static void tell_end(struct http2_stream *stream)
 {
     struct connection *connection = stream->connection;
@@ -343,17 +343,21 @@ static void tell_end(struct http2_stream *stream)
 void http2_stream_taken(struct connection *connection)
 {
     struct http2_stream *stream = connection->stream;
-    if (stream->session == NULL || is_paused(connection))
-        return;
     size_t waiting = buffer_length(&connection->rest);
-    if (stream->untaken > waiting) {
+    if (stream->session == NULL)
+        return;
+    if (!is_paused(connection) && stream->untaken > waiting) {
         struct http2_session *session = stream->session;
         http2_check(session, nghttp2_session_consume_stream(session->nghttp2, stream->id, stream->untaken - waiting));
         stream->untaken = waiting;
         connection_cork(session->connection);
     }
-    if (stream->input_ended && waiting == 0 && !stream->input_end_told)
+    if (!stream->input_ended || stream->input_end_told)
+        return;
+    if (waiting == 0 && !is_paused(connection))
         tell_end(stream);
+    else if (stream->websocket)
+        connection_watch(connection);
 }
 
 void http2_stream_response_complete(struct connection *connection)

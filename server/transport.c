@@ -26,6 +26,8 @@ static void end(struct transport *transport, bool clean)
     if (transport->ended)
         return;
     transport->ended = true;
+    if (transport->reading) /* what follows TLS's end is ignored (RFC 8446, 6.1) */
+        uv_read_stop(&transport->stream);
     transport->callbacks->on_end(transport->context, clean);
 }
 
@@ -542,7 +544,7 @@ enum transport_peer transport_peer(const struct transport *transport)
 {
     struct pollfd polled = { .events = POLLRDHUP };
     if (transport->carry != NULL || uv_fileno(&transport->handle, &polled.fd) != 0 || poll(&polled, 1, 0) <= 0)
-        return TRANSPORT_PEER_THERE;
+        return transport->ended ? TRANSPORT_PEER_ENDED : TRANSPORT_PEER_THERE;
     return (polled.revents & (POLLERR | POLLHUP)) != 0 ? TRANSPORT_PEER_GONE : TRANSPORT_PEER_ENDED;
 }
 

@@ -39,7 +39,7 @@ enum transport_file {
 
 struct transport_callbacks {
     void (*on_read)(void *context, const unsigned char *bytes, size_t length);
-    void (*on_end)(void *context, bool clean); /* EOF, or an error of read or write: nothing comes any more. Once. */
+    void (*on_end)(void *context, bool clean); /* EOF, or an error of read or write: nothing comes any more, nothing is written. Once. */
     void (*on_written)(void *context);         /* transport_unwritten() has become less */
     void (*on_handshake)(void *context, enum transport_handshake how); /* after transport_secure(), at most once; then on_read */
     void (*on_file)(void *context, enum transport_file how, uint64_t left); /* once after transport_file(), by a flush, unless on_end comes first */

@@ -380,7 +380,8 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             ("--receive-window",),
             kinds.size(False, most=2**31),
             64 * KIB,
-            "What one client may send ahead of its application; above it the socket is not read.",
+            "What one client may send ahead of its application; above it the socket is not read. With TLS 64 KiB more are read, "
+            "to notice a client that ends TLS.",
         ),
         Option(
             "send_window",

@@ -53,5 +53,3 @@ def test_resets_by_the_client(rate: int, count: int, flood: bool) -> None:
         assert server.stats()["http2_floods_total"] == int(flood)
         server.idle()
         eventually(lambda: server.stats()["exchanges"] == 0)
-
-
