@@ -10,6 +10,9 @@
 /* How long the answer to our PING may take when draining. */
 enum { LAST_CALL_MS = 1000 };
 
+/* A head is read to its end, and answered with 431, up to this many times the limits of header fields. */
+enum { HEAD_PATIENCE = 2 };
+
 bool http2_is_preface(const unsigned char *bytes, size_t length)
 {
     return memcmp(bytes, NGHTTP2_CLIENT_MAGIC, length < NGHTTP2_CLIENT_MAGIC_LEN ? length : NGHTTP2_CLIENT_MAGIC_LEN) == 0;
@@ -80,6 +83,13 @@ static void pay(struct http2_session *session)
     http2_terminate(session, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
+/* A stream is reset for its client's fault, which costs as much as a stream that the client resets. */
+static void blame(struct http2_session *session)
+{
+    count(&session->connection->server->counters.bad_requests_total, 1);
+    pay(session);
+}
+
 /* HEADERS and DATA for streams that are no more. */
 static void judge(struct http2_session *session, const nghttp2_frame_hd *header)
 {
@@ -100,8 +110,6 @@ static void judge(struct http2_session *session, const nghttp2_frame_hd *header)
 static void on_frame_header(struct http2_session *session, const nghttp2_frame_hd *header)
 {
     bool empty = header->length == 0 && !(header->flags & NGHTTP2_FLAG_END_STREAM);
-    if (header->type != NGHTTP2_CONTINUATION) /* the head before, if there was one, is complete */
-        deadline_clear(&session->connection->deadlines, DEADLINE_HEADER);
     if (header->type == NGHTTP2_HEADERS || header->type == NGHTTP2_DATA)
         judge(session, header);
     switch (header->type) {
@@ -153,6 +161,13 @@ static size_t next_piece(struct http2_session *session, const unsigned char *byt
     return taken + payload;
 }
 
+/* The frame that has just been read was the last one of a head. */
+static bool has_ended_head(const struct http2_session *session)
+{
+    bool of_head = session->header[3] == NGHTTP2_HEADERS || session->header[3] == NGHTTP2_CONTINUATION;
+    return session->header_length == 0 && of_head && session->header[4] & NGHTTP2_FLAG_END_HEADERS;
+}
+
 static bool is_request(const nghttp2_frame *frame)
 {
     return frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
@@ -178,11 +193,22 @@ static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, const
                      size_t value_length, uint8_t flags, void *context)
 {
     struct http2_session *session = context;
+    const struct server_settings *settings = &session->connection->server->settings;
     struct http2_stream *stream = http2_find_stream(session, frame->hd.stream_id);
-    (void)nghttp2, (void)flags;
-    if (stream != NULL && is_request(frame))
-        http2_head_add(&stream->head, &session->connection->server->settings, name, name_length, value, value_length);
-    return 0; /* trailers are passed over: ASGI has no place for them */
+    bool request = is_request(frame);
+    (void)flags;
+    if (stream == NULL)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* it has been closed */
+    if (request)
+        http2_head_add(&stream->head, settings, name, name_length, value, value_length);
+    else
+        http2_head_skip(&stream->head, name_length, value_length); /* ASGI has no place for trailers */
+    if (!http2_head_exceeds(&stream->head, settings, request ? HEAD_PATIENCE : 1))
+        return 0;
+    /* A byte of HPACK can stand for kilobytes: from here on nghttp2 only keeps its table right, and checks no field any more. */
+    blame(session);
+    http2_check(session, nghttp2_submit_rst_stream(nghttp2, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_ENHANCE_YOUR_CALM));
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
 /* The answer to the PING behind our first GOAWAY: what the client had sent before it knew has come. */
@@ -201,8 +227,6 @@ static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
     (void)nghttp2;
     if (frame->hd.type == NGHTTP2_PING && frame->hd.flags & NGHTTP2_FLAG_ACK && session->told && !session->leaving)
         leave(session);
-    if (frame->hd.type == NGHTTP2_HEADERS)
-        deadline_clear(&session->connection->deadlines, DEADLINE_HEADER);
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
     struct http2_stream *stream = http2_find_stream(session, frame->hd.stream_id);
@@ -216,11 +240,8 @@ static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
 
 static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame, int error, void *context)
 {
-    struct http2_session *session = context;
     (void)nghttp2, (void)frame, (void)error;
-    deadline_clear(&session->connection->deadlines, DEADLINE_HEADER);
-    count(&session->connection->server->counters.bad_requests_total, 1);
-    pay(session); /* a stream that is reset for its client's faults costs as much as one that the client resets */
+    blame(context);
     return 0;
 }
 
@@ -427,6 +448,8 @@ size_t http2_input(struct connection *connection, const unsigned char *bytes, si
         ssize_t taken = nghttp2_session_mem_recv(session->nghttp2, bytes + at, piece);
         session->busy = false;
         at += piece;
+        if (has_ended_head(session))
+            deadline_clear(&connection->deadlines, DEADLINE_HEADER);
         if (taken < 0 && connection->state == CONNECTION_HTTP2)
             fail(session, taken);
     }

@@ -131,21 +131,31 @@ static bool judge(struct http2_head *head, const struct server_settings *setting
     return true;
 }
 
-void http2_head_add(struct http2_head *head, const struct server_settings *settings, const unsigned char *name, size_t name_length,
-                    const unsigned char *value, size_t value_length)
+void http2_head_skip(struct http2_head *head, size_t name_length, size_t value_length)
 {
     head->bytes += name_length + value_length;
     head->count++;
+}
+
+bool http2_head_exceeds(const struct http2_head *head, const struct server_settings *settings, unsigned times)
+{
+    return (settings->max_header_size != 0 && head->bytes / times > settings->max_header_size) ||
+           (settings->max_header_count != 0 && head->count / times > settings->max_header_count);
+}
+
+void http2_head_add(struct http2_head *head, const struct server_settings *settings, const unsigned char *name, size_t name_length,
+                    const unsigned char *value, size_t value_length)
+{
+    bool pseudo = name_length > 0 && name[0] == ':';
+    if (!pseudo) /* a target has a limit of its own, and nghttp2 takes no pseudo-field twice */
+        http2_head_skip(head, name_length, value_length);
     if (head->status != 0)
         return;
-    if (name_length > 0 && name[0] == ':') {
-        head->bytes -= name_length + value_length; /* a target has a limit of its own */
-        head->count--;
+    if (pseudo) {
         add_pseudo(head, settings, name, name_length, value, value_length);
         return;
     }
-    if ((settings->max_header_size != 0 && head->bytes > settings->max_header_size) ||
-        (settings->max_header_count != 0 && head->count > settings->max_header_count)) {
+    if (http2_head_exceeds(head, settings, 1)) {
         fail(head, 431);
         return;
     }

@@ -263,6 +263,7 @@ void http2_stream_begin(struct http2_stream *stream, bool has_body)
     else
         begin_exchange(stream, &head);
     http2_head_deinit(&stream->head);
+    http2_head_init(&stream->head); /* trailers are counted anew */
 }
 
 void http2_stream_input(struct http2_stream *stream, const unsigned char *bytes, size_t length)

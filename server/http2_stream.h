@@ -43,7 +43,7 @@ struct http2_stream {
     size_t untaken;           /* bytes that came and whose room in the window has not been given back */
     uint64_t body_bytes;
     struct pace body_pace;
-    struct http2_head head;   /* until it is complete */
+    struct http2_head head;   /* until it is complete; then it counts the trailers */
     struct http1_response response;
     struct response_body body_out;
     struct command *trailers; /* to follow the body; NULL: none */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import threading
@@ -71,8 +72,10 @@ class Attacker:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.socket.close()
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)  # so that the thread returns from recv()
         self.thread.join(30)
+        self.socket.close()
 
     def send(self, data: bytes) -> bool:
         """False: the connection has ended."""

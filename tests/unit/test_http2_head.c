@@ -190,12 +190,39 @@ static void what_comes_for_streams_that_have_ended(void **state)
     assert_int_equal(http2_history_judge(&history, 7 + 2 * HISTORY_SIZE - 2), CLOSED);
 }
 
+/* The fields behind a fault are counted too, so that a head can be given up; pseudo-fields have limits of their own. */
+static void a_head_that_exceeds_the_limits(void **state)
+{
+    static const char value[30] = "";
+    struct http2_head head;
+    http2_head_init(&head);
+    add(&head, &limits, ":path", "/a/path/that/is/too/long/for/the/limits/of/this/test", 52);
+    assert_int_equal(head.status, 414);
+    for (int i = 0; i < 4; i++) { /* 31, 62, 93, 124 bytes */
+        assert_int_equal(http2_head_exceeds(&head, &limits, 1), i > 2);
+        add(&head, &limits, "a", value, sizeof value);
+    }
+    assert_false(http2_head_exceeds(&head, &limits, 2));
+    http2_head_skip(&head, 1, 5); /* 130 */
+    assert_true(http2_head_exceeds(&head, &limits, 2));
+    assert_false(http2_head_exceeds(&head, &limits, 3));
+    assert_false(http2_head_exceeds(&head, &no_limits, 1));
+    http2_head_deinit(&head);
+    http2_head_init(&head);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(http2_head_exceeds(&head, &limits, 1), i > 4);
+        http2_head_skip(&head, 1, 1);
+    }
+    assert_true(http2_head_exceeds(&head, &limits, 2));
+    http2_head_deinit(&head);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_the_application_sees), cmocka_unit_test(what_is_refused),
         cmocka_unit_test(limits_to_the_byte),        cmocka_unit_test(a_head_without_memory),
-        cmocka_unit_test(what_comes_for_streams_that_have_ended),
+        cmocka_unit_test(what_comes_for_streams_that_have_ended), cmocka_unit_test(a_head_that_exceeds_the_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
