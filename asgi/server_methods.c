@@ -236,6 +236,7 @@ static PyObject *stats(PyObject *object, PyObject *ignored)
         {"http2_connections", stats.http2_connections},
         {"http2_refused_total", stats.http2_refused_total},
         {"http2_floods_total", stats.http2_floods_total},
+        {"applications_refused_total", stats.applications_refused_total},
         {"handshakes", stats.handshakes},
         {"connections_refused_total", stats.connections_refused_total},
         {"addresses_refused_total", stats.addresses_refused_total},

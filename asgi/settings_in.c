@@ -51,6 +51,7 @@ static const struct setting table[] = {
     SETTING(proxy_protocol, FIELD_UNSIGNED, 0),
     SETTING(http2, FIELD_UNSIGNED, 0),
     SETTING(http2_max_concurrent_streams, FIELD_UNSIGNED, 1),
+    SETTING(http2_max_applications, FIELD_UNSIGNED, 0),
     SETTING(http2_control_rate, FIELD_UNSIGNED, 0),
     SETTING(backlog, FIELD_INT, 0),
 };

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "server/admission.h"
 #include "server/command.h"
+#include "server/load.h"
 #include "server/response_body.h"
 #include "server/proxy_connection.h"
 #include "server/server_state.h"
@@ -353,12 +354,19 @@ struct connection *connection_create(struct server *server)
 {
     struct connection *connection = mem_zalloc(sizeof *connection);
     connection->server = server;
+    connection->load = load_retain(server->load);
     connection->state = server->settings.proxy_protocol ? CONNECTION_PROXY : CONNECTION_HTTP1;
     list_init(&connection->of_server);
     list_init(&connection->of_corked);
     list_init(&connection->of_handshakes);
     buffer_init(&connection->rest);
     return connection;
+}
+
+void connection_set_load(struct connection *connection, struct load *load)
+{
+    load_release(connection->load);
+    connection->load = load;
 }
 
 void connection_begin(struct connection *connection)
@@ -401,6 +409,7 @@ struct connection *connection_create_stream(struct connection *carrier, struct h
 {
     struct connection *connection = connection_create(carrier->server);
     connection->stream = stream;
+    connection_set_load(connection, load_retain(carrier->load));
     connection->id = carrier->id;
     connection->protocol = PROTOCOL_STREAM;
     connection->open_handles = 1;
@@ -437,6 +446,7 @@ static void on_handle_closed(uv_handle_t *handle)
         return;
     struct server *server = connection->server;
     deinit_protocol(connection);
+    load_release(connection->load);
     transport_deinit(&connection->transport);
     buffer_deinit(&connection->rest);
     if (connection->stream != NULL) {
@@ -504,6 +514,12 @@ void connection_reset(struct connection *connection, const struct ending *ending
         return;
     transport_abandon(&connection->transport);
     connection_close(connection, ending);
+}
+
+void connection_blame(struct connection *connection)
+{
+    if (connection->stream != NULL && connection->stream->session != NULL)
+        http2_pay(connection->stream->session);
 }
 
 void connection_command(struct connection *connection, struct command *command)

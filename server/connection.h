@@ -31,6 +31,7 @@
 
 struct census_entry;
 struct command;
+struct load;
 struct server;
 struct tls;
 struct tls_store;
@@ -57,6 +58,7 @@ struct connection {
     uint64_t handshake_began;       /* loop time */
     struct tls_store *tls_store;    /* counted; proxy_connection.c releases it. NULL: no TLS, or TLS has started */
     struct census_entry *origin;    /* where it is counted for its address; NULL: it is not */
+    struct load *load;          /* counted: of an HTTP/2 connection and its streams; otherwise the server's */
     struct server *server;
     uint64_t id;
     enum connection_state state;
@@ -85,6 +87,9 @@ struct connection {
 /* A connection whose transport's handle is to be initialised and accepted, and endpoints filled in; then connection_begin(). */
 struct connection *connection_create(struct server *server);
 void connection_begin(struct connection *connection);
+
+/* What it asks of the application's thread counts to load from now on; takes the reference. */
+void connection_set_load(struct connection *connection, struct load *load);
 
 /* A stream's connection, which carrier bears. */
 struct connection *connection_create_stream(struct connection *carrier, struct http2_stream *stream);
@@ -126,6 +131,10 @@ void connection_reset(struct connection *connection, const struct ending *ending
 
 /* Ends the present exchange, if there is one. */
 void connection_end_exchange(struct connection *connection, const struct ending *ending);
+
+/* The exchange ends, or is about to, for a fault of the client. Over HTTP/2 the client pays for that as for a reset; over HTTP/1 it has lost
+ * its connection. */
+void connection_blame(struct connection *connection);
 
 /* A command for the present exchange, which is connection->exchange. Who keeps the command says so in it (kept). */
 void connection_command(struct connection *connection, struct command *command);

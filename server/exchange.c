@@ -4,7 +4,9 @@
 #include <uv.h>
 
 #include "base/alloc.h"
+#include "server/connection.h"
 #include "server/event_create.h"
+#include "server/load.h"
 #include "server/server_state.h"
 
 /* application_close_timeout: on the loop, because the connection is gone by then. */
@@ -24,6 +26,8 @@ struct exchange *exchange_begin(struct server *server, struct connection *connec
         mem_free(exchange);
         return NULL;
     }
+    exchange->load = connection->load;
+    load_begin_application(exchange->load);
     exchange->owner = server->hooks.exchange_begun(server->hooks.context, exchange->id, websocket);
     count(&server->counters.exchanges, 1);
     return exchange;
@@ -124,6 +128,7 @@ static void release(struct exchange *exchange)
     count(&exchange->server->counters.exchanges, (uint64_t)-1);
     stop_kill(exchange);
     slots_remove(&exchange->server->exchanges, exchange->id);
+    load_end_application(exchange->load);
     mem_free(exchange);
 }
 
@@ -193,6 +198,7 @@ void exchanges_destroy(struct server *server)
     struct exchange *exchange;
     while ((exchange = slots_next(&server->exchanges, &cursor)) != NULL) {
         slots_remove(&server->exchanges, exchange->id);
+        load_end_application(exchange->load);
         mem_free(exchange);
     }
 }

@@ -19,6 +19,7 @@
 
 struct connection;
 struct kill;
+struct load;
 struct server;
 
 enum exchange_state {
@@ -37,6 +38,7 @@ struct exchange {
     bool paused;            /* the receive window is used up: input waits until at least half of it is free */
     size_t received;        /* event_cost() of what is announced and not consumed */
     size_t unacknowledged;  /* command_cost() of what is sent, less what EVENT_WRITTEN has returned */
+    struct load *load;      /* counted: its connection's */
     struct kill *kill;      /* runs from DISCONNECT until the application ends */
 };
 

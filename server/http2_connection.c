@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "server/connection.h"
 #include "server/http2_stream.h"
+#include "server/load.h"
 #include "server/server_state.h"
 
 /* How long the answer to our PING may take when draining. */
@@ -63,8 +64,7 @@ void http2_terminate(struct http2_session *session, uint32_t code)
     connection_cork(session->connection);
 }
 
-/* Pays for a frame that asks for work. A client that has nothing left is told to calm down. */
-static void pay(struct http2_session *session)
+void http2_pay(struct http2_session *session)
 {
     struct server *server = session->connection->server;
     unsigned rate = server->settings.http2_control_rate;
@@ -87,7 +87,7 @@ static void pay(struct http2_session *session)
 static void blame(struct http2_session *session)
 {
     count(&session->connection->server->counters.bad_requests_total, 1);
-    pay(session);
+    http2_pay(session);
 }
 
 /* HEADERS and DATA for streams that are no more. */
@@ -115,7 +115,7 @@ static void on_frame_header(struct http2_session *session, const nghttp2_frame_h
     switch (header->type) {
     case NGHTTP2_DATA:
         if (empty)
-            pay(session);
+            http2_pay(session);
         break;
     case NGHTTP2_HEADERS:
     case NGHTTP2_WINDOW_UPDATE:
@@ -123,10 +123,10 @@ static void on_frame_header(struct http2_session *session, const nghttp2_frame_h
     case NGHTTP2_SETTINGS:
     case NGHTTP2_PING:
         if (!(header->flags & NGHTTP2_FLAG_ACK))
-            pay(session);
+            http2_pay(session);
         break;
     default: /* RST_STREAM, PRIORITY, CONTINUATION, GOAWAY, and what we do not know */
-        pay(session);
+        http2_pay(session);
     }
 }
 
@@ -173,6 +173,13 @@ static bool is_request(const nghttp2_frame *frame)
     return frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
 }
 
+/* RFC 9113, 8.7: the client may send the request again. */
+static int refuse_stream(struct http2_session *session, int32_t id)
+{
+    http2_check(session, nghttp2_submit_rst_stream(session->nghttp2, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM));
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
 static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *context)
 {
     struct http2_session *session = context;
@@ -181,6 +188,12 @@ static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame
         deadline_set(&connection->deadlines, DEADLINE_HEADER, connection->server->settings.header_timeout_ms);
     if (!is_request(frame))
         return 0;
+    unsigned most = connection->server->settings.http2_max_applications;
+    if (most != 0 && connection->load->applications >= most) {
+        count(&connection->server->counters.applications_refused_total, 1);
+        http2_pay(session);
+        return refuse_stream(session, frame->hd.stream_id);
+    }
     struct http2_stream *stream = http2_stream_create(session, frame->hd.stream_id);
     if (stream == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the stream is reset */
@@ -240,8 +253,17 @@ static int on_frame_recv(nghttp2_session *nghttp2, const nghttp2_frame *frame, v
 
 static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame, int error, void *context)
 {
-    (void)nghttp2, (void)frame, (void)error;
-    blame(context);
+    struct http2_session *session = context;
+    struct http2_stream *stream = http2_find_stream(session, frame->hd.stream_id);
+    (void)nghttp2;
+    if (error == NGHTTP2_ERR_REFUSED_STREAM) {
+        count(&session->connection->server->counters.http2_refused_total, 1);
+        http2_pay(session);
+    } else {
+        blame(session);
+    }
+    if (stream != NULL)
+        stream->blamed = true;
     return 0;
 }
 
@@ -270,14 +292,31 @@ static int on_stream_close(nghttp2_session *nghttp2, int32_t id, uint32_t code, 
     return 0;
 }
 
+/* A RST_STREAM of ours, or of nghttp2's own. nghttp2 does not tell of all that it finds wrong (a body that contradicts Content-Length, a
+ * window that is exceeded), so we see it here, at the latest. */
+static void on_reset(struct http2_session *session, const nghttp2_frame *frame)
+{
+    struct http2_stream *stream = http2_find_stream(session, frame->hd.stream_id);
+    http2_history_end(&session->history, frame->hd.stream_id, HTTP2_RESET_BY_US);
+    switch (frame->rst_stream.error_code) {
+    case NGHTTP2_NO_ERROR:
+    case NGHTTP2_INTERNAL_ERROR:
+    case NGHTTP2_REFUSED_STREAM:
+    case NGHTTP2_CANCEL:
+    case NGHTTP2_ENHANCE_YOUR_CALM:
+        return; /* ours: who asked for it has blamed the client, if it is the client's fault */
+    default:
+        if (stream == NULL || !stream->blamed)
+            blame(session);
+    }
+}
+
 static int on_frame_send(nghttp2_session *nghttp2, const nghttp2_frame *frame, void *context)
 {
     struct http2_session *session = context;
     (void)nghttp2;
     if (frame->hd.type == NGHTTP2_RST_STREAM)
-        http2_history_end(&session->history, frame->hd.stream_id, HTTP2_RESET_BY_US);
-    if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code == NGHTTP2_REFUSED_STREAM)
-        count(&session->connection->server->counters.http2_refused_total, 1);
+        on_reset(session, frame);
     if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) && frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
         struct http2_stream *stream = http2_find_stream(session, frame->hd.stream_id);
         if (stream != NULL)
@@ -325,7 +364,7 @@ static int make_callbacks(nghttp2_session_callbacks **result)
 }
 
 /* nghttp2 limits the rate of RST_STREAM and of suspicious frames by itself. It would end a connection that keeps http2_control_rate, with
- * another error code, and count nothing: pay() is the only limit. */
+ * another error code, and count nothing: http2_pay() has the only limit. */
 static void lift_rate_limits(nghttp2_option *option)
 {
     (void)option;
@@ -391,6 +430,7 @@ void http2_begin(struct connection *connection)
     list_init(&session->streams);
     connection->http2 = session;
     connection->protocol = PROTOCOL_HTTP2;
+    connection_set_load(connection, load_create());
     connection_set_state(connection, CONNECTION_HTTP2);
     count(&server->counters.http2_connections, 1);
     deadline_clear(&connection->deadlines, DEADLINE_HEADER);

@@ -3,7 +3,8 @@
  * Owner:   the connection holds a struct http2_session; freed with it.
  * Thread:  the I/O thread.
  * Limits:  http2_max_concurrent_streams; of each stream's body receive_window (its window opens as the application takes it); FILL_LIMIT bytes
- *          of frames queued for the socket, plus one DATA frame; http2_control_rate control frames per second.
+ *          of frames queued for the socket, plus one DATA frame; http2_control_rate control frames per second; http2_max_applications
+ *          that run, those of ended streams included.
  *
  *   http2_begin ─▶ open ──drain──▶ told (GOAWAY, no last stream yet) ──PING answered──▶ leaving (GOAWAY) ──last stream──▶ LINGERING
  *                   └────────── terminate: a fault, idle, a flood (GOAWAY with its code) ───────────────────────────────▶ LINGERING
@@ -73,6 +74,9 @@ void http2_drain(struct connection *connection, uint16_t code);
 /* Returns our stream for id, or NULL if it has been closed. nghttp2 may call back for a closed stream until it has sent the
  * RST_STREAM, so callbacks look the stream up here and never keep a pointer to it. */
 struct http2_stream *http2_find_stream(struct http2_session *session, int32_t id);
+
+/* The client pays one control frame of http2_control_rate. One that has nothing left is told to calm down (GOAWAY). */
+void http2_pay(struct http2_session *session);
 
 /* A stream has gone: there may be nothing left to wait for. */
 void http2_stream_gone(struct http2_session *session);

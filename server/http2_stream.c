@@ -276,6 +276,8 @@ void http2_stream_input(struct http2_stream *stream, const unsigned char *bytes,
 void http2_stream_input_ended(struct http2_stream *stream)
 {
     stream->input_ended = true;
+    if (stream->websocket && stream->connection->exchange != NULL)
+        connection_blame(stream->connection); /* without a closing handshake: it costs as much as RST_STREAM */
     http2_stream_taken(stream->connection);
 }
 
@@ -315,6 +317,7 @@ size_t http2_stream_body(struct connection *connection, const unsigned char *byt
         size_t part = length - taken < settings->body_chunk ? length - taken : settings->body_chunk;
         stream->body_bytes += part;
         if (settings->max_body_size != 0 && stream->body_bytes > settings->max_body_size) {
+            connection_blame(connection);
             end_with(stream, DISCONNECT_TOO_LARGE, 413, 0);
             break;
         }

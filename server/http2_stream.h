@@ -39,6 +39,7 @@ struct http2_stream {
     bool starved;             /* nghttp2 waits to be told that there is more to send */
     bool input_ended;         /* END_STREAM has come; it is told when what came before has been taken */
     bool input_end_told;
+    bool blamed;              /* the client has paid for a fault in it */
     uint32_t code;            /* to be reset with, when it ends before its time */
     size_t untaken;           /* bytes that came and whose room in the window has not been given back */
     uint64_t body_bytes;

@@ -9,6 +9,7 @@
 #include "server/connection.h"
 #include "server/event_create.h"
 #include "server/listener.h"
+#include "server/load.h"
 #include "server/running.h"
 #include "server/server_state.h"
 
@@ -249,6 +250,7 @@ int server_create(struct server **result, const struct server_settings *settings
     list_init(&server->listeners);
     list_init(&server->of_running);
     slots_init(&server->exchanges);
+    server->load = load_create();
     enum trust_error trusted = trust_init(&server->trust, settings->trusted_proxies);
     if (trusted != TRUST_OK || uv_loop_init(&server->loop) != 0)
         goto fail;
@@ -266,6 +268,7 @@ fail_loop:
     uv_loop_close(&server->loop);
 fail:
     slots_deinit(&server->exchanges);
+    load_release(server->load);
     deflate_pool_deinit(&server->deflate_pool);
     trust_deinit(&server->trust);
     free_strings(&server->settings);
@@ -381,6 +384,7 @@ void server_stats(const struct server *server, struct server_stats *stats)
     READ(http2_connections);
     READ(http2_refused_total);
     READ(http2_floods_total);
+    READ(applications_refused_total);
     READ(handshakes);
     READ(connections_refused_total);
     READ(addresses_refused_total);
@@ -418,6 +422,7 @@ void server_destroy(struct server *server)
     drop_commands(server);
     exchanges_destroy(server);
     slots_deinit(&server->exchanges);
+    load_release(server->load);
     deflate_pool_deinit(&server->deflate_pool);
     listeners_destroy(server);
     census_deinit(&server->census);

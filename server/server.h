@@ -81,6 +81,7 @@ struct server_stats {
     uint64_t tls_errors_total;         /* handshakes that were refused, or were none */
     uint64_t http2_connections;        /* a gauge */
     uint64_t http2_refused_total;      /* streams: http2_max_concurrent_streams */
+    uint64_t applications_refused_total; /* streams: http2_max_applications */
     uint64_t http2_floods_total;       /* connections: http2_control_rate */
     uint64_t handshakes;               /* a gauge: TLS handshakes and PROXY headers to come */
     uint64_t connections_refused_total; /* limit_connections */

@@ -24,6 +24,7 @@
 #include "server/trust.h"
 
 struct event;
+struct load;
 
 /* The fields of struct server_stats; written by the I/O thread alone, read by anyone. */
 struct server_counters {
@@ -31,7 +32,7 @@ struct server_counters {
     _Atomic uint64_t connections_total, requests_total, websockets_total, messages_in_total, messages_out_total;
     _Atomic uint64_t bytes_in_total, bytes_out_total, bad_requests_total, timeouts_total, kills_total, kicks_total;
     _Atomic uint64_t accept_errors_total, broadcasts_total, relayed_total, broadcasts_refused_total;
-    _Atomic uint64_t http2_connections, http2_refused_total, http2_floods_total;
+    _Atomic uint64_t http2_connections, http2_refused_total, http2_floods_total, applications_refused_total;
     _Atomic uint64_t tls_handshakes_total, tls_errors_total;
     _Atomic uint64_t handshakes, connections_refused_total, addresses_refused_total, handshakes_dropped_total;
     _Atomic uint64_t handshake_timeouts_total, header_timeouts_total, body_timeouts_total, send_timeouts_total;
@@ -70,6 +71,7 @@ struct server {
     enum server_phase phase;
     bool drained_told;
     struct slots exchanges;
+    struct load *load;          /* counted: of all connections that are not of HTTP/2 */
     struct list_node connections;
     struct list_node handshakes; /* connections that are not ready for requests yet, the oldest first */
     struct census census;

@@ -57,6 +57,7 @@ struct server_settings {
     unsigned limit_handshakes;         /* TLS handshakes and PROXY headers to come; over: the oldest is dropped, or who comes waits */
     unsigned http2;                    /* 1: where TLS agrees on it, or the client begins with its preface; 2: nothing else */
     unsigned http2_max_concurrent_streams; /* of one connection; over: REFUSED_STREAM; never 0 */
+    unsigned http2_max_applications; /* of one connection, those of ended streams too; over: REFUSED_STREAM */
     unsigned http2_control_rate;       /* frames a second that ask for work and bring nothing; over, for a while: ENHANCE_YOUR_CALM */
     int backlog;
 };

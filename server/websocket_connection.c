@@ -105,6 +105,7 @@ static void finish_failure(struct connection *connection)
 static void begin_failure(struct connection *connection)
 {
     struct exchange *exchange = connection->exchange;
+    connection_blame(connection);
     struct event *ask = exchange != NULL ? event_create(EVENT_ASK, exchange->id, NULL, 0) : NULL;
     if (ask == NULL) {
         finish_failure(connection);

@@ -56,6 +56,7 @@ SERVER = {
     "http2_connections": "http2_connections",
     "http2_refused_total": "http2_refused_total",
     "http2_floods_total": "http2_floods_total",
+    "applications_refused_total": "applications_refused_total",
     "handshakes": "handshakes",
     "connections_refused_total": "connections_refused_total",
     "addresses_refused_total": "addresses_refused_total",

@@ -43,6 +43,7 @@ HELP = {
     "http2_connections": "Connections that speak HTTP/2.",
     "http2_refused_total": "HTTP/2 streams refused because there were http2_max_concurrent_streams.",
     "http2_floods_total": "HTTP/2 connections ended because the client sent too many frames that ask for work and bring nothing.",
+    "applications_refused_total": "HTTP/2 streams refused because http2_max_applications ran for their connection.",
     "handshakes": "Connections whose TLS handshake or PROXY header is to come.",
     "connections_refused_total": "Connections refused because there were limit_connections.",
     "addresses_refused_total": "Connections refused because their address had limit_connections_per_address.",

@@ -322,13 +322,22 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             "Requests and WebSockets of one HTTP/2 connection at once; further ones are refused (REFUSED_STREAM).",
         ),
         Option(
+            "http2_max_applications",
+            ("--http2-max-applications",),
+            kinds.limit("NUMBER", 2**31),
+            None,
+            "Applications that run for one HTTP/2 connection at once, also those whose request has ended (a client that left, a "
+            "complete response). Further requests are refused (REFUSED_STREAM). 0 is no limit.",
+            "twice --http2-max-concurrent-streams",
+        ),
+        Option(
             "http2_control_rate",
             ("--http2-control-rate",),
             kinds.size(True, "NUMBER", 2**31),
             100,
-            "Frames a second that an HTTP/2 client may send that ask for work and bring nothing (PING, SETTINGS, RST_STREAM, "
-            "PRIORITY, CONTINUATION, empty DATA, faulty ones); those of ten seconds may come at once. Over: GOAWAY with "
-            "ENHANCE_YOUR_CALM. 0 is no limit.",
+            "Maximum rate of HTTP/2 control frames (PING, SETTINGS, RST_STREAM, PRIORITY, CONTINUATION, empty DATA), in frames "
+            "per second. Each stream that is refused, or reset for a fault of the client, counts as one more. Bursts of up to "
+            "ten seconds' worth are allowed; above that the connection is closed with ENHANCE_YOUR_CALM. 0 is no limit.",
         ),
         Option(
             "max_connections",

@@ -96,6 +96,8 @@ class Settings(SimpleNamespace):
         result["http2"] = {"off": 0, "on": 1, "only": 2}[self.http2]
         result["websocket_deflate"] = not self.no_websocket_deflate
         result["limit_connections"] = spare_descriptors() if self.limit_connections is None else self.limit_connections
+        twice = 2 * self.http2_max_concurrent_streams
+        result["http2_max_applications"] = twice if self.http2_max_applications is None else self.http2_max_applications
         result["body_chunk"] = self.request_buffer_size
         result["server_name"] = None if self.no_server_name else self.server_name or None
         return result

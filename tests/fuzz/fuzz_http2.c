@@ -54,7 +54,7 @@ static void prepare(void)
         .websocket_max_message_size = 4000, .receive_window = 65536, .websocket_write_limit = 65536, .websocket_deflate = 1,
         .websocket_deflate_window_bits = 12, .websocket_deflate_memory_level = 5, .websocket_deflate_threshold = 64,
         .broadcast_backlog = 1 << 20, .send_window = 65536, .body_chunk = 1000, .backlog = 16, .http2 = HTTP2_ON,
-        .http2_max_concurrent_streams = STREAMS, .http2_control_rate = 100,
+        .http2_max_concurrent_streams = STREAMS, .http2_max_applications = 2 * STREAMS, .http2_control_rate = 100,
     };
     struct server_hooks hooks = { .exchange_begun = on_begun, .exchange_ended = on_ended };
     struct listen_spec spec = { .kind = LISTEN_TCP, .host = "127.0.0.1" };

@@ -57,6 +57,7 @@ SETTINGS: dict[str, Any] = {
     "forwarded_host": None,
     "http2": 1,
     "http2_max_concurrent_streams": 100,
+    "http2_max_applications": 200,
     "http2_control_rate": 100,
     "backlog": 128,
 }

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import socket
 import struct
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,11 +19,15 @@ from tests.integration.core_harness import CoreServer, eventually
 from tests.integration.raw_http2 import (
     CANCEL,
     CONTINUATION,
+    DATA,
     END_HEADERS,
     END_STREAM,
     ENHANCE_YOUR_CALM,
     HEADERS,
+    PREFACE,
+    REFUSED_STREAM,
     RST_STREAM,
+    WINDOW_UPDATE,
     Attacker,
     frame,
     request,
@@ -26,9 +35,15 @@ from tests.integration.raw_http2 import (
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """/wait waits for its client to leave; everything else is answered at once."""
-    if scope["path"] == "/wait":
-        while (await receive())["type"] != "http.disconnect":
+    """/wait waits for its client to leave, as does a WebSocket; /stuck for ever, unread; everything else is answered at once."""
+    if scope["type"] == "websocket":
+        await receive()
+        with contextlib.suppress(OSError):  # the client has left
+            await send({"type": "websocket.accept"})
+    if scope["path"] == "/stuck":
+        await asyncio.Event().wait()
+    if scope["type"] == "websocket" or scope["path"] == "/wait":
+        while not (await receive())["type"].endswith(".disconnect"):
             pass
         return
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -172,3 +187,163 @@ def test_heads_cost_little(where: str, kind: str) -> None:
         used = time.process_time() - before
         assert used < count * 0.01 * (10 if "PENEUS_SANITIZED" in os.environ else 1), f"{used / count * 1000:.1f} ms each"
         server.idle()
+
+
+def upload(stream: int, length: int | None = None, path: str = "/wait") -> bytes:
+    """The head of a request whose body has this Content-Length."""
+    fields = [] if length is None else [("content-length", str(length))]
+    return request(stream, path, *fields, method="POST", ends=False)
+
+
+def websocket(stream: int) -> bytes:
+    fields = (":protocol", "websocket"), ("sec-websocket-version", "13")
+    return request(stream, "/", *fields, method="CONNECT", ends=False)
+
+
+def body(stream: int, content: bytes, end: bool = False) -> bytes:
+    return frame(DATA, END_STREAM if end else 0, stream, content)
+
+
+# What a client does wrong on a stream, each for one control frame of the rate, and whether it counts as a bad request.
+FAULTS: dict[str, tuple[Callable[[int], bytes], bool]] = {
+    "a body longer than it says": (lambda stream: upload(stream, 1) + body(stream, b"ab"), True),
+    "a body shorter than it says": (lambda stream: upload(stream, 1) + body(stream, b"", end=True), True),
+    "a shorter one with trailers": (lambda stream: upload(stream, 1) + head(stream, literal("a", "b"), pseudo=b""), True),
+    "no body where it says one": (lambda stream: request(stream, "/wait", ("content-length", "5"), method="POST"), True),
+    "a body above the window": (lambda stream: upload(stream, path="/stuck") + body(stream, bytes(FRAME)) * 8, True),
+    "a window above the most": (lambda stream: upload(stream) + update(stream, 2**31 - 1), True),
+    "a field of HTTP/1": (lambda stream: request(stream, "/wait", ("connection", "close")), True),
+    "a bad trailer": (lambda stream: upload(stream) + head(stream, literal("A", "b"), pseudo=b""), True),
+    "a body above the limit": (lambda stream: upload(stream) + body(stream, bytes(30_001)[:FRAME]) * 2, True),
+    "a WebSocket that ends at once": (lambda stream: websocket(stream) + body(stream, b"", end=True), False),
+    "a WebSocket that ends with a frame": (lambda stream: websocket(stream) + body(stream, b"\x81", end=True), False),
+    "a WebSocket with a bad frame": (lambda stream: websocket(stream) + body(stream, b"\xff" * 10), False),
+    "a WebSocket with bad UTF-8": (lambda stream: websocket(stream) + body(stream, b"\x81\x82\0\0\0\0\xff\xff"), False),
+    "a reset": (lambda stream: upload(stream) + reset(stream), False),
+}
+
+
+def update(stream: int, increment: int) -> bytes:
+    return frame(WINDOW_UPDATE, 0, stream, struct.pack("!I", increment))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_paid_for_once(fault: str) -> None:
+    make, is_bad = FAULTS[fault]
+    count = 60
+    most = 30_000 if fault == "a body above the limit" else 0
+    settings = {"http2_control_rate": 10, "max_body_size": most, "application_close_timeout_ms": 200}
+    with CoreServer(application, settings=settings) as server, Attacker(server.port) as client:
+        for stream in range(1, 2 * count, 2):  # 60 of 100, as SETTINGS and PING cost something too; twice 60 would be too many
+            client.send(make(stream))
+            if stream % 10 == 1:
+                assert client.alive()
+        assert client.alive() and client.goaway is None
+        if is_bad:
+            assert server.stats()["bad_requests_total"] == count
+        for stream in range(2 * count + 1, 600, 2):
+            client.send(make(stream))
+            if stream % 20 == 1 and not client.alive():
+                break
+        assert client.wait_for_goaway() == ENHANCE_YOUR_CALM
+        assert server.stats()["http2_floods_total"] == 1
+        server.idle()
+        server.errors.clear()
+
+
+class Stubborn:
+    """Applications that go on when their stream has ended, until they are let go."""
+
+    def __init__(self) -> None:
+        self.started = self.running = self.most = 0
+        self.gate = asyncio.Event()
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        self.started += 1
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            if scope["type"] == "http" and scope["path"] == "/answers":
+                await application(scope, receive, send)
+            await self.gate.wait()
+            if scope["type"] == "http" and scope["path"] != "/answers":
+                with contextlib.suppress(OSError):
+                    await application(scope, receive, send)
+        finally:
+            self.running -= 1
+
+
+ENDS: dict[str, Callable[[int], bytes]] = {
+    "a reset": lambda stream: upload(stream) + reset(stream),
+    "a body longer than it says": lambda stream: upload(stream, 1) + body(stream, b"ab"),
+    "a body shorter than it says": lambda stream: upload(stream, 1) + body(stream, b"", end=True),
+    "a WebSocket that ends at once": lambda stream: websocket(stream) + body(stream, b"", end=True),
+    "a response": lambda stream: request(stream, "/answers"),
+}
+
+
+BOUNDED = [(way, blocked) for way in ENDS for blocked in (False, True) if way != "a response" or not blocked]
+
+
+@pytest.mark.parametrize(("way", "blocked"), BOUNDED)
+def test_applications_of_a_connection_are_bounded(way: str, blocked: bool) -> None:
+    """Those whose stream has ended count until Python has dropped them, also where Python has not even begun them."""
+    stubborn = Stubborn()
+    settings = {
+        "http2_control_rate": 0,
+        "http2_max_concurrent_streams": 20,
+        "http2_max_applications": 30,
+        "application_close_timeout_ms": 0,
+        "websocket_connect_timeout_ms": 0,
+    }
+    with CoreServer(stubborn, settings=settings) as server, Attacker(server.port) as client, Attacker(server.port) as other:
+        release = threading.Event()
+        if blocked:
+            server.loop.call_soon_threadsafe(release.wait)
+        for stream in range(1, 201, 2):
+            client.send(ENDS[way](stream))
+            assert client.alive()  # one after the other: there are never too many streams
+            if way == "a response" and stream < 60:
+                client.wait(lambda: stream in client.ended)  # noqa: B023
+        assert server.stats()["exchanges"] == 30
+        assert list(client.resets.values()).count(REFUSED_STREAM) == server.stats()["applications_refused_total"] == 70
+        release.set()
+        eventually(lambda: stubborn.started == server.stats()["exchanges"])
+        assert stubborn.most <= 30
+        other.send(request(1, "/answers"))  # another connection is not concerned
+        other.wait(lambda: 1 in other.ended)
+        server.loop.call_soon_threadsafe(stubborn.gate.set)
+        server.idle()
+        eventually(lambda: server.stats()["exchanges"] == 0)
+        client.send(request(201, "/answers"))
+        client.wait(lambda: 201 in client.ended)
+        assert client.statuses[201] == 200
+
+
+def test_refused_applications_are_paid_for() -> None:
+    stubborn = Stubborn()
+    settings = {"http2_control_rate": 10, "http2_max_applications": 30, "application_close_timeout_ms": 0}
+    with CoreServer(stubborn, settings=settings) as server, Attacker(server.port) as client:
+        for stream in range(1, 1001, 2):
+            client.send(request(stream, "/"))
+            if stream % 20 == 1 and not client.alive():
+                break
+        assert client.wait_for_goaway() == ENHANCE_YOUR_CALM
+        stats = server.stats()
+        assert stats["http2_floods_total"] == 1 and stats["applications_refused_total"] >= 70 and stubborn.most <= 30
+        server.loop.call_soon_threadsafe(stubborn.gate.set)
+        server.idle()
+
+
+@pytest.mark.parametrize("way", ["a body longer than it says", "a body shorter than it says"])
+def test_a_flood_that_does_not_read_its_resets(way: str) -> None:
+    """What waits to be sent is bounded by the number of streams; then streams are refused, which is paid for at once."""
+    settings = {"http2_control_rate": 10, "http2_max_concurrent_streams": 20}
+    with CoreServer(application, settings=settings) as server, socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(PREFACE)
+        with contextlib.suppress(OSError):
+            for stream in range(1, 20_001, 2):
+                client.sendall(ENDS[way](stream))
+        eventually(lambda: server.stats()["http2_floods_total"] == 1)
+        assert server.stats()["requests_total"] <= 250

@@ -40,6 +40,12 @@ def test_connections_leave_descriptors_for_the_rest(monkeypatch):
     assert from_keywords({"limit_connections": 0}).native()["limit_connections"] == 0
 
 
+@pytest.mark.parametrize(("streams", "given", "applications"), [(100, None, 200), (7, None, 14), (100, 5, 5), (100, 0, 0)])
+def test_applications_of_a_connection(streams, given, applications):
+    settings = {"http2_max_concurrent_streams": streams, "http2_max_applications": given}
+    assert from_keywords(settings).native()["http2_max_applications"] == applications
+
+
 def test_native_settings_are_complete_and_in_milliseconds():
     native = from_keywords({"ping_interval": 0.5, "http_timeout": 3}).native()
     assert native["ping_interval_ms"] == 500

@@ -291,6 +291,7 @@ static inline struct server_settings test_settings(void)
         .body_chunk = 65536,
         .http2 = 1,
         .http2_max_concurrent_streams = 100,
+        .http2_max_applications = 200,
         .http2_control_rate = 100,
         .backlog = 128,
     };
