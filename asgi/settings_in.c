@@ -40,6 +40,8 @@ static const struct setting table[] = {
     SETTING(websocket_deflate_threshold, FIELD_SIZE, 0),
     SETTING(application_close_timeout_ms, FIELD_MILLISECONDS, 0),
     SETTING(receive_window, FIELD_SIZE, 1),
+    SETTING(head_window, FIELD_SIZE, 1),
+    SETTING(head_backlog, FIELD_SIZE, 1),
     SETTING(send_window, FIELD_SIZE, 1),
     SETTING(body_chunk, FIELD_SIZE, 1),
     SETTING(websocket_write_limit, FIELD_SIZE, 0),

@@ -94,10 +94,11 @@ static void update_reading(struct connection *connection)
         return;
     }
     bool full = connection->state != CONNECTION_LINGERING && buffer_length(&connection->rest) >= REST_LIMIT;
+    bool held = connection_is_held(connection);
     bool paused = is_paused(connection);
     /* The kernel does not know where TLS ends: to find that out, we read ahead into rest. */
-    transport_read(&connection->transport, !full && (!paused || connection->transport.tls != NULL));
-    if (!full && !paused)
+    transport_read(&connection->transport, !full && !held && (!paused || connection->transport.tls != NULL));
+    if (!full && !held && !paused)
         deadline_clear(&connection->deadlines, DEADLINE_WATCH);
     else if (connection->deadlines.at[DEADLINE_WATCH] == 0)
         deadline_set(&connection->deadlines, DEADLINE_WATCH, WATCH_MS);
@@ -186,7 +187,7 @@ static size_t give(struct connection *connection, const unsigned char *bytes, si
 {
     switch (connection->state) {
     case CONNECTION_HTTP1:
-        if (is_paused(connection))
+        if (is_paused(connection) || connection_is_held(connection))
             return 0;
         return give_first(connection, bytes, length < TRANSPORT_READ_SIZE ? length : TRANSPORT_READ_SIZE);
     case CONNECTION_HTTP2:
@@ -213,6 +214,28 @@ static void give_rest(struct connection *connection)
     } while (taken > 0 && buffer_length(&connection->rest) > 0);
     if (buffer_length(&connection->rest) == 0)
         buffer_deinit(&connection->rest);
+}
+
+void connection_hold(struct connection *connection)
+{
+    count(&connection->server->counters.heads_held_total, 1);
+    count(&connection->server->counters.read_paused, 1);
+    list_append(&connection->server->held, &connection->of_held);
+}
+
+/* No room is waited for any more. */
+static void forget_hold(struct connection *connection)
+{
+    if (!connection_is_held(connection))
+        return;
+    count(&connection->server->counters.read_paused, (uint64_t)-1);
+    list_remove(&connection->of_held);
+}
+
+void connection_unhold(struct connection *connection)
+{
+    forget_hold(connection);
+    connection_resume(connection);
 }
 
 void connection_resume(struct connection *connection)
@@ -358,6 +381,7 @@ struct connection *connection_create(struct server *server)
     connection->state = server->settings.proxy_protocol ? CONNECTION_PROXY : CONNECTION_HTTP1;
     list_init(&connection->of_server);
     list_init(&connection->of_corked);
+    list_init(&connection->of_held);
     list_init(&connection->of_handshakes);
     buffer_init(&connection->rest);
     return connection;
@@ -467,6 +491,7 @@ void connection_linger(struct connection *connection)
     if (connection->state >= CONNECTION_LINGERING)
         return;
     assert(connection->exchange == NULL);
+    forget_hold(connection);
     memset(connection->deadlines.at, 0, sizeof connection->deadlines.at);
     deadline_set(&connection->deadlines, DEADLINE_LINGER, connection->server->settings.close_timeout_ms);
     connection_set_state(connection, CONNECTION_LINGERING);
@@ -498,6 +523,7 @@ void connection_close(struct connection *connection, const struct ending *ending
         return; /* meanwhile, as the client has gone */
     connection_end_exchange(connection, ending);
     connection_set_state(connection, CONNECTION_CLOSED);
+    forget_hold(connection);
     list_remove(&connection->of_corked);
     admission_handshake_ends(connection);
     count_unwritten(connection);

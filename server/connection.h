@@ -54,6 +54,7 @@ enum connection_protocol { PROTOCOL_HTTP1, PROTOCOL_HTTP2, PROTOCOL_STREAM, PROT
 struct connection {
     struct list_node of_server;
     struct list_node of_corked;
+    struct list_node of_held;       /* of server, while its next request waits for room: input is neither taken nor read */
     struct list_node of_handshakes; /* of server, while TLS or a PROXY header is to come */
     uint64_t handshake_began;       /* loop time */
     struct tls_store *tls_store;    /* counted; proxy_connection.c releases it. NULL: no TLS, or TLS has started */
@@ -109,6 +110,15 @@ void connection_flush(struct connection *connection);
 
 /* Writes now what the socket takes, of a stream what its windows let out. It may be closed by that. */
 void connection_push(struct connection *connection);
+
+/* The next request waits for server_takes_heads(), and is read then; the connection may be closed by that. */
+void connection_hold(struct connection *connection);
+void connection_unhold(struct connection *connection);
+
+static inline bool connection_is_held(const struct connection *connection)
+{
+    return !list_empty(&connection->of_held);
+}
 
 /* Offers the rest of the input to the protocol again, and reads on or not. */
 void connection_resume(struct connection *connection);

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "server/load.h"
 #include "server/tls_info.h"
 #include "server/trailers.h"
 
@@ -49,7 +50,11 @@ struct request_event *request_event_create(uint64_t exchange, const struct http1
 
 void event_destroy(struct event *event)
 {
-    if (event != NULL && event->kind == EVENT_REQUEST)
-        tls_info_release(((struct request_event *)event)->tls);
+    if (event != NULL && event->kind == EVENT_REQUEST) {
+        struct request_event *request = (struct request_event *)event;
+        tls_info_release(request->tls);
+        if (request->load != NULL)
+            load_take_head(request->load, request_event_weight(request));
+    }
     mem_free(event);
 }

@@ -5,8 +5,8 @@
  * Owner:   the I/O thread creates an event, the consumer of the event queue frees it with event_destroy().
  * Thread:  moves from the I/O thread to the application's; nobody shares it.
  * Limits:  EVENT_BODY and EVENT_MESSAGE of an exchange stop, and so do the socket's reads, when receive_window bytes
- *          are announced that COMMAND_CONSUMED has not returned; each event costs event_cost(). Every other kind comes at most once
- *          for an exchange, but EVENT_WRITTEN, which comes at most once for half a send_window of writes.
+ *          are announced that COMMAND_CONSUMED has not returned; each event costs event_cost(). EVENT_REQUEST is bounded by head_window
+ *          and head_backlog, until event_destroy(). Every other kind comes at most once for an exchange, but EVENT_WRITTEN, which comes at most once for half a send_window of writes.
  *
  * Order for one exchange:
  *     HTTP:       REQUEST (BODY)* [WRITTEN] … [DISCONNECT [KILL]]
@@ -23,6 +23,7 @@
 
 #include "base/queue.h"
 
+struct load;
 struct tls_info;
 
 enum event_kind {
@@ -107,6 +108,7 @@ struct request_event {
     bool websocket;          /* a valid WebSocket handshake */
     bool secure;             /* TLS */
     struct tls_info *tls;    /* what was agreed, counted; NULL: no TLS */
+    struct load *load;       /* what the request counts to while it waits, counted; NULL: it has not been announced */
     bool takes_trailers;     /* TE: trailers */
     bool has_body;           /* EVENT_BODY will follow, at least one; otherwise the body is empty */
     unsigned char http_major; /* 1 or 2 */
@@ -121,6 +123,12 @@ struct request_event {
 static inline size_t event_cost(size_t length)
 {
     return length + sizeof(struct event);
+}
+
+/* The memory that a request takes while it waits. */
+static inline size_t request_event_weight(const struct request_event *request)
+{
+    return sizeof *request + request->field_count * sizeof *request->fields + request->event.length;
 }
 
 void event_destroy(struct event *event);

@@ -38,6 +38,13 @@ struct exchange *exchange_find(struct server *server, uint64_t id)
     return slots_get(&server->exchanges, id);
 }
 
+void exchange_announce_request(struct exchange *exchange, struct request_event *request)
+{
+    request->load = exchange->load;
+    load_add_head(request->load, request_event_weight(request));
+    server_announce(exchange->server, &request->event);
+}
+
 void exchange_announce(struct exchange *exchange, struct event *event)
 {
     exchange->received += event_cost(event->length);

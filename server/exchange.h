@@ -58,6 +58,9 @@ struct exchange *exchange_begin(struct server *server, struct connection *connec
 /* The exchange that id names, or NULL. */
 struct exchange *exchange_find(struct server *server, uint64_t id);
 
+/* Announces EVENT_REQUEST, which weighs on the connection's load until the application's thread has taken it. */
+void exchange_announce_request(struct exchange *exchange, struct request_event *request);
+
 /* Announces EVENT_BODY or EVENT_MESSAGE, and takes its cost of the receive window. */
 void exchange_announce(struct exchange *exchange, struct event *event);
 

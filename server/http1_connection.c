@@ -134,7 +134,7 @@ static void on_head(void *context, const struct http1_head *head)
         return;
     }
     fill_in(connection, request);
-    server_announce(server, &request->event);
+    exchange_announce_request(connection->exchange, request);
     if (http1->websocket)
         deadline_set(&connection->deadlines, DEADLINE_CONNECT, server->settings.websocket_connect_timeout_ms);
     else
@@ -276,6 +276,10 @@ size_t http1_input(struct connection *connection, const unsigned char *bytes, si
         size_t used;
         if (http1->state == HTTP1_IDLE) {
             deadline_clear(&connection->deadlines, DEADLINE_IDLE);
+            if (!server_takes_heads(connection->server)) {
+                connection_hold(connection);
+                break;
+            }
             set_state(http1, HTTP1_HEAD);
             http1->fresh = false;
         }
@@ -425,7 +429,7 @@ void http1_drain(struct connection *connection)
     struct http1_connection *http1 = &connection->http1;
     if (http1->websocket && connection->exchange != NULL && !http1->responded)
         end_with(connection, DISCONNECT_SHUTDOWN, 503, 1006);
-    else if (connection->exchange != NULL || http1->state == HTTP1_HEAD)
+    else if (connection->exchange != NULL || http1->state == HTTP1_HEAD || connection_is_held(connection))
         return; /* its response will say Connection: close */
     else if (http1->fresh)
         /* The client has just been taken, perhaps from another worker of the same socket, and is not to be refused. */

@@ -2,7 +2,8 @@
  *
  * Owner:   the connection embeds it.
  * Thread:  the I/O thread.
- * Limits:  struct server_settings; a request that comes before its predecessor's response waits in the connection's rest.
+ * Limits:  struct server_settings; a request that comes before its predecessor's response, or while head_backlog is used up, waits in
+ *          the connection's rest.
  *
  *   IDLE ──first byte──▶ HEAD ──head──▶ BODY ──end of request──▶ RESPONDING ──response──▶ IDLE
  *                                        └── response complete first: the rest is thrown away, up to DISCARD_LIMIT ──▶ IDLE

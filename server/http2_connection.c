@@ -173,6 +173,25 @@ static bool is_request(const nghttp2_frame *frame)
     return frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
 }
 
+/* Whether the application's thread may be asked for one more. A client that asks for too much pays; for what others ask it does not. */
+static bool takes_request(struct http2_session *session)
+{
+    struct server *server = session->connection->server;
+    const struct server_settings *settings = &server->settings;
+    const struct load *load = session->connection->load;
+    bool running = settings->http2_max_applications != 0 && load->applications >= settings->http2_max_applications;
+    bool waiting = settings->head_window != 0 && load_heads(load) >= settings->head_window;
+    if (running)
+        count(&server->counters.applications_refused_total, 1);
+    else if (waiting || !server_takes_heads(server))
+        count(&server->counters.heads_refused_total, 1);
+    else
+        return true;
+    if (running || waiting)
+        http2_pay(session);
+    return false;
+}
+
 /* RFC 9113, 8.7: the client may send the request again. */
 static int refuse_stream(struct http2_session *session, int32_t id)
 {
@@ -188,12 +207,8 @@ static int on_begin_headers(nghttp2_session *nghttp2, const nghttp2_frame *frame
         deadline_set(&connection->deadlines, DEADLINE_HEADER, connection->server->settings.header_timeout_ms);
     if (!is_request(frame))
         return 0;
-    unsigned most = connection->server->settings.http2_max_applications;
-    if (most != 0 && connection->load->applications >= most) {
-        count(&connection->server->counters.applications_refused_total, 1);
-        http2_pay(session);
+    if (!takes_request(session))
         return refuse_stream(session, frame->hd.stream_id);
-    }
     struct http2_stream *stream = http2_stream_create(session, frame->hd.stream_id);
     if (stream == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the stream is reset */
@@ -430,7 +445,7 @@ void http2_begin(struct connection *connection)
     list_init(&session->streams);
     connection->http2 = session;
     connection->protocol = PROTOCOL_HTTP2;
-    connection_set_load(connection, load_create());
+    connection_set_load(connection, load_create(server->load));
     connection_set_state(connection, CONNECTION_HTTP2);
     count(&server->counters.http2_connections, 1);
     deadline_clear(&connection->deadlines, DEADLINE_HEADER);

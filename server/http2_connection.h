@@ -4,7 +4,7 @@
  * Thread:  the I/O thread.
  * Limits:  http2_max_concurrent_streams; of each stream's body receive_window (its window opens as the application takes it); FILL_LIMIT bytes
  *          of frames queued for the socket, plus one DATA frame; http2_control_rate control frames per second; http2_max_applications
- *          that run, those of ended streams included.
+ *          that run, those of ended streams included; head_window bytes of heads that wait for them.
  *
  *   http2_begin ─▶ open ──drain──▶ told (GOAWAY, no last stream yet) ──PING answered──▶ leaving (GOAWAY) ──last stream──▶ LINGERING
  *                   └────────── terminate: a fault, idle, a flood (GOAWAY with its code) ───────────────────────────────▶ LINGERING

@@ -233,7 +233,7 @@ static void begin_exchange(struct http2_stream *stream, const struct http1_head 
         return;
     }
     fill_in(stream, request);
-    server_announce(server, &request->event);
+    exchange_announce_request(connection->exchange, request);
     if (stream->websocket)
         deadline_set(&connection->deadlines, DEADLINE_CONNECT, server->settings.websocket_connect_timeout_ms);
     else

@@ -34,8 +34,20 @@ static void announce_server_wide(struct server *server, enum event_kind kind)
     server_announce(server, event);
 }
 
+bool server_takes_heads(const struct server *server)
+{
+    return server->settings.head_backlog == 0 || load_heads(server->load) < server->settings.head_backlog;
+}
+
+static void read_held(struct server *server)
+{
+    while (!list_empty(&server->held) && server_takes_heads(server))
+        connection_unhold(list_entry(server->held.next, struct connection, of_held));
+}
+
 void server_flush(struct server *server)
 {
+    read_held(server);
     while (!list_empty(&server->corked)) {
         struct connection *connection = list_entry(server->corked.next, struct connection, of_corked);
         list_remove(&connection->of_corked);
@@ -245,12 +257,13 @@ int server_create(struct server **result, const struct server_settings *settings
     server->events = events;
     list_init(&server->connections);
     list_init(&server->corked);
+    list_init(&server->held);
     list_init(&server->handshakes);
     census_init(&server->census);
     list_init(&server->listeners);
     list_init(&server->of_running);
     slots_init(&server->exchanges);
-    server->load = load_create();
+    server->load = load_create(NULL);
     enum trust_error trusted = trust_init(&server->trust, settings->trusted_proxies);
     if (trusted != TRUST_OK || uv_loop_init(&server->loop) != 0)
         goto fail;
@@ -385,6 +398,8 @@ void server_stats(const struct server *server, struct server_stats *stats)
     READ(http2_refused_total);
     READ(http2_floods_total);
     READ(applications_refused_total);
+    READ(heads_refused_total);
+    READ(heads_held_total);
     READ(handshakes);
     READ(connections_refused_total);
     READ(addresses_refused_total);
@@ -399,6 +414,7 @@ void server_stats(const struct server *server, struct server_stats *stats)
     READ(descriptors_exhausted_total);
     READ(proxy_errors_total);
 #undef READ
+    stats->head_bytes_waiting = load_heads(server->load);
 }
 
 static void drop_commands(struct server *server)

@@ -64,6 +64,7 @@ struct server_stats {
     uint64_t websockets;
     uint64_t read_paused;        /* connections whose reads wait for the application */
     uint64_t bytes_unwritten;    /* in write queues */
+    uint64_t head_bytes_waiting; /* of requests that the application's thread has not taken */
     uint64_t connections_total;  /* counters */
     uint64_t requests_total;
     uint64_t websockets_total;
@@ -82,6 +83,8 @@ struct server_stats {
     uint64_t http2_connections;        /* a gauge */
     uint64_t http2_refused_total;      /* streams: http2_max_concurrent_streams */
     uint64_t applications_refused_total; /* streams: http2_max_applications */
+    uint64_t heads_refused_total; /* streams: head_window, head_backlog */
+    uint64_t heads_held_total;    /* requests over HTTP/1 that were not read at once: head_backlog */
     uint64_t http2_floods_total;       /* connections: http2_control_rate */
     uint64_t handshakes;               /* a gauge: TLS handshakes and PROXY headers to come */
     uint64_t connections_refused_total; /* limit_connections */

@@ -33,6 +33,7 @@ struct server_counters {
     _Atomic uint64_t bytes_in_total, bytes_out_total, bad_requests_total, timeouts_total, kills_total, kicks_total;
     _Atomic uint64_t accept_errors_total, broadcasts_total, relayed_total, broadcasts_refused_total;
     _Atomic uint64_t http2_connections, http2_refused_total, http2_floods_total, applications_refused_total;
+    _Atomic uint64_t heads_refused_total, heads_held_total;
     _Atomic uint64_t tls_handshakes_total, tls_errors_total;
     _Atomic uint64_t handshakes, connections_refused_total, addresses_refused_total, handshakes_dropped_total;
     _Atomic uint64_t handshake_timeouts_total, header_timeouts_total, body_timeouts_total, send_timeouts_total;
@@ -71,7 +72,8 @@ struct server {
     enum server_phase phase;
     bool drained_told;
     struct slots exchanges;
-    struct load *load;          /* counted: of all connections that are not of HTTP/2 */
+    struct load *load;          /* counted: of all connections */
+    struct list_node held;      /* HTTP/1 connections whose next request is read when there is room for its head */
     struct list_node connections;
     struct list_node handshakes; /* connections that are not ready for requests yet, the oldest first */
     struct census census;
@@ -111,7 +113,10 @@ static inline void server_count_timeout(struct server *server, _Atomic uint64_t 
 /* Queues event for the application's thread; it is sent with the others of this batch. */
 void server_announce(struct server *server, struct event *event);
 
-/* Writes what connections have corked, and sends the announced events. */
+/* Whether the heads that wait for the application's thread leave room for another one (head_backlog). */
+bool server_takes_heads(const struct server *server);
+
+/* Reads held connections for which there is room, writes what connections have corked, and sends the announced events. */
 void server_flush(struct server *server);
 
 /* A connection has gone: accepts a waiting one, and says when the last one has drained. */

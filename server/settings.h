@@ -47,6 +47,8 @@ struct server_settings {
     uint64_t application_close_timeout_ms; /* from the disconnect to EVENT_KILL; 0: never */
 
     size_t receive_window;             /* bytes of body or messages announced and not yet consumed, for each exchange; never 0 */
+    size_t head_window;                /* bytes of request heads announced and not yet taken, for each HTTP/2 connection; over: REFUSED_STREAM */
+    size_t head_backlog;               /* the same of all connections; over: REFUSED_STREAM, and HTTP/1 is not read */
     size_t send_window;                /* bytes sent and not yet written, for each exchange; never 0 */
     size_t body_chunk;                 /* the most of a body in one event; never 0 */
     size_t websocket_write_limit;      /* bytes of broadcasts that wait for one socket; over: their policy */

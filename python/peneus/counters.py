@@ -6,7 +6,16 @@ from typing import Any
 from .registry import Registry
 
 SERVER_GAUGES = frozenset(
-    {"connections", "exchanges", "applications", "websockets", "read_paused", "bytes_unwritten", "handshakes"}
+    {
+        "connections",
+        "exchanges",
+        "applications",
+        "websockets",
+        "read_paused",
+        "bytes_unwritten",
+        "head_bytes_waiting",
+        "handshakes",
+    }
 )
 LAYER_GAUGES = frozenset(
     {
@@ -36,6 +45,7 @@ SERVER = {
     "websockets": "websockets",
     "reads_paused": "read_paused",
     "bytes_unwritten": "bytes_unwritten",
+    "head_bytes_waiting": "head_bytes_waiting",
     "connections_total": "connections_total",
     "requests_total": "requests_total",
     "websockets_total": "websockets_total",
@@ -57,6 +67,8 @@ SERVER = {
     "http2_refused_total": "http2_refused_total",
     "http2_floods_total": "http2_floods_total",
     "applications_refused_total": "applications_refused_total",
+    "heads_refused_total": "heads_refused_total",
+    "heads_held_total": "heads_held_total",
     "handshakes": "handshakes",
     "connections_refused_total": "connections_refused_total",
     "addresses_refused_total": "addresses_refused_total",

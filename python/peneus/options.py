@@ -393,6 +393,22 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             "to notice a client that ends TLS.",
         ),
         Option(
+            "head_window",
+            ("--head-window",),
+            kinds.size(False),
+            MIB,
+            "Request headers of one HTTP/2 connection that wait for the event loop; above it further requests are refused "
+            "(REFUSED_STREAM).",
+        ),
+        Option(
+            "head_backlog",
+            ("--head-backlog",),
+            kinds.size(False),
+            64 * MIB,
+            "Request headers of all connections that wait for the event loop; above it further requests over HTTP/2 are refused "
+            "(REFUSED_STREAM), and those over HTTP/1.1 are read later.",
+        ),
+        Option(
             "send_window",
             ("--send-window",),
             kinds.size(False, most=2**31),

@@ -47,6 +47,8 @@ NUMBERS = (
     "websocket_deflate_memory_level",
     "websocket_deflate_threshold",
     "receive_window",
+    "head_window",
+    "head_backlog",
     "websocket_write_limit",
     "broadcast_backlog",
     "send_window",

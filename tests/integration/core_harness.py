@@ -35,6 +35,8 @@ SETTINGS: dict[str, Any] = {
     "websocket_max_frame_size": 1 << 20,
     "application_close_timeout_ms": 30_000,
     "receive_window": 65536,
+    "head_window": 1 << 20,
+    "head_backlog": 64 << 20,
     "websocket_write_limit": 262144,
     "websocket_deflate": 1,
     "websocket_deflate_takeover": 0,

@@ -281,6 +281,8 @@ static inline struct server_settings test_settings(void)
         .close_timeout_ms = 2000,
         .websocket_max_message_size = 1 << 20,
         .receive_window = 65536,
+        .head_window = 1 << 20,
+        .head_backlog = 64 << 20,
         .websocket_write_limit = 262144,
         .websocket_deflate = 1,
         .websocket_deflate_window_bits = 12,

@@ -2,6 +2,7 @@
 #include "protocol_fixture.h"
 
 #include "server/event_create.h"
+#include "server/load.h"
 
 static void test_event_copies_its_bytes(void **state)
 {
@@ -57,6 +58,35 @@ static void test_request_event_copies_the_head(void **state)
     event_destroy(&event->event);
 }
 
+static void test_a_request_weighs_on_its_connection_until_it_is_destroyed(void **state)
+{
+    (void)state;
+    struct load *whole = load_create(NULL), *one = load_create(whole), *other = load_create(whole);
+    struct request_event *first = request(), *second = request(), *third = request();
+    size_t weight = request_event_weight(first);
+    assert_int_equal(weight, sizeof *first + 2 * sizeof(struct field) + 13);
+    first->load = second->load = one;
+    third->load = other;
+    load_add_head(one, weight);
+    load_add_head(one, weight);
+    load_add_head(other, weight);
+    assert_int_equal(load_heads(one), 2 * weight);
+    assert_int_equal(load_heads(whole), 3 * weight);
+    event_destroy(&first->event);
+    assert_int_equal(load_heads(one), weight);
+    assert_int_equal(load_heads(other), weight);
+    assert_int_equal(load_heads(whole), 2 * weight);
+    load_release(one); /* its connection has gone: the event and the application do not need it */
+    load_begin_application(other);
+    load_release(other);
+    event_destroy(&third->event);
+    assert_int_equal(other->applications, 1);
+    load_end_application(other);
+    assert_int_equal(load_heads(whole), weight);
+    load_release(whole);
+    event_destroy(&second->event);
+}
+
 static bool make_all(void)
 {
     struct event *event = event_create(EVENT_BODY, 1, "x", 1);
@@ -102,6 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_event_copies_its_bytes),
         cmocka_unit_test(test_request_event_copies_the_head),
+        cmocka_unit_test(test_a_request_weighs_on_its_connection_until_it_is_destroyed),
         cmocka_unit_test(test_failing_memory),
         cmocka_unit_test(test_events_without_bytes_do_not_fail),
         cmocka_unit_test(test_command),
