@@ -104,7 +104,7 @@ static void update_reading(struct connection *connection)
         deadline_set(&connection->deadlines, DEADLINE_WATCH, WATCH_MS);
 }
 
-/* How the client has left, where its last bytes have not been taken yet. Of a stream, END_STREAM is the end of its client (RFC 8441, 5.1). */
+/* How the client has left, where its last bytes have not been taken yet. END_STREAM is the end of a stream's client (RFC 8441, 5.1). */
 static enum transport_peer peer_of(const struct connection *connection)
 {
     if (connection->stream == NULL)

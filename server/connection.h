@@ -142,7 +142,7 @@ void connection_reset(struct connection *connection, const struct ending *ending
 /* Ends the present exchange, if there is one. */
 void connection_end_exchange(struct connection *connection, const struct ending *ending);
 
-/* The exchange ends, or is about to, for a fault of the client. Over HTTP/2 the client pays for that as for a reset; over HTTP/1 it has lost
+/* The exchange ends, or is about to, for a fault of the client. Over HTTP/2 the client pays for that as for a reset; over HTTP/1 it loses
  * its connection. */
 void connection_blame(struct connection *connection);
 

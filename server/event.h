@@ -6,7 +6,8 @@
  * Thread:  moves from the I/O thread to the application's; nobody shares it.
  * Limits:  EVENT_BODY and EVENT_MESSAGE of an exchange stop, and so do the socket's reads, when receive_window bytes
  *          are announced that COMMAND_CONSUMED has not returned; each event costs event_cost(). EVENT_REQUEST is bounded by head_window
- *          and head_backlog, until event_destroy(). Every other kind comes at most once for an exchange, but EVENT_WRITTEN, which comes at most once for half a send_window of writes.
+ *          and head_backlog, until event_destroy(). Every other kind comes at most once for an exchange, but EVENT_WRITTEN, which comes at
+ *          most once for half a send_window of writes.
  *
  * Order for one exchange:
  *     HTTP:       REQUEST (BODY)* [WRITTEN] … [DISCONNECT [KILL]]

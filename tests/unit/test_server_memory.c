@@ -235,6 +235,22 @@ static void http2_bad_head(int fd)
     say_all(fd, &writing);
 }
 
+/* Its stream is reset, and the fields behind the limit only go through HPACK. */
+static void http2_long_head(int fd)
+{
+    static const char field[] = "\x40\x01x\x01y";
+    char repeated[300];
+    struct writing block = { .length = 0 }, writing = { .length = 0 };
+    memset(repeated, 0x80 | 62, sizeof repeated); /* the newest entry of the table */
+    put(&block, GET_HELLO, sizeof GET_HELLO - 1);
+    put(&block, field, sizeof field - 1);
+    put(&block, repeated, sizeof repeated);
+    put_preface(&writing);
+    put_frame(&writing, HEADERS, END_STREAM | END_HEADERS, 1, block.bytes, block.length);
+    put_frame(&writing, HEADERS, END_STREAM | END_HEADERS, 3, GET_HELLO, sizeof GET_HELLO - 1);
+    say_all(fd, &writing);
+}
+
 static const char websocket_handshake[] = "\x02\x07""CONNECT\x86\x04\x05/echo\x01\x01x\x00\x09:protocol\x09websocket"
                                           "\x00\x15sec-websocket-version\x02" "13";
 
@@ -362,6 +378,7 @@ SCENARIO(leaving)
 SCENARIO(http2_requests)
 SCENARIO(http2_body)
 SCENARIO(http2_bad_head)
+SCENARIO(http2_long_head)
 SCENARIO(http2_websocket)
 SCENARIO(http2_slow_reader)
 
@@ -374,7 +391,7 @@ int main(void)
         cmocka_unit_test(bad_handshake_), cmocka_unit_test(echo_),         cmocka_unit_test(long_echo_),
         cmocka_unit_test(fragments_),   cmocka_unit_test(compressed_),     cmocka_unit_test(bad_frame_),
         cmocka_unit_test(leaving_),     cmocka_unit_test(http2_requests_), cmocka_unit_test(http2_body_),
-        cmocka_unit_test(http2_bad_head_), cmocka_unit_test(http2_websocket_),
+        cmocka_unit_test(http2_bad_head_), cmocka_unit_test(http2_long_head_), cmocka_unit_test(http2_websocket_),
         cmocka_unit_test(http2_slow_reader_),
     };
     signal(SIGPIPE, SIG_IGN);
