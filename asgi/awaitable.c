@@ -19,6 +19,15 @@ PyObject *awaitable_new(struct state *state, const struct awaitable_operations *
     return (PyObject *)awaitable;
 }
 
+/* Takes it out of its list, and the list's reference with it: the caller has another one. */
+static void unlink_waiting(struct awaitable *awaitable)
+{
+    if (list_empty(&awaitable->link))
+        return;
+    list_remove(&awaitable->link);
+    Py_DECREF(awaitable);
+}
+
 /* The only one to leave WAITING. */
 static void stop_waiting(struct awaitable *awaitable, int again)
 {
@@ -27,7 +36,7 @@ static void stop_waiting(struct awaitable *awaitable, int again)
     int woken = awaitable->woken;
     awaitable->woken = 0;
     awaitable->phase = again ? AWAITABLE_FRESH : AWAITABLE_DONE;
-    list_remove(&awaitable->link);
+    unlink_waiting(awaitable);
     awaitable->operations->left(awaitable, woken, again);
     Py_CLEAR(awaitable->pause);
 }
@@ -43,10 +52,16 @@ int awaitable_wake(struct awaitable *awaitable, int at_once)
     if (awaitable->phase != AWAITABLE_WAITING || awaitable->woken)
         return 0;
     awaitable->woken = 1;
+    unlink_waiting(awaitable); /* from now on the loop has the task */
     PyObject *pause = Py_NewRef(awaitable->pause);
     int result = pause_end(pause, at_once);
     Py_DECREF(pause);
     return result;
+}
+
+void awaitable_forget(struct awaitable *awaitable)
+{
+    unlink_waiting(awaitable);
 }
 
 int awaitable_wake_all(struct list_node *list, int at_once)
@@ -62,7 +77,6 @@ int awaitable_wake_all(struct list_node *list, int at_once)
     int result = 0;
     while (result == 0 && !list_empty(&waiting)) {
         struct awaitable *awaitable = list_entry(waiting.next, struct awaitable, link);
-        list_remove(&awaitable->link);
         Py_INCREF(awaitable);
         result = awaitable_wake(awaitable, at_once);
         Py_DECREF(awaitable);
@@ -78,6 +92,8 @@ int awaitable_wake_all(struct list_node *list, int at_once)
 /* Begins to wait: yields the pause, as the loop's tasks expect. */
 static PySendResult begin_waiting(struct awaitable *awaitable, PyObject **result)
 {
+    if (!list_empty(&awaitable->link))
+        Py_INCREF(awaitable); /* the list's */
     awaitable->phase = AWAITABLE_WAITING;
     awaitable->pause = pause_new(state_of(Py_TYPE(awaitable)), awaitable->operations->loop(awaitable));
     if (awaitable->pause == NULL) {
@@ -170,6 +186,15 @@ PyMethodDef awaitable_methods[] = {
     {"close", method_close, METH_NOARGS, "As a coroutine's."},
     {NULL, NULL, 0, NULL},
 };
+
+int awaitable_visit_all(const struct list_node *list, visitproc visit, void *arg)
+{
+    for (const struct list_node *node = list->next; node != list; node = node->next) {
+        struct awaitable *awaitable = list_entry(node, struct awaitable, link);
+        Py_VISIT(awaitable);
+    }
+    return 0;
+}
 
 int awaitable_traverse(PyObject *self, visitproc visit, void *arg)
 {

@@ -1,7 +1,8 @@
 /* awaitable.h: what receive() and send() return: an object like a coroutine, that asks its source for a result and, while
  * there is none, waits on a pause.
  *
- * Owner:   Python; its source keeps it in a list while it waits, without a reference.
+ * Owner:   Python. While it waits for awaitable_wake(), the list of its source in which it stands has a reference too: the event
+ *          loop has weak references to tasks only, so nobody else need refer to the task that awaits it.
  * Thread:  its loop's, with the GIL.
  * Limits:  none: an awaitable holds no result, so one that is cancelled loses nothing.
  *
@@ -21,8 +22,9 @@
 struct awaitable;
 
 struct awaitable_operations {
-    /* 1: *result is a new reference; -1: an exception is set; 0: not yet, and the awaitable stands where awaitable_wake()
-     * will be called for it; AWAITABLE_TURN: not before the loop has had its turn, then again. */
+    /* 1: *result is a new reference; -1: an exception is set; 0: not yet, and the awaitable's link stands in a list of those for
+     * which awaitable_wake() will be called, or in none where that will never be; AWAITABLE_TURN: not before the loop has had its
+     * turn, then again. */
     int (*attempt)(struct awaitable *awaitable, PyObject **result);
     /* The loop, borrowed. */
     PyObject *(*loop)(struct awaitable *awaitable);
@@ -49,15 +51,19 @@ struct awaitable {
     int turned;         /* it has given the loop its turn */
     PyObject *source;   /* a connection or a layer */
     PyObject *pause;    /* WAITING */
-    struct list_node link; /* for its source */
+    struct list_node link; /* WAITING: in a list of its source, which has a reference; in none once it is woken */
 };
 
 /* An awaitable of the plain type, for source (a reference is taken). */
 PyObject *awaitable_new(struct state *state, const struct awaitable_operations *operations, PyObject *source);
 
 /* Ends the wait of awaitable if it waits: its task runs before this returns where at_once is true, for callers from a
- * callback of the loop, where no task is running; otherwise soon. 0, or -1 with a KeyboardInterrupt or SystemExit. */
+ * callback of the loop, where no task is running; otherwise soon. The caller has a reference. 0, or -1 with a KeyboardInterrupt
+ * or SystemExit. */
 int awaitable_wake(struct awaitable *awaitable, int at_once);
+
+/* It will never be woken after all: whether its task lives on is nobody's business but the application's. */
+void awaitable_forget(struct awaitable *awaitable);
 
 /* Wakes everyone in a list of awaitables by link. */
 int awaitable_wake_all(struct list_node *list, int at_once);
@@ -74,6 +80,9 @@ extern PyMethodDef awaitable_methods[];
 
 /* For tp_dealloc of those types: leaves what it waits for. */
 void awaitable_leave(struct awaitable *awaitable);
+
+/* For the traverse of whatever has such a list. */
+int awaitable_visit_all(const struct list_node *list, visitproc visit, void *arg);
 
 /* For their traverse and clear. */
 int awaitable_traverse(PyObject *self, visitproc visit, void *arg);

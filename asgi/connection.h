@@ -91,7 +91,7 @@ struct pyconnection {
     struct queue_chain inbox;  /* of struct event */
     struct event *disconnect;  /* EVENT_DISCONNECT, when it has come */
     size_t taken;              /* event_cost() taken out of the inbox and not yet returned */
-    struct list_node receivers; /* awaitables that wait for the inbox */
+    struct list_node receivers; /* awaitables that wait for the inbox; a reference each */
     struct list_node turn;      /* in the server's turns */
 
     unsigned offers;           /* enum pyconnection_offer */
@@ -102,7 +102,7 @@ struct pyconnection {
     PyObject *file;            /* str: the name of the last one that was sent, or NULL */
     struct command *head;      /* STARTED: a response head that waits for the first of its body */
     size_t outstanding;        /* command_cost() sent and not yet written */
-    struct list_node senders;  /* awaitables that wait for outstanding to fall */
+    struct list_node senders;  /* awaitables that wait for outstanding to fall; a reference each */
     uint16_t status;
     uint64_t sent;             /* bytes of response body */
     int64_t promised;          /* Content-Length of a response that must have such a body, or -1 */

@@ -1,4 +1,5 @@
 /* peneus._core.Connection: what callbacks, and current_connection, show of an exchange. */
+#include "asgi/awaitable.h"
 #include "asgi/connection.h"
 #include "asgi/kick.h"
 #include "base/alloc.h"
@@ -134,7 +135,8 @@ static int traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(connection->server);
     Py_VISIT(connection->scope);
     Py_VISIT(connection->task);
-    return 0;
+    int result = awaitable_visit_all(&connection->receivers, visit, arg);
+    return result != 0 ? result : awaitable_visit_all(&connection->senders, visit, arg);
 }
 
 static int clear(PyObject *self)

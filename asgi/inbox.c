@@ -53,7 +53,9 @@ static int take_message_or_wait(struct inbox *inbox, struct name channel, PyObje
         return -1;
     wait->told = 0;
     int got = layer_receive(layer_wait_native(wait), channel, inbox->capacity, wait->port->sink, wait->token, &message);
-    if (got == LAYER_EMPTY) {
+    if (got == LAYER_UNKNOWN)
+        layer_wait_disarm(wait);
+    if (got == LAYER_EMPTY || got == LAYER_UNKNOWN) {
         inbox->in_a_row = 0;
         list_append(&inbox->connection->receivers, &wait->awaitable.link);
         return 0;

@@ -18,9 +18,13 @@ static int attempt(struct awaitable *awaitable, PyObject **result)
         return -1;
     struct message *message;
     int got = layer_receive(layer_wait_native(wait), channel, receive->capacity, wait->port->sink, wait->token, &message);
-    if (got == LAYER_EMPTY)
+    if (got == LAYER_EMPTY) {
+        layer_wait_begin(wait);
         return 0;
+    }
     layer_wait_disarm(wait);
+    if (got == LAYER_UNKNOWN)
+        return 0;
     if (got != LAYER_OK) {
         PyErr_NoMemory();
         return -1;

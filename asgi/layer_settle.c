@@ -19,7 +19,7 @@ static int attempt(struct awaitable *awaitable, PyObject **result)
         return -1;
     int status = layer_settle(layer_wait_native(wait), wait->port->sink, wait->token);
     if (status == LAYER_EMPTY) {
-        layer_wait_hold(wait);
+        layer_wait_begin(wait);
         return 0;
     }
     layer_wait_disarm(wait);

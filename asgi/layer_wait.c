@@ -19,7 +19,7 @@ struct layer_wait *layer_wait_new(PyTypeObject *type, const struct awaitable_ope
     wait->told_status = 0;
     wait->told_answer = NULL;
     wait->told = 0;
-    wait->held = 0;
+    wait->begun = 0;
     return wait;
 }
 
@@ -46,27 +46,33 @@ int layer_wait_arm(struct layer_wait *wait)
     return 0;
 }
 
-void layer_wait_hold(struct layer_wait *wait)
+void layer_wait_begin(struct layer_wait *wait)
 {
-    list_append(&wait->port->held, &wait->awaitable.link);
-    wait->held = 1;
-    Py_INCREF(wait);
+    list_append(&wait->port->waiting, &wait->awaitable.link);
+    wait->begun = 1;
 }
 
 void layer_wait_disarm(struct layer_wait *wait)
 {
     slots_remove(&wait->port->waiters, wait->token);
     wait->token = 0;
-    if (wait->held) {
-        wait->held = 0;
-        list_remove(&wait->awaitable.link);
-        Py_DECREF(wait);
-    }
 }
 
 PyObject *layer_wait_loop(struct awaitable *awaitable)
 {
     return ((struct layer_wait *)awaitable)->loop;
+}
+
+/* Nothing will come from the layer. One that waits for nothing else is nobody's from now on: where only its own wait keeps the task
+ * that awaits it, both are garbage. */
+static void dismiss(struct layer_wait *wait)
+{
+    layer_wait_disarm(wait);
+    if (!wait->begun)
+        return;
+    Py_INCREF(wait);
+    awaitable_forget(&wait->awaitable);
+    Py_DECREF(wait);
 }
 
 int port_told(struct awaitable *awaitable, const struct sink_item *item)
@@ -76,6 +82,8 @@ int port_told(struct awaitable *awaitable, const struct sink_item *item)
     if (wait == NULL) {
         layer_pass(item->layer, item->channel);
         message_release(item->answer);
+    } else if (item->status == LAYER_UNKNOWN) {
+        dismiss(wait);
     } else {
         Py_INCREF(awaitable);
         wait->told_channel = item->channel;

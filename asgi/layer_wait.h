@@ -1,6 +1,6 @@
 /* layer_wait.h: an awaitable that waits for something of a layer: what all of them share.
  *
- * Owner:   Python; its token stands in its port's table while it waits.
+ * Owner:   Python; while it waits its token stands in its port's table, and it in a list that has a reference to it.
  * Thread:  its loop's, with the GIL.
  * Limits:  one token.
  */
@@ -23,7 +23,7 @@ struct layer_wait {
     int told_status;
     struct message *told_answer; /* counted; or NULL */
     int told;
-    int held; /* by its port */
+    int begun; /* it waits for the layer alone: layer_wait_begin() */
 };
 
 static inline struct layer *layer_wait_native(const struct layer_wait *wait)
@@ -37,11 +37,10 @@ struct layer_wait *layer_wait_new(PyTypeObject *type, const struct awaitable_ope
 /* Gets a token of the running loop's port: 0, or -1 with an exception. The loop is known only when somebody awaits. */
 int layer_wait_arm(struct layer_wait *wait);
 
-/* Its port keeps it until it is disarmed, and so the task that awaits it: nobody else need hold a reference to that task. For
- * an armed one that is told in bounded time. The loop and its port can still be collected together with it. */
-void layer_wait_hold(struct layer_wait *wait);
+/* It is armed, and attempt() returns 0: its link goes into the port's list. The loop and its port can be collected together with it. */
+void layer_wait_begin(struct layer_wait *wait);
 
-/* It does not wait after all, or no more. The caller has a reference of its own. */
+/* It does not wait after all, or no more. */
 void layer_wait_disarm(struct layer_wait *wait);
 
 /* awaitable_operations.loop */

@@ -112,7 +112,7 @@ static struct port *port_new(struct state *state, PyObject *loop)
     port->state = state;
     port->sink = NULL;
     slots_init(&port->waiters);
-    list_init(&port->held);
+    list_init(&port->waiting);
     list_init(&port->drains);
     port->running = false;
     list_init(&port->of_state);
@@ -170,11 +170,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg)
 {
     struct port *port = (struct port *)self;
     Py_VISIT(Py_TYPE(self));
-    for (struct list_node *node = port->held.next; node != &port->held; node = node->next) {
-        struct awaitable *awaitable = list_entry(node, struct awaitable, link);
-        Py_VISIT(awaitable);
-    }
-    return 0;
+    return awaitable_visit_all(&port->waiting, visit, arg);
 }
 
 static void dealloc(PyObject *self)

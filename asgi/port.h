@@ -25,7 +25,7 @@ struct port {
     int fd;
     struct sink *sink;
     struct slots waiters;      /* of struct awaitable, without a reference, by the tokens of the sink */
-    struct list_node held;     /* of struct awaitable, by their link, each with a reference: layer_wait_hold() */
+    struct list_node waiting;  /* of struct awaitable, by their link; a reference each */
     struct list_node drains;   /* of struct port_drain */
     bool running;              /* in the loop's callback: tasks may be run, and each drain's end follows */
     struct list_node of_state; /* in state->ports */

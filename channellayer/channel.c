@@ -140,3 +140,13 @@ void channel_tell(struct layer *layer, struct channel *channel, struct aftermath
         aftermath_free(aftermath, waiter);
     }
 }
+
+void channel_dismiss(struct layer *layer, struct channel *channel, struct aftermath *aftermath)
+{
+    while (!list_empty(&channel->waiters)) {
+        struct waiter *waiter = list_entry(channel->waiters.next, struct waiter, of_channel);
+        layer->counted.waiters--;
+        waiter->told.status = LAYER_UNKNOWN;
+        aftermath_tell(aftermath, waiter, layer, channel->id);
+    }
+}

@@ -68,6 +68,9 @@ void channel_give(struct channel *channel, struct holding *holding, const struct
 /* Its owner is CLOSED: ends its memberships, counted and for the owner's report. The channel is the caller's to settle. */
 void channel_unsubscribe(struct layer *layer, struct channel *channel);
 
+/* Tells whoever waits on it that nothing will come: LAYER_UNKNOWN. */
+void channel_dismiss(struct layer *layer, struct channel *channel, struct aftermath *aftermath);
+
 /* Ends its memberships, frees its messages and waiters, and itself. */
 void channel_free(struct layer *layer, struct channel *channel, struct aftermath *aftermath);
 

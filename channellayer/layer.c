@@ -304,8 +304,6 @@ int layer_receive(struct layer *layer, struct name name, size_t capacity, struct
         channel_receive(layer, channel);
         result = take_or_wait(layer, channel, sink, token, message, now);
         keep_or_free(layer, channel, made, result, now, &aftermath);
-    } else if (result == LAYER_UNKNOWN) {
-        result = LAYER_EMPTY; /* nothing will ever come, so there is nothing to keep: no waiter is stored */
     }
     leave(layer, &aftermath);
     return result;

@@ -26,7 +26,7 @@ enum layer_result {
     LAYER_FULL = -2,      /* the mailbox is at its capacity, in messages or in bytes */
     LAYER_TOO_LARGE = -3, /* the message is larger than message_limit */
     LAYER_CLOSED = -4,    /* the channel's owner is closed or gone: nothing was changed (counted) */
-    LAYER_UNKNOWN = -5,   /* no such channel in this process, and its name says that it was one (counted) */
+    LAYER_UNKNOWN = -5,   /* no such channel in this process, and its name says that it was one (layer_send() counts it) */
     LAYER_NO_MEMORY = -6, /* nothing was changed */
     LAYER_UNSENT = -7,    /* the bus cannot send it: it is not connected, and its buffer is full or has waited too long */
 };
@@ -99,9 +99,9 @@ int layer_channel_create(struct layer *layer, struct name channel, size_t capaci
 int layer_send(struct layer *layer, struct name channel, size_t capacity, struct message *message);
 
 /* Takes the oldest message that has not expired into *message, the caller's to release: LAYER_OK.
- * Otherwise LAYER_EMPTY: sink will be told token, once, when there may be one. LAYER_NO_MEMORY.
- * A channel that is not there is made as in layer_send; with a "!" in its name it waits for ever: LAYER_EMPTY, but no waiter
- * is stored, sink is never told, and layer_cancel() has nothing to do. */
+ * Otherwise LAYER_EMPTY: sink will be told token, once: LAYER_OK when there may be one, LAYER_UNKNOWN when the channel's owner has
+ * ended and none will come. LAYER_NO_MEMORY. A channel that is not there is made as in layer_send; with a "!" in its name it is
+ * LAYER_UNKNOWN: none will ever come, no waiter is stored, sink is never told, and layer_cancel() has nothing to do. */
 int layer_receive(struct layer *layer, struct name channel, size_t capacity, struct sink *sink, uint64_t token,
                   struct message **message);
 

@@ -50,8 +50,11 @@ void layer_owner_ended(struct layer *layer, uint64_t owner)
     pthread_mutex_lock(&layer->lock);
     struct holding *holding = owners_held(layer->owners, owner, layer);
     if (holding != NULL) {
-        while (!list_empty(&holding->channels))
-            channel_free(layer, channel_at(holding->channels.next), &aftermath);
+        while (!list_empty(&holding->channels)) {
+            struct channel *channel = channel_at(holding->channels.next);
+            channel_dismiss(layer, channel, &aftermath);
+            channel_free(layer, channel, &aftermath);
+        }
         owners_let_go(layer->owners, holding);
     }
     pthread_mutex_unlock(&layer->lock);

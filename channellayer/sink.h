@@ -20,7 +20,7 @@ struct sink_item {
     uint64_t token;
     uint64_t channel; /* for layer_pass() */
     struct layer *layer; /* counted: release it with layer_release() */
-    int status;          /* of layer_settle() and layer_query() */
+    int status;          /* of layer_receive(), layer_settle() and layer_query() */
     struct message *answer; /* of layer_query(), counted; or NULL */
 };
 

