@@ -4,6 +4,7 @@
 
 #include "asgi/dict.h"
 #include "asgi/errors.h"
+#include "asgi/message.h"
 
 static int report(struct pyconnection *connection, const char *what)
 {
@@ -48,12 +49,15 @@ int callback_file(struct pyconnection *connection, uint64_t sent, uint64_t expec
 /* "host:port" of the scope's client, so that what proxy headers said is what is logged. */
 static PyObject *client_text(struct pyconnection *connection)
 {
-    PyObject *client = PyDict_GetItemWithError(connection->scope, connection->server->state->strings.client);
-    if (client == NULL || client == Py_None)
-        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    PyObject *client;
+    if (message_get(connection->scope, connection->server->state->strings.client, &client) < 0)
+        return NULL;
+    if (client == NULL)
+        return Py_NewRef(Py_None);
     PyObject *host = PySequence_GetItem(client, 0);
     PyObject *port = host == NULL ? NULL : PySequence_GetItem(client, 1);
     PyObject *text = port == NULL ? NULL : PyUnicode_FromFormat("%S:%S", host, port);
+    Py_DECREF(client);
     Py_XDECREF(host);
     Py_XDECREF(port);
     return text;
@@ -65,10 +69,10 @@ static int add_response(struct pyconnection *connection, PyObject *details)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     double taken = (double)now.tv_sec + (double)now.tv_nsec * 1e-9 - connection->started;
-    PyObject *method = PyDict_GetItemWithError(connection->scope, s->method);
-    if (method == NULL && PyErr_Occurred())
+    PyObject *method;
+    if (message_get(connection->scope, s->method, &method) < 0)
         return -1;
-    return PyDict_SetItem(details, s->method, method == NULL ? s->empty : method) < 0 ||
+    return dict_set_steal(details, s->method, method == NULL ? Py_NewRef(s->empty) : method) < 0 ||
                    dict_set_steal(details, s->status, PyLong_FromLong(connection->status)) < 0 ||
                    dict_set_steal(details, s->time_taken, PyFloat_FromDouble(taken)) < 0 ||
                    dict_set_steal(details, s->size, PyLong_FromUnsignedLongLong(connection->sent)) < 0

@@ -117,17 +117,18 @@ PySendResult awaitable_send(PyObject *self, PyObject *value, PyObject **result)
         PyErr_SetString(PyExc_RuntimeError, "this receive() or send() was awaited already: call it again for each await");
         return PYGEN_ERROR;
     }
-    if (awaitable->phase == AWAITABLE_WAITING) {
-        if (pause_pending(awaitable->pause)) {
-            PyErr_SetString(PyExc_RuntimeError, "this receive() or send() is being awaited by another task");
-            return PYGEN_ERROR;
-        }
-        stop_waiting(awaitable, 1);
+    if (awaitable->phase == AWAITABLE_ATTEMPTING ||
+        (awaitable->phase == AWAITABLE_WAITING && pause_pending(awaitable->pause))) {
+        PyErr_SetString(PyExc_RuntimeError, "this receive() or send() is being awaited by another task");
+        return PYGEN_ERROR;
     }
+    stop_waiting(awaitable, 1);
+    awaitable->phase = AWAITABLE_ATTEMPTING;
     int attempt = awaitable->operations->attempt(awaitable, result);
     if (attempt == 0)
         return begin_waiting(awaitable, result);
     if (attempt == AWAITABLE_TURN) {
+        awaitable->phase = AWAITABLE_FRESH;
         awaitable->turned = 1;
         *result = Py_NewRef(Py_None); /* what a bare yield gives: the task goes on in the loop's next turn */
         return PYGEN_NEXT;

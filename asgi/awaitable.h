@@ -6,8 +6,8 @@
  * Thread:  its loop's, with the GIL.
  * Limits:  none: an awaitable holds no result, so one that is cancelled loses nothing.
  *
- *     FRESH ──send──▶ WAITING ──send, and the source has the result──▶ DONE
- *       └── the source has the result, throw, close ──────────────────────┘
+ *     FRESH ──send──▶ ATTEMPTING ──not yet──▶ WAITING ──send──▶ ATTEMPTING
+ *                          └── the source has the result ──▶ DONE ◀── throw, close
  *
  * A repeatable one is FRESH again when it is awaited again.
  */
@@ -38,9 +38,10 @@ struct awaitable_operations {
 enum { AWAITABLE_TURN = 2 };
 
 enum awaitable_phase {
-    AWAITABLE_FRESH,   /* nobody has awaited it */
-    AWAITABLE_WAITING, /* on pause */
-    AWAITABLE_DONE,    /* it gave its result, or raised, or was closed */
+    AWAITABLE_FRESH,      /* nobody has awaited it */
+    AWAITABLE_ATTEMPTING, /* attempt() runs, and with it perhaps the application's code: nobody else may await it */
+    AWAITABLE_WAITING,    /* on pause */
+    AWAITABLE_DONE,       /* it gave its result, or raised, or was closed */
 };
 
 struct awaitable {

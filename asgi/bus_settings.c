@@ -96,6 +96,21 @@ static const struct kind kinds[] = {
     { "redis-core", read_redis_core },
 };
 
+static int read_kind(PyObject *dict, struct bus_settings *result)
+{
+    PyObject *json = PyDict_GetItemString(dict, "json"), *kind = PyDict_GetItemString(dict, "kind");
+    int truth = json == NULL ? 0 : PyObject_IsTrue(json);
+    if (truth < 0)
+        return -1;
+    result->json = truth == 1;
+    for (size_t i = 0; kind != NULL && PyUnicode_Check(kind) && i < sizeof kinds / sizeof *kinds; i++) {
+        if (PyUnicode_CompareWithASCIIString(kind, kinds[i].name) == 0)
+            return kinds[i].read(dict, result);
+    }
+    PyErr_Format(PyExc_ValueError, "bus[kind] is %R, which is not known", kind == NULL ? Py_None : kind);
+    return -1;
+}
+
 int bus_settings_read(PyObject *bus, struct bus_settings *result)
 {
     *result = (struct bus_settings){ 0 };
@@ -105,16 +120,10 @@ int bus_settings_read(PyObject *bus, struct bus_settings *result)
         PyErr_Format(PyExc_TypeError, "bus must be a dict or None, not %.100s", Py_TYPE(bus)->tp_name);
         return -1;
     }
-    PyObject *json = PyDict_GetItemString(bus, "json"), *kind = PyDict_GetItemString(bus, "kind");
-    int truth = json == NULL ? 0 : PyObject_IsTrue(json);
-    if (truth < 0)
-        return -1;
-    result->json = truth == 1;
-    for (size_t i = 0; kind != NULL && PyUnicode_Check(kind) && i < sizeof kinds / sizeof *kinds; i++) {
-        if (PyUnicode_CompareWithASCIIString(kind, kinds[i].name) == 0)
-            return kinds[i].read(bus, result);
-    }
-    PyErr_Format(PyExc_ValueError, "bus[kind] is %R, which is not known", kind == NULL ? Py_None : kind);
+    result->dict = PyDict_Copy(bus);
+    if (result->dict != NULL && read_kind(result->dict, result) == 0)
+        return 0;
+    Py_CLEAR(result->dict);
     return -1;
 }
 
@@ -123,4 +132,5 @@ void bus_settings_deinit(struct bus_settings *settings)
     if (settings->release != NULL)
         settings->release(settings->settings);
     settings->release = NULL;
+    Py_CLEAR(settings->dict);
 }

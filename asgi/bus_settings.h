@@ -26,7 +26,8 @@ struct bus_settings {
     void *settings;                    /* for create */
     void (*release)(void *settings);
     bool json;
-    struct name local_prefix;          /* as in struct layer_config; as long as the dict lives */
+    struct name local_prefix;          /* as in struct layer_config; as long as these settings */
+    PyObject *dict;                    /* a copy of what they were read from: no code that runs meanwhile can change it */
 };
 
 /* bus: a dict, or None: the local bus. 0, or -1 with an exception; *result needs no bus_settings_deinit() then. */

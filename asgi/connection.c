@@ -269,6 +269,8 @@ static int attempt_receive(struct awaitable *awaitable, PyObject **result)
     if (connection->told && !awaitable->turned)
         return AWAITABLE_TURN;
     int got = pyconnection_take_event(connection, result);
+    if (got == 0 && pyconnection_next_at(connection) != PYCONNECTION_NOTHING)
+        got = pyconnection_take_event(connection, result); /* it has asked the I/O thread for more, and other code ran meanwhile */
     if (got == 0)
         list_append(&connection->receivers, &awaitable->link);
     return got;

@@ -149,7 +149,8 @@ void pyconnection_written(struct pyconnection *connection, size_t amount);
  * life is what it becomes. */
 void pyconnection_finish(struct pyconnection *connection, enum pyconnection_life life, bool failed);
 
-/* Hands command over; it costs what command_cost() says when counted. Takes command. */
+/* Hands command over; it costs what command_cost() says when counted. Takes command. It may run any code (the loop's call_soon):
+ * connection's state is changed before. */
 void pyconnection_command(struct pyconnection *connection, struct command *command, bool counted);
 
 /* What receive() and send() return, as new references. */
@@ -161,6 +162,10 @@ PyObject *pyconnection_sent(struct pyconnection *connection);
 
 /* Sets the OSError that send() raises after the client has left. */
 void pyconnection_raise_gone(const struct pyconnection *connection);
+
+/* For send(), between the last that can run the application's code and the first change: whether connection's state still is state, the
+ * one in which the event was allowed. 0, or -1 with an exception. */
+int pyconnection_check_state(const struct pyconnection *connection, enum pyconnection_state state);
 
 /* receive() for each protocol: 1 with *result, 0 when there is nothing yet, -1 with an exception. */
 int http_take(struct pyconnection *connection, PyObject **result);

@@ -51,7 +51,7 @@ static int complete_head(struct pyconnection *connection, uint64_t length)
     return connection->head == NULL ? -1 : 0;
 }
 
-/* Sends part, which it takes, called name. */
+/* Sends part, which it takes, called name; the state has been checked. */
 static int send_part(struct pyconnection *connection, struct part *part, PyObject *name, bool more)
 {
     if (!more && complete_head(connection, part->length) < 0) {
@@ -77,9 +77,10 @@ static int send_part(struct pyconnection *connection, struct part *part, PyObjec
     command->file.offset = part->offset;
     command->file.length = part->length;
     Py_XSETREF(connection->file, Py_NewRef(name));
+    http_count_body(connection, part->length, more);
     http_send_head(connection);
     pyconnection_command(connection, command, true);
-    return http_body_sent(connection, part->length, more);
+    return http_body_sent(connection, more);
 }
 
 /* O_NONBLOCK: whoever opens a FIFO waits for its other end. */
@@ -110,11 +111,10 @@ static int check_path(PyObject *message, PyObject *path)
     return 0;
 }
 
-int file_send_path(struct pyconnection *connection, PyObject *message)
+/* path is a str, and nothing more. Others run while it is opened. */
+static int send_path(struct pyconnection *connection, PyObject *path)
 {
-    PyObject *path;
-    if (message_get(message, connection->server->state->strings.path, &path) < 0 || check_path(message, path) < 0)
-        return -1;
+    enum pyconnection_state state = connection->state;
     struct part part = { .fd = open_path(path) };
     int64_t size = part.fd < 0 ? -1 : measure(part.fd, path);
     if (size >= 0 && connection->promised > size) {
@@ -122,13 +122,28 @@ int file_send_path(struct pyconnection *connection, PyObject *message)
                      (long long)connection->promised);
         size = -1;
     }
-    if (size < 0) {
+    if (size < 0 || pyconnection_check_state(connection, state) < 0) {
         close_part(&part);
         return -1;
     }
     /* What has been written to the file since the application looked is not of this response. */
     part.length = (uint64_t)(connection->promised >= 0 ? connection->promised : size);
     return send_part(connection, &part, path, false);
+}
+
+int file_send_path(struct pyconnection *connection, PyObject *message)
+{
+    enum pyconnection_state state = connection->state;
+    PyObject *path;
+    if (message_get(message, connection->server->state->strings.path, &path) < 0)
+        return -1;
+    PyObject *name = check_path(message, path) < 0 ? NULL : PyUnicode_FromObject(path);
+    Py_XDECREF(path);
+    int result = name == NULL ? -1 : pyconnection_check_state(connection, state);
+    if (result == 0)
+        result = send_path(connection, name);
+    Py_XDECREF(name);
+    return result;
 }
 
 /* message[key], a number of bytes; -1 where there is none. -1 with an exception. */
@@ -141,8 +156,9 @@ static int64_t get_bytes(PyObject *message, PyObject *key)
     if (value < 0 || PyErr_Occurred()) {
         PyErr_Clear();
         PyErr_Format(PyExc_ValueError, "%R of http.response.zerocopysend must be a number of bytes, not %R", key, object);
-        return -1;
+        value = -1;
     }
+    Py_DECREF(object);
     return value;
 }
 
@@ -208,6 +224,15 @@ static int open_part(const struct strings *s, PyObject *message, PyObject *file,
     return offset >= 0 ? 0 : move(s, file, part->fd, part->offset + part->length);
 }
 
+/* repr() of file, a str and nothing more. */
+static PyObject *name_of(PyObject *file)
+{
+    PyObject *text = PyObject_Repr(file);
+    PyObject *name = text == NULL ? NULL : PyUnicode_FromObject(text);
+    Py_XDECREF(text);
+    return name;
+}
+
 int file_send_descriptor(struct pyconnection *connection, PyObject *message)
 {
     const struct strings *s = &connection->server->state->strings;
@@ -215,22 +240,16 @@ int file_send_descriptor(struct pyconnection *connection, PyObject *message)
     bool more;
     struct part part = { .fd = -1 };
     enum pyconnection_state state = connection->state;
-    if (message_get(message, s->file, &file) < 0 || message_flag(message, s->more_body, &more) < 0)
+    if (message_flag(message, s->more_body, &more) < 0 || message_get(message, s->file, &file) < 0)
         return -1;
     if (file == NULL) {
         PyErr_Format(PyExc_ValueError, "http.response.zerocopysend needs the key 'file'; it was %R", message);
         return -1;
     }
-    Py_INCREF(file);
     int result = -1;
-    PyObject *name = PyObject_Repr(file);
-    if (name == NULL || open_part(s, message, file, &part) < 0)
-        goto done;
-    if (connection->state == state)
+    PyObject *name = name_of(file);
+    if (name != NULL && open_part(s, message, file, &part) == 0 && pyconnection_check_state(connection, state) == 0)
         result = send_part(connection, &part, name, more);
-    else
-        pyconnection_raise_gone(connection); /* meanwhile */
-done:
     close_part(&part);
     Py_XDECREF(name);
     Py_DECREF(file);

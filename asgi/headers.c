@@ -59,11 +59,37 @@ static int check_field(PyObject *name, PyObject *value)
 
 static bool is_pair(PyObject *item)
 {
-    return (PyTuple_CheckExact(item) && PyTuple_GET_SIZE(item) == 2) ||
-           (PyList_CheckExact(item) && PyList_GET_SIZE(item) == 2);
+    return PyTuple_CheckExact(item) && PyTuple_GET_SIZE(item) == 2;
 }
 
-/* A tuple of pairs out of any iterable of two-item iterables. */
+/* A tuple of the two items of an iterable. */
+static PyObject *as_pair(PyObject *item)
+{
+    PyObject *pair = PySequence_Tuple(item);
+    if (pair != NULL && is_pair(pair))
+        return pair;
+    if (pair != NULL || PyErr_ExceptionMatches(PyExc_TypeError))
+        PyErr_Format(PyExc_ValueError, "a header must be two items, (name, value), not %R", item);
+    Py_XDECREF(pair);
+    return NULL;
+}
+
+/* The same items as fields, a tuple, each of them a pair. In a list at first: a tuple that is not yet full must not be seen. */
+static PyObject *make_pairs(PyObject *fields)
+{
+    PyObject *list = PyList_New(0);
+    for (Py_ssize_t i = 0; list != NULL && i < PyTuple_GET_SIZE(fields); i++) {
+        PyObject *pair = as_pair(PyTuple_GET_ITEM(fields, i));
+        if (pair == NULL || PyList_Append(list, pair) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(pair);
+    }
+    PyObject *pairs = list == NULL ? NULL : PyList_AsTuple(list);
+    Py_XDECREF(list);
+    return pairs;
+}
+
+/* A tuple of pairs, tuples too, out of any iterable of two-item iterables: nothing that runs later can change it. */
 static PyObject *as_pairs(PyObject *headers)
 {
     PyObject *fields = PySequence_Tuple(headers);
@@ -72,23 +98,17 @@ static PyObject *as_pairs(PyObject *headers)
             PyErr_Format(PyExc_ValueError, "headers must be an iterable of (name, value), not %R", headers);
         return NULL;
     }
-    PyObject *pairs = PyTuple_New(PyTuple_GET_SIZE(fields));
-    for (Py_ssize_t i = 0; pairs != NULL && i < PyTuple_GET_SIZE(fields); i++) {
-        PyObject *item = PyTuple_GET_ITEM(fields, i);
-        PyObject *pair = is_pair(item) ? Py_NewRef(item) : PySequence_Tuple(item);
-        if (pair == NULL || !is_pair(pair)) {
-            PyErr_Format(PyExc_ValueError, "a header must be two items, (name, value), not %R", item);
-            Py_XDECREF(pair);
-            Py_CLEAR(pairs);
-        } else {
-            PyTuple_SET_ITEM(pairs, i, pair);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(fields); i++) {
+        if (!is_pair(PyTuple_GET_ITEM(fields, i))) {
+            PyObject *pairs = make_pairs(fields);
+            Py_DECREF(fields);
+            return pairs;
         }
     }
-    Py_DECREF(fields);
-    return pairs;
+    return fields;
 }
 
-/* What the fields take, as long as nothing runs that could change them. */
+/* What the fields take. */
 struct measure {
     size_t count;
     size_t length;
@@ -98,13 +118,14 @@ struct measure {
 static int measure_fields(PyObject *pairs, struct measure *measure)
 {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(pairs); i++) {
-        PyObject **pair = PySequence_Fast_ITEMS(PyTuple_GET_ITEM(pairs, i));
-        if (check_field(pair[0], pair[1]) < 0)
+        PyObject *pair = PyTuple_GET_ITEM(pairs, i);
+        PyObject *name = PyTuple_GET_ITEM(pair, 0), *value = PyTuple_GET_ITEM(pair, 1);
+        if (check_field(name, value) < 0)
             return -1;
-        size_t name = (size_t)PyBytes_GET_SIZE(pair[0]);
+        size_t name_length = (size_t)PyBytes_GET_SIZE(name);
         measure->count++;
-        measure->length += name + (size_t)PyBytes_GET_SIZE(pair[1]);
-        if (name == SUBPROTOCOL_NAME && strncasecmp(PyBytes_AS_STRING(pair[0]), subprotocol_name, name) == 0)
+        measure->length += name_length + (size_t)PyBytes_GET_SIZE(value);
+        if (name_length == SUBPROTOCOL_NAME && strncasecmp(PyBytes_AS_STRING(name), subprotocol_name, name_length) == 0)
             measure->subprotocol = true;
     }
     return 0;
@@ -145,9 +166,10 @@ static struct command *build(enum command_kind kind, uint64_t exchange, PyObject
         .bytes = command->bytes + measure->count * sizeof(struct command_field),
     };
     for (Py_ssize_t i = 0; pairs != NULL && i < PyTuple_GET_SIZE(pairs); i++) {
-        PyObject **pair = PySequence_Fast_ITEMS(PyTuple_GET_ITEM(pairs, i));
-        write_field(&writer, PyBytes_AS_STRING(pair[0]), (size_t)PyBytes_GET_SIZE(pair[0]), PyBytes_AS_STRING(pair[1]),
-                    (size_t)PyBytes_GET_SIZE(pair[1]));
+        PyObject *name = PyTuple_GET_ITEM(PyTuple_GET_ITEM(pairs, i), 0);
+        PyObject *value = PyTuple_GET_ITEM(PyTuple_GET_ITEM(pairs, i), 1);
+        write_field(&writer, PyBytes_AS_STRING(name), (size_t)PyBytes_GET_SIZE(name), PyBytes_AS_STRING(value),
+                    (size_t)PyBytes_GET_SIZE(value));
     }
     if (subprotocol != NULL)
         write_field(&writer, subprotocol_name, SUBPROTOCOL_NAME, subprotocol, subprotocol_length);

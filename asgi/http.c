@@ -7,26 +7,32 @@
 #include "asgi/http_fields.h"
 #include "asgi/message.h"
 
-int http_send_start(struct pyconnection *connection, PyObject *message)
+/* The head that message describes; NULL with an exception. */
+static struct command *make_head(struct pyconnection *connection, PyObject *message, bool *trailers)
 {
     const struct strings *s = &connection->server->state->strings;
     PyObject *headers;
-    bool trailers;
-    int status = message_number(message, s->status, 200, 999, -1);
-    if (status < 0 || message_get(message, s->headers, &headers) < 0 || message_flag(message, s->trailers, &trailers) < 0 ||
-        (trailers && http_check_trailers(connection) < 0))
-        return -1;
+    if (message_flag(message, s->trailers, trailers) < 0 || (*trailers && http_check_trailers(connection) < 0) ||
+        message_get(message, s->headers, &headers) < 0)
+        return NULL;
     struct command *head = headers_command(COMMAND_RESPOND, connection->exchange, headers, NULL);
+    Py_XDECREF(headers);
+    if (head == NULL || headers_check_length(head) == 0)
+        return head;
+    command_destroy(head);
+    return NULL;
+}
+
+int http_send_start(struct pyconnection *connection, PyObject *message)
+{
+    enum pyconnection_state state = connection->state;
+    bool trailers;
+    int status = message_number(message, connection->server->state->strings.status, 200, 999, -1);
+    struct command *head = status < 0 ? NULL : make_head(connection, message, &trailers);
     if (head == NULL)
         return -1;
-    if (headers_check_length(head) < 0) {
+    if (pyconnection_check_state(connection, state) < 0) {
         command_destroy(head);
-        return -1;
-    }
-    /* Making the fields may have run the application's code: the client may be seen to have left, or worse. */
-    if (connection->state != HTTP_REQUEST && connection->state != WEBSOCKET_CONNECTING) {
-        command_destroy(head);
-        pyconnection_raise_gone(connection);
         return -1;
     }
     head->response.status = (uint16_t)status;
@@ -81,16 +87,21 @@ int http_send_head(struct pyconnection *connection)
     return 0;
 }
 
-int http_body_sent(struct pyconnection *connection, uint64_t length, bool more)
+void http_count_body(struct pyconnection *connection, uint64_t length, bool more)
 {
     connection->sent += length;
-    if (more) {
+    if (more)
         pyconnection_set_state(connection, connection->websocket ? DENIAL_STREAMING : HTTP_STREAMING);
+    else
+        pyconnection_set_state(connection, connection->websocket  ? WEBSOCKET_REJECTED
+                                           : connection->trailers ? HTTP_TRAILERS
+                                                                  : HTTP_COMPLETE);
+}
+
+int http_body_sent(struct pyconnection *connection, bool more)
+{
+    if (more)
         return 0;
-    }
-    pyconnection_set_state(connection, connection->websocket  ? WEBSOCKET_REJECTED
-                                       : connection->trailers ? HTTP_TRAILERS
-                                                              : HTTP_COMPLETE);
     if (connection->promised >= 0 && (uint64_t)connection->promised != connection->sent &&
         callback_framing(connection, connection->sent, (uint64_t)connection->promised) < 0)
         return -1;
@@ -105,18 +116,22 @@ int http_send_bytes(struct pyconnection *connection, const Py_buffer *body, bool
     if (command == NULL)
         return -1;
     command->response.more = more;
+    http_count_body(connection, (uint64_t)body->len, more);
     pyconnection_command(connection, command, true);
-    return http_body_sent(connection, (uint64_t)body->len, more);
+    return http_body_sent(connection, more);
 }
 
 int http_send_body(struct pyconnection *connection, PyObject *message)
 {
     const struct strings *s = &connection->server->state->strings;
+    enum pyconnection_state state = connection->state;
     bool more;
     Py_buffer body;
     if (message_flag(message, s->more_body, &more) < 0 || message_bytes(message, s->body, &body) < 0)
         return -1;
-    int result = http_send_bytes(connection, &body, more);
+    int result = pyconnection_check_state(connection, state);
+    if (result == 0)
+        result = http_send_bytes(connection, &body, more);
     if (body.obj != NULL)
         PyBuffer_Release(&body);
     return result;

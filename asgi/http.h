@@ -18,11 +18,13 @@ int http_send_body(struct pyconnection *connection, PyObject *message);
 /* The held head, if there is one, on its own: the body follows in other commands. 0, or -1 with an exception. */
 int http_send_head(struct pyconnection *connection);
 
-/* length bytes of body were sent, or would have been, were it not HEAD; more: not the last. The connection's state follows. 0, or -1
- * with a KeyboardInterrupt or SystemExit. */
-int http_body_sent(struct pyconnection *connection, uint64_t length, bool more);
+/* length bytes of body are about to be sent, or would be, were it not HEAD; more: not the last. The connection's state follows. */
+void http_count_body(struct pyconnection *connection, uint64_t length, bool more);
 
-/* A piece of body, with the held head before it. 0, or -1 with an exception. */
+/* The command of those bytes is on its way: the callbacks that follow the last. 0, or -1 with a KeyboardInterrupt or SystemExit. */
+int http_body_sent(struct pyconnection *connection, bool more);
+
+/* A piece of body, with the held head before it; the state has been checked. 0, or -1 with an exception. */
 int http_send_bytes(struct pyconnection *connection, const Py_buffer *body, bool more);
 
 #endif

@@ -17,16 +17,6 @@ int http_check_trailers(struct pyconnection *connection)
     return -1;
 }
 
-/* Making fields may have run the application's code: the client may be seen to have left, or another task has sent something. */
-static int check_state(struct pyconnection *connection, enum pyconnection_state state, struct command *command)
-{
-    if (connection->state == state)
-        return 0;
-    command_destroy(command);
-    pyconnection_raise_gone(connection);
-    return -1;
-}
-
 static int check_fields(const struct command *command)
 {
     PyObject *name = headers_not_for_trailers(command);
@@ -42,16 +32,17 @@ int http_send_trailers(struct pyconnection *connection, PyObject *message)
     const struct strings *s = &connection->server->state->strings;
     PyObject *headers;
     bool more;
-    if (message_get(message, s->headers, &headers) < 0 || message_flag(message, s->more_trailers, &more) < 0)
+    if (message_flag(message, s->more_trailers, &more) < 0 || message_get(message, s->headers, &headers) < 0)
         return -1;
     struct command *trailer = headers_command(COMMAND_TRAILERS, connection->exchange, headers, NULL);
-    if (trailer == NULL || check_state(connection, HTTP_TRAILERS, trailer) < 0)
+    Py_XDECREF(headers);
+    if (trailer == NULL)
         return -1;
-    size_t before = connection->trailer == NULL ? 0 : connection->trailer->response.head_length;
-    if (check_fields(trailer) < 0) {
+    if (check_fields(trailer) < 0 || pyconnection_check_state(connection, HTTP_TRAILERS) < 0) {
         command_destroy(trailer);
         return -1;
     }
+    size_t before = connection->trailer == NULL ? 0 : connection->trailer->response.head_length;
     if (before + trailer->response.head_length > TRAILERS_LIMIT) {
         command_destroy(trailer);
         PyErr_Format(PyExc_ValueError, "the trailers of this response are longer than %d bytes", TRAILERS_LIMIT);
@@ -64,17 +55,21 @@ int http_send_trailers(struct pyconnection *connection, PyObject *message)
         return 0;
     trailer = connection->trailer;
     connection->trailer = NULL;
+    pyconnection_set_state(connection, HTTP_COMPLETE);
     if (connection->trailers_go_out)
         pyconnection_command(connection, trailer, true);
     else
         command_destroy(trailer); /* the client has not said that it takes them */
-    pyconnection_set_state(connection, HTTP_COMPLETE);
     return access_complete(connection);
 }
 
-/* [(b"link", each of links), …] */
-static PyObject *link_fields(const struct strings *s, PyObject *links)
+/* [(b"link", each of links), …], of what message has under "links". */
+static PyObject *link_fields(const struct strings *s, PyObject *message, PyObject *links)
 {
+    if (links == NULL || PyBytes_Check(links) || PyUnicode_Check(links)) {
+        PyErr_Format(PyExc_ValueError, "http.response.early_hint needs the key 'links' with an iterable of bytes; it was %R", message);
+        return NULL;
+    }
     PyObject *values = PySequence_Tuple(links);
     PyObject *name = PyUnicode_AsASCIIString(s->link);
     PyObject *fields = values == NULL || name == NULL ? NULL : PyTuple_New(PyTuple_GET_SIZE(values));
@@ -97,17 +92,18 @@ int http_send_hint(struct pyconnection *connection, PyObject *message)
     PyObject *links;
     if (message_get(message, s->links, &links) < 0)
         return -1;
-    if (links == NULL || PyBytes_Check(links) || PyUnicode_Check(links)) {
-        PyErr_Format(PyExc_ValueError, "http.response.early_hint needs the key 'links' with an iterable of bytes; it was %R", message);
-        return -1;
-    }
-    PyObject *fields = link_fields(s, links);
+    PyObject *fields = link_fields(s, message, links);
+    Py_XDECREF(links);
     if (fields == NULL)
         return -1;
     struct command *hint = headers_command(COMMAND_HINT, connection->exchange, fields, NULL);
     Py_DECREF(fields);
-    if (hint == NULL || check_state(connection, state, hint) < 0)
+    if (hint == NULL)
         return -1;
+    if (pyconnection_check_state(connection, state) < 0) {
+        command_destroy(hint);
+        return -1;
+    }
     if (hint->response.field_count == 0 || state == HTTP_STREAMING) {
         command_destroy(hint); /* nothing to say, or too late: the specification lets the server ignore it */
         return 0;

@@ -53,14 +53,18 @@ static int take_message_or_wait(struct inbox *inbox, struct name channel, PyObje
         return -1;
     wait->told = 0;
     int got = layer_receive(layer_wait_native(wait), channel, inbox->capacity, wait->port->sink, wait->token, &message);
-    if (got == LAYER_UNKNOWN)
+    if (got == LAYER_EMPTY && pyconnection_next_at(inbox->connection) != PYCONNECTION_NOTHING) {
+        layer_cancel(layer_wait_native(wait), channel, wait->port->sink, wait->token); /* other code ran meanwhile */
+        layer_wait_disarm(wait);
+        return give(inbox, pyconnection_take_event(inbox->connection, result));
+    }
+    if (got != LAYER_EMPTY)
         layer_wait_disarm(wait);
     if (got == LAYER_EMPTY || got == LAYER_UNKNOWN) {
         inbox->in_a_row = 0;
         list_append(&inbox->connection->receivers, &wait->awaitable.link);
         return 0;
     }
-    layer_wait_disarm(wait);
     if (got == LAYER_OK)
         return give_message(inbox, message, result);
     PyErr_NoMemory();

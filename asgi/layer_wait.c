@@ -27,10 +27,11 @@ static int find_port(struct layer_wait *wait, struct state *state)
 {
     if (wait->port != NULL)
         return 0;
-    wait->loop = PyObject_CallNoArgs(state->get_running_loop);
-    if (wait->loop == NULL)
+    PyObject *loop = PyObject_CallNoArgs(state->get_running_loop);
+    if (loop == NULL)
         return -1;
-    wait->port = port_of(state, wait->loop);
+    Py_XSETREF(wait->loop, loop);
+    wait->port = port_of(state, loop);
     return wait->port == NULL ? -1 : 0;
 }
 

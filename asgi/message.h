@@ -1,6 +1,7 @@
 /* message.h: reading the dict that an application gave to send().
  *
- * Owner:   nobody; values are borrowed from the dict.
+ * Owner:   nobody; values are the caller's to release: the dict may change whenever the application's code runs, and that is in
+ *          the lookup itself, in __bool__, __buffer__, __repr__, an iteration, and wherever an object is freed.
  * Thread:  with the GIL.
  * Limits:  none.
  */
@@ -10,7 +11,7 @@
 #include <Python.h>
 #include <stdbool.h>
 
-/* *value: what message has under key, borrowed, or NULL where it has nothing or None. 0, or -1 with an exception. */
+/* *value: what message has under key, a new reference, or NULL where it has nothing or None. 0, or -1 with an exception and NULL. */
 int message_get(PyObject *message, PyObject *key, PyObject **value);
 
 /* The truth of message[key]; false where there is nothing. 0, or -1 with an exception. */
@@ -20,7 +21,11 @@ int message_flag(PyObject *message, PyObject *key, bool *value);
  * ValueError. -1 with an exception. */
 int message_number(PyObject *message, PyObject *key, int minimum, int maximum, int fallback);
 
-/* message[key] as contiguous bytes in *view, which the caller releases; empty where there is nothing. 0, or -1 with an exception. */
+/* message[key] as contiguous bytes in *view, which the caller releases; empty, with no obj, where there is nothing. 0, or -1 with an
+ * exception. */
 int message_bytes(PyObject *message, PyObject *key, Py_buffer *view);
+
+/* The same of object, the value of key. */
+int message_view(PyObject *object, PyObject *key, Py_buffer *view);
 
 #endif

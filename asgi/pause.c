@@ -41,13 +41,17 @@ int pause_pending(PyObject *pause)
 /* The callback has been called, or will be: forgets it. */
 static int run_soon(struct pause *pause)
 {
-    if (pause->callback == NULL)
+    PyObject *callback = pause->callback;
+    PyObject *context = pause->context;
+    if (callback == NULL)
         return 0;
+    pause->callback = NULL;
+    pause->context = NULL;
     struct state *state = state_of(Py_TYPE(pause));
-    PyObject *arguments[] = {pause->loop, pause->callback, (PyObject *)pause, pause->context};
+    PyObject *arguments[] = {pause->loop, callback, (PyObject *)pause, context};
     PyObject *handle = PyObject_VectorcallMethod(state->strings.call_soon, arguments, 3, state->context_name);
-    Py_CLEAR(pause->callback);
-    Py_CLEAR(pause->context);
+    Py_DECREF(callback);
+    Py_DECREF(context);
     Py_XDECREF(handle);
     return handle == NULL ? -1 : 0;
 }
@@ -162,8 +166,8 @@ static PyObject *add_done_callback(PyObject *self, PyObject *const *arguments, P
         PyErr_SetString(PyExc_TypeError, "context must be a contextvars.Context");
         return NULL;
     }
-    pause->callback = Py_NewRef(arguments[0]);
-    pause->context = context;
+    Py_XSETREF(pause->callback, Py_NewRef(arguments[0]));
+    Py_XSETREF(pause->context, context);
     if (pause->state != PAUSE_PENDING && run_soon(pause) < 0)
         return NULL;
     Py_RETURN_NONE;
@@ -172,14 +176,14 @@ static PyObject *add_done_callback(PyObject *self, PyObject *const *arguments, P
 static PyObject *remove_done_callback(PyObject *self, PyObject *callback)
 {
     struct pause *pause = (struct pause *)self;
-    int same = pause->callback == NULL ? 0 : PyObject_RichCompareBool(pause->callback, callback, Py_EQ);
-    if (same < 0)
-        return NULL;
-    if (same > 0) {
+    PyObject *mine = Py_XNewRef(pause->callback);
+    int same = mine == NULL ? 0 : PyObject_RichCompareBool(mine, callback, Py_EQ);
+    if (same > 0 && pause->callback == mine) {
         Py_CLEAR(pause->callback);
         Py_CLEAR(pause->context);
     }
-    return PyLong_FromLong(same);
+    Py_XDECREF(mine);
+    return same < 0 ? NULL : PyLong_FromLong(same);
 }
 
 static PyMethodDef methods[] = {
@@ -225,6 +229,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(pause->loop);
     Py_VISIT(pause->callback);
     Py_VISIT(pause->context);
+    Py_VISIT(pause->message);
     return 0;
 }
 

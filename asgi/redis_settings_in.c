@@ -20,13 +20,13 @@ static int wrong(const char *key, const char *wanted)
     return -1;
 }
 
-/* Borrowed; NULL with an exception. */
+/* A new reference, as what is read may run any code; NULL with an exception. */
 static PyObject *get(const struct source *from, const char *key)
 {
     PyObject *value = PyDict_GetItemString(from->dict, key);
     if (value == NULL)
         PyErr_Format(PyExc_ValueError, "bus[%s] is missing", key);
-    return value;
+    return Py_XNewRef(value);
 }
 
 static int copied(const struct source *from, const char *bytes, size_t length, const char **text)
@@ -53,15 +53,13 @@ static int text_of(const struct source *from, PyObject *value, const char *key, 
 static int read_text(const struct source *from, const char *key, bool optional, const char **text)
 {
     PyObject *value = get(from, key);
-    return value == NULL ? -1 : text_of(from, value, key, optional, text);
+    int result = value == NULL ? -1 : text_of(from, value, key, optional, text);
+    Py_XDECREF(value);
+    return result;
 }
 
-/* A str, or bytes; empty where it is None. */
-static int read_name(const struct source *from, const char *key, struct name *name)
+static int name_of(const struct source *from, PyObject *value, const char *key, struct name *name)
 {
-    PyObject *value = get(from, key);
-    if (value == NULL)
-        return -1;
     *name = (struct name){ "", 0 };
     if (value == Py_None)
         return 0;
@@ -77,6 +75,15 @@ static int read_name(const struct source *from, const char *key, struct name *na
     return copied(from, bytes, name->length, &name->bytes);
 }
 
+/* A str, or bytes; empty where it is None. */
+static int read_name(const struct source *from, const char *key, struct name *name)
+{
+    PyObject *value = get(from, key);
+    int result = value == NULL ? -1 : name_of(from, value, key, name);
+    Py_XDECREF(value);
+    return result;
+}
+
 static int number_of(PyObject *value, const char *key, long long most, uint64_t *number)
 {
     long long found = PyLong_AsLongLong(value);
@@ -89,27 +96,31 @@ static int number_of(PyObject *value, const char *key, long long most, uint64_t 
 static int read_number(const struct source *from, const char *key, long long most, uint64_t *number)
 {
     PyObject *value = get(from, key);
-    return value == NULL ? -1 : number_of(value, key, most, number);
+    int result = value == NULL ? -1 : number_of(value, key, most, number);
+    Py_XDECREF(value);
+    return result;
 }
 
 static int read_flag(const struct source *from, const char *key, bool *flag)
 {
     PyObject *value = get(from, key);
     int truth = value == NULL ? -1 : PyObject_IsTrue(value);
+    Py_XDECREF(value);
     *flag = truth == 1;
     return truth < 0 ? -1 : 0;
 }
 
-/* The list at key as a tuple or list, borrowed items; *items zeroed memory for size bytes each. */
+/* The list at key as a tuple; *items zeroed memory for size bytes each. */
 static PyObject *read_list(const struct source *from, const char *key, size_t size, void **items, size_t *count)
 {
     PyObject *value = get(from, key);
-    PyObject *list = value == NULL ? NULL : PySequence_Fast(value, "not a list");
+    PyObject *list = value == NULL ? NULL : PySequence_Tuple(value);
+    Py_XDECREF(value);
     if (list == NULL) {
         wrong(key, "a list");
         return NULL;
     }
-    *count = (size_t)PySequence_Fast_GET_SIZE(list);
+    *count = (size_t)PyTuple_GET_SIZE(list);
     *items = redis_settings_alloc(from->settings, *count * size);
     if (*items == NULL) {
         Py_DECREF(list);
@@ -125,20 +136,20 @@ static int read_choice(const struct source *from, const char *key, const char *c
     PyObject *value = get(from, key);
     if (value == NULL)
         return -1;
+    int result = -1;
     for (*choice = 0; PyUnicode_Check(value) && choices[*choice] != NULL; ++*choice) {
-        if (PyUnicode_CompareWithASCIIString(value, choices[*choice]) == 0)
-            return 0;
+        if ((result = PyUnicode_CompareWithASCIIString(value, choices[*choice]) == 0 ? 0 : -1) == 0)
+            break;
     }
-    PyErr_Format(PyExc_ValueError, "bus[%s] is %R, which is not known", key, value);
-    return -1;
+    if (result < 0)
+        PyErr_Format(PyExc_ValueError, "bus[%s] is %R, which is not known", key, value);
+    Py_DECREF(value);
+    return result;
 }
 
-static int read_tls(const struct source *from, const char *key, const struct redis_tls **result)
+static int tls_of(const struct source *from, PyObject *value, const char *key, const struct redis_tls **result)
 {
     static const char *const verifying[] = { "required", "optional", "none", NULL };
-    PyObject *value = get(from, key);
-    if (value == NULL)
-        return -1;
     *result = NULL;
     if (value == Py_None)
         return 0;
@@ -159,6 +170,14 @@ static int read_tls(const struct source *from, const char *key, const struct red
     tls->verify = (enum redis_verify)verify;
     *result = tls;
     return 0;
+}
+
+static int read_tls(const struct source *from, const char *key, const struct redis_tls **tls)
+{
+    PyObject *value = get(from, key);
+    int result = value == NULL ? -1 : tls_of(from, value, key, tls);
+    Py_XDECREF(value);
+    return result;
 }
 
 static int read_address(const struct source *from, PyObject *item, struct redis_address *address)
@@ -183,7 +202,7 @@ static int read_addresses(const struct source *from, struct redis_host *host)
         return -1;
     int result = host->address_count > 0 ? 0 : wrong("addresses", "a list that is not empty");
     for (size_t i = 0; result == 0 && i < host->address_count; i++)
-        result = read_address(from, PySequence_Fast_GET_ITEM(list, (Py_ssize_t)i), &host->addresses[i]);
+        result = read_address(from, PyTuple_GET_ITEM(list, (Py_ssize_t)i), &host->addresses[i]);
     Py_DECREF(list);
     return result;
 }
@@ -219,7 +238,7 @@ static int read_hosts(const struct source *from)
         return -1;
     int result = settings->host_count > 0 ? 0 : wrong("hosts", "a list that is not empty");
     for (size_t i = 0; result == 0 && i < settings->host_count; i++)
-        result = read_host(settings, PySequence_Fast_GET_ITEM(list, (Py_ssize_t)i), &settings->hosts[i]);
+        result = read_host(settings, PyTuple_GET_ITEM(list, (Py_ssize_t)i), &settings->hosts[i]);
     Py_DECREF(list);
     for (size_t i = 0; result == 0 && i < settings->host_count; i++) {
         if (settings->hosts[i].kind == REDIS_CLUSTER && settings->host_count > 1)
@@ -237,7 +256,7 @@ static int read_keys(const struct source *from)
         return -1;
     int result = 0;
     for (size_t i = 0; result == 0 && i < count; i++) {
-        PyObject *key = PySequence_Fast_GET_ITEM(list, (Py_ssize_t)i);
+        PyObject *key = PyTuple_GET_ITEM(list, (Py_ssize_t)i);
         if (!PyBytes_Check(key) || PyBytes_GET_SIZE(key) != REDIS_KEY_BYTES)
             result = wrong("keys", "a list of 32 bytes each");
         else
@@ -258,7 +277,7 @@ static int read_capacities(const struct source *from)
         return -1;
     int result = 0;
     for (size_t i = 0; result == 0 && i < count; i++) {
-        PyObject *pair = PySequence_Fast_GET_ITEM(list, (Py_ssize_t)i);
+        PyObject *pair = PyTuple_GET_ITEM(list, (Py_ssize_t)i);
         uint64_t capacity = 0;
         if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2)
             result = wrong("capacities", "a list of pairs of pattern and capacity");

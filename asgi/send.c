@@ -105,13 +105,14 @@ static bool is_extension(enum outgoing outgoing, PyObject *type)
 static void raise_unoffered(const struct pyconnection *connection, PyObject *type)
 {
     const struct strings *s = &connection->server->state->strings;
-    PyObject *version = PyDict_GetItemWithError(connection->scope, s->http_version);
-    if (version == NULL && PyErr_Occurred())
+    PyObject *version;
+    if (message_get(connection->scope, s->http_version, &version) < 0)
         return;
     PyErr_Format(PyExc_RuntimeError,
                  "the application sent %R, an extension that scope[\"extensions\"] of this %s (HTTP version %S) does not have: "
                  "look there before it is used",
                  type, connection->websocket ? "WebSocket" : "request", version == NULL ? s->unknown : version);
+    Py_XDECREF(version);
 }
 
 static void raise_wrong_event(const struct pyconnection *connection, PyObject *type)
@@ -158,37 +159,65 @@ void pyconnection_raise_gone(const struct pyconnection *connection)
     }
 }
 
-PyObject *pyconnection_send(PyObject *self, PyObject *message)
+int pyconnection_check_state(const struct pyconnection *connection, enum pyconnection_state state)
 {
-    struct pyconnection *connection = (struct pyconnection *)self;
-    const struct strings *s = &connection->server->state->strings;
+    if (connection->state == state)
+        return 0;
+    if (connection->state == CONNECTION_GONE)
+        pyconnection_raise_gone(connection);
+    else
+        PyErr_Format(PyExc_RuntimeError,
+                     "the state of this %s exchange has become \"%s\" while send() read an event for the state \"%s\": the event's own "
+                     "objects, or another thread, sent something meanwhile",
+                     connection->websocket ? "WebSocket" : "HTTP", pyconnection_state_name(connection->state),
+                     pyconnection_state_name(state));
+    return -1;
+}
+
+/* The action for an event of type in connection's state; OUTGOING_COUNT with an exception. */
+static enum outgoing choose(const struct pyconnection *connection, PyObject *type)
+{
+    if (connection->state == CONNECTION_GONE) {
+        pyconnection_raise_gone(connection);
+        return OUTGOING_COUNT;
+    }
+    enum outgoing outgoing = outgoing_of(&connection->server->state->strings, type);
+    if (is_extension(outgoing, type) && (outgoing == OUTGOING_COUNT || !is_offered(connection, outgoing))) {
+        raise_unoffered(connection, type);
+        return OUTGOING_COUNT;
+    }
+    if (outgoing == OUTGOING_COUNT || !(allowed[connection->state] & 1u << outgoing)) {
+        raise_wrong_event(connection, type);
+        return OUTGOING_COUNT;
+    }
+    return outgoing;
+}
+
+static int send_event(struct pyconnection *connection, PyObject *message)
+{
     PyObject *type;
     if (!PyDict_Check(message)) {
         PyErr_Format(PyExc_TypeError, "send() takes an ASGI event, a dict with the key 'type', not %R",
                      (PyObject *)Py_TYPE(message));
-        return NULL;
+        return -1;
     }
-    if (message_get(message, s->type, &type) < 0)
-        return NULL;
+    if (message_get(message, connection->server->state->strings.type, &type) < 0)
+        return -1;
     if (type == NULL || !PyUnicode_Check(type)) {
         PyErr_Format(PyExc_ValueError, "an ASGI event needs the key 'type' with a str; it was %R", message);
-        return NULL;
+        Py_XDECREF(type);
+        return -1;
     }
-    if (connection->state == CONNECTION_GONE) {
-        pyconnection_raise_gone(connection);
-        return NULL;
-    }
-    enum outgoing outgoing = outgoing_of(s, type);
-    if (is_extension(outgoing, type) && (outgoing == OUTGOING_COUNT || !is_offered(connection, outgoing))) {
-        raise_unoffered(connection, type);
-        return NULL;
-    }
-    if (outgoing == OUTGOING_COUNT || !(allowed[connection->state] & 1u << outgoing)) {
-        raise_wrong_event(connection, type);
-        return NULL;
-    }
+    enum outgoing outgoing = choose(connection, type);
+    Py_DECREF(type);
+    return outgoing == OUTGOING_COUNT ? -1 : actions[outgoing](connection, message);
+}
+
+PyObject *pyconnection_send(PyObject *self, PyObject *message)
+{
+    struct pyconnection *connection = (struct pyconnection *)self;
     Py_INCREF(connection);
-    PyObject *awaitable = actions[outgoing](connection, message) < 0 ? NULL : pyconnection_sent(connection);
+    PyObject *awaitable = send_event(connection, message) < 0 ? NULL : pyconnection_sent(connection);
     Py_DECREF(connection);
     return awaitable;
 }

@@ -63,24 +63,21 @@ static PyObject *optional(PyObject *object)
     return object == Py_None ? NULL : Py_NewRef(object);
 }
 
-static int create_native(struct pyserver *self, PyObject *mapping)
+static int create_with(struct pyserver *self, const struct server_settings *settings)
 {
-    struct server_settings settings = {0};
-    if (settings_read(mapping, &settings) < 0)
-        return -1;
-    self->receive_window = settings.receive_window;
-    self->send_window = settings.send_window;
+    self->receive_window = settings->receive_window;
+    self->send_window = settings->send_window;
     struct server_hooks hooks = {
         .context = &self->tags,
         .exchange_begun = tags_begun,
         .exchange_ended = tags_ended,
     };
-    int error = server_create(&self->native, &settings, &hooks, &self->events);
+    int error = server_create(&self->native, settings, &hooks, &self->events);
     if (error != SERVER_OK) {
         self->native = NULL;
         if (error == SERVER_TRUST)
             PyErr_Format(PyExc_ValueError, "the setting trusted_proxies is no list of addresses, networks, unix or *: %s",
-                         settings.trusted_proxies);
+                         settings->trusted_proxies);
         else
             PyErr_NoMemory();
         return -1;
@@ -88,6 +85,19 @@ static int create_native(struct pyserver *self, PyObject *mapping)
     self->tags.server = self->native;
     self->tags.outlet = server_outlet_create(self->native, &self->output);
     return 0;
+}
+
+static int create_native(struct pyserver *self, PyObject *mapping)
+{
+    struct server_settings settings = {0};
+    PyObject *copy = PyDict_New(); /* nobody else can take out of it what settings points to */
+    if (copy == NULL || PyDict_Update(copy, mapping) < 0 || settings_read(copy, &settings) < 0) {
+        Py_XDECREF(copy);
+        return -1;
+    }
+    int result = create_with(self, &settings);
+    Py_DECREF(copy);
+    return result;
 }
 
 static PyObject *pyserver_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)

@@ -78,7 +78,8 @@ static int end(struct pyconnection *connection, PyObject *error)
     else if (lack != NULL && connection->life != LIFE_CANCELLED)
         result |= callback_fault(connection, PyUnicode_FromFormat("the application ended %s", lack));
     result |= log_end(connection);
-    pyconnection_finish(connection, LIFE_ENDED, error != NULL || lack != NULL);
+    if (pyconnection_running(connection)) /* a callback that runs the loop may have got its kill */
+        pyconnection_finish(connection, LIFE_ENDED, error != NULL || lack != NULL);
     return result;
 }
 
@@ -120,23 +121,21 @@ static PyMethodDef done_method = {"application_done", done_callback, METH_O, NUL
 static int watch(struct pyconnection *connection)
 {
     const struct strings *s = &connection->server->state->strings;
-    PyObject *is_done = PyObject_CallMethodNoArgs(connection->task, s->done);
-    if (is_done == NULL)
-        return -1;
-    Py_DECREF(is_done);
+    PyObject *task = Py_NewRef(connection->task);
+    PyObject *is_done = PyObject_CallMethodNoArgs(task, s->done);
+    int result = -1;
     if (is_done == Py_True) {
-        PyObject *task = Py_NewRef(connection->task);
-        int result = done(connection, task);
-        Py_DECREF(task);
-        return result;
+        result = done(connection, task);
+    } else if (is_done != NULL) {
+        PyObject *callback = PyCFunction_New(&done_method, (PyObject *)connection);
+        PyObject *added = callback == NULL ? NULL : PyObject_CallMethodOneArg(task, s->add_done_callback, callback);
+        Py_XDECREF(callback);
+        Py_XDECREF(added);
+        result = added == NULL ? -1 : 0;
     }
-    PyObject *callback = PyCFunction_New(&done_method, (PyObject *)connection);
-    PyObject *added = NULL;
-    if (callback != NULL)
-        added = PyObject_CallMethodOneArg(connection->task, s->add_done_callback, callback);
-    Py_XDECREF(callback);
-    Py_XDECREF(added);
-    return added == NULL ? -1 : 0;
+    Py_XDECREF(is_done);
+    Py_DECREF(task);
+    return result;
 }
 
 /* application(scope, receive, send), inside context: a coroutine. */

@@ -13,21 +13,22 @@ enum { CLOSE_NORMAL = 1000, CLOSE_NONE = 1005, CLOSE_ABNORMAL = 1006, REASON_BYT
 int websocket_send_accept(struct pyconnection *connection, PyObject *message)
 {
     const struct strings *s = &connection->server->state->strings;
-    PyObject *headers, *subprotocol;
-    if (message_get(message, s->headers, &headers) < 0 || message_get(message, s->subprotocol, &subprotocol) < 0)
-        return -1;
-    struct command *accept = headers_command(COMMAND_ACCEPT, connection->exchange, headers, subprotocol);
+    PyObject *headers, *subprotocol = NULL;
+    struct command *accept = NULL;
+    if (message_get(message, s->headers, &headers) == 0 && message_get(message, s->subprotocol, &subprotocol) == 0)
+        accept = headers_command(COMMAND_ACCEPT, connection->exchange, headers, subprotocol);
+    Py_XDECREF(headers);
+    Py_XDECREF(subprotocol);
     if (accept == NULL)
         return -1;
-    if (connection->state != WEBSOCKET_CONNECTING) {
+    if (pyconnection_check_state(connection, WEBSOCKET_CONNECTING) < 0) {
         command_destroy(accept);
-        pyconnection_raise_gone(connection);
         return -1;
     }
     accept->response.status = 101;
     connection->status = 101;
-    pyconnection_command(connection, accept, false);
     pyconnection_set_state(connection, WEBSOCKET_OPEN);
+    pyconnection_command(connection, accept, false);
     /* What was relayed before goes behind the answer to the handshake: it must be on its way first. */
     pyserver_hand_over(connection->server);
     owner_accept(kick_owners(), connection->owner);
@@ -36,6 +37,8 @@ int websocket_send_accept(struct pyconnection *connection, PyObject *message)
 
 static int send_bytes(struct pyconnection *connection, const void *bytes, size_t length, bool text)
 {
+    if (pyconnection_check_state(connection, WEBSOCKET_OPEN) < 0)
+        return -1;
     struct command *command = command_create(COMMAND_MESSAGE, connection->exchange, length);
     if (command == NULL) {
         PyErr_NoMemory();
@@ -48,31 +51,42 @@ static int send_bytes(struct pyconnection *connection, const void *bytes, size_t
     return 0;
 }
 
-int websocket_send_message(struct pyconnection *connection, PyObject *message)
+static int send_text(struct pyconnection *connection, PyObject *text)
 {
-    const struct strings *s = &connection->server->state->strings;
-    PyObject *text, *bytes;
-    if (message_get(message, s->text, &text) < 0 || message_get(message, s->bytes, &bytes) < 0)
-        return -1;
-    if ((text == NULL) == (bytes == NULL)) {
-        PyErr_Format(PyExc_ValueError, "websocket.send needs either 'text' or 'bytes', and the other absent or None; it was %R",
-                     message);
+    Py_ssize_t length;
+    if (!PyUnicode_Check(text)) {
+        PyErr_Format(PyExc_TypeError, "'text' must be a str, not %R", (PyObject *)Py_TYPE(text));
         return -1;
     }
-    if (text != NULL) {
-        Py_ssize_t length;
-        if (!PyUnicode_Check(text)) {
-            PyErr_Format(PyExc_TypeError, "'text' must be a str, not %R", (PyObject *)Py_TYPE(text));
-            return -1;
-        }
-        const char *utf8 = PyUnicode_AsUTF8AndSize(text, &length);
-        return utf8 == NULL ? -1 : send_bytes(connection, utf8, (size_t)length, true);
-    }
+    const char *utf8 = PyUnicode_AsUTF8AndSize(text, &length);
+    return utf8 == NULL ? -1 : send_bytes(connection, utf8, (size_t)length, true);
+}
+
+static int send_binary(struct pyconnection *connection, PyObject *bytes)
+{
     Py_buffer view;
-    if (message_bytes(message, s->bytes, &view) < 0)
+    if (message_view(bytes, connection->server->state->strings.bytes, &view) < 0)
         return -1;
     int result = send_bytes(connection, view.buf, (size_t)view.len, false);
     PyBuffer_Release(&view);
+    return result;
+}
+
+int websocket_send_message(struct pyconnection *connection, PyObject *message)
+{
+    const struct strings *s = &connection->server->state->strings;
+    PyObject *text, *bytes = NULL;
+    int result = -1;
+    if (message_get(message, s->text, &text) < 0 || message_get(message, s->bytes, &bytes) < 0)
+        goto done;
+    if ((text == NULL) == (bytes == NULL))
+        PyErr_Format(PyExc_ValueError, "websocket.send needs either 'text' or 'bytes', and the other absent or None; it was %R",
+                     message);
+    else
+        result = text != NULL ? send_text(connection, text) : send_binary(connection, bytes);
+done:
+    Py_XDECREF(text);
+    Py_XDECREF(bytes);
     return result;
 }
 
@@ -89,49 +103,50 @@ static int check_code(int code)
     return 0;
 }
 
-static int get_reason(struct pyconnection *connection, PyObject *message, const char **reason, Py_ssize_t *length)
+/* A command with the reason of message; NULL with an exception. */
+static struct command *make_close(struct pyconnection *connection, PyObject *message)
 {
     PyObject *object;
-    *reason = "";
-    *length = 0;
+    const char *reason = "";
+    Py_ssize_t length = 0;
     if (message_get(message, connection->server->state->strings.reason, &object) < 0)
-        return -1;
-    if (object == NULL)
-        return 0;
-    if (!PyUnicode_Check(object)) {
+        return NULL;
+    if (object != NULL && !PyUnicode_Check(object))
         PyErr_Format(PyExc_TypeError, "'reason' must be a str, not %R", (PyObject *)Py_TYPE(object));
-        return -1;
+    else if (object != NULL && (reason = PyUnicode_AsUTF8AndSize(object, &length)) != NULL && length > REASON_BYTES)
+        PyErr_Format(PyExc_ValueError, "'reason' has %zd bytes in UTF-8; a close frame has room for %d", length, REASON_BYTES);
+    struct command *command = NULL;
+    if (!PyErr_Occurred()) {
+        command = command_create(COMMAND_CLOSE, connection->exchange, (size_t)length);
+        if (command == NULL)
+            PyErr_NoMemory();
+        else
+            memcpy(command->bytes, reason, (size_t)length);
     }
-    *reason = PyUnicode_AsUTF8AndSize(object, length);
-    if (*reason != NULL && *length > REASON_BYTES)
-        PyErr_Format(PyExc_ValueError, "'reason' has %zd bytes in UTF-8; a close frame has room for %d", *length,
-                     REASON_BYTES);
-    return PyErr_Occurred() ? -1 : 0;
+    Py_XDECREF(object);
+    return command;
 }
 
 int websocket_send_close(struct pyconnection *connection, PyObject *message)
 {
-    const char *reason;
-    Py_ssize_t length;
-    bool open = connection->state == WEBSOCKET_OPEN;
+    enum pyconnection_state state = connection->state;
+    bool open = state == WEBSOCKET_OPEN;
     int code = message_number(message, connection->server->state->strings.code, open ? 1000 : 0, 4999, CLOSE_NORMAL);
-    if (code < 0 || (open && check_code(code) < 0) || get_reason(connection, message, &reason, &length) < 0)
+    if (code < 0 || (open && check_code(code) < 0))
         return -1;
-    struct command *command = command_create(COMMAND_CLOSE, connection->exchange, (size_t)length);
-    if (command == NULL) {
-        PyErr_NoMemory();
+    struct command *command = make_close(connection, message);
+    if (command == NULL)
+        return -1;
+    if (pyconnection_check_state(connection, state) < 0) {
+        command_destroy(command);
         return -1;
     }
     command->code = (uint16_t)code;
-    memcpy(command->bytes, reason, (size_t)length);
+    if (!open)
+        connection->status = 403;
+    pyconnection_set_state(connection, open ? WEBSOCKET_CLOSED : WEBSOCKET_REJECTED);
     pyconnection_command(connection, command, false);
-    if (open) {
-        pyconnection_set_state(connection, WEBSOCKET_CLOSED);
-        return 0;
-    }
-    connection->status = 403;
-    pyconnection_set_state(connection, WEBSOCKET_REJECTED);
-    return access_rejected(connection);
+    return open ? 0 : access_rejected(connection);
 }
 
 static PyObject *typed_message(const struct strings *s, PyObject *type)
