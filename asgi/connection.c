@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "asgi/awaitable.h"
+#include "asgi/errors.h"
 #include "asgi/kick.h"
 #include "asgi/scope.h"
 #include "asgi/task.h"
@@ -110,9 +111,10 @@ static bool may_send(const struct pyconnection *connection)
     return is_last(connection->state);
 }
 
+/* receive() would not have to wait. */
 static bool has_news(const struct pyconnection *connection)
 {
-    return connection->inbox.first != NULL || connection->disconnect != NULL;
+    return pyconnection_next_at(connection) != PYCONNECTION_NOTHING;
 }
 
 int pyconnection_take_turn(struct pyconnection *connection)
@@ -138,6 +140,21 @@ void pyconnection_disconnected(struct pyconnection *connection)
     if (!is_last(connection->state))
         pyconnection_set_state(connection, CONNECTION_GONE);
     pyconnection_queue_turn(connection);
+}
+
+int pyconnection_answered(struct pyconnection *connection)
+{
+    bool complete = connection->state == HTTP_COMPLETE || connection->state == WEBSOCKET_REJECTED;
+    if (!complete || list_empty(&connection->receivers))
+        return 0;
+    PyObject *error = error_take();
+    int result = awaitable_wake_all(&connection->receivers, 0);
+    if (error == NULL)
+        return result;
+    if (result < 0)
+        PyErr_Clear();
+    error_set(error);
+    return -1;
 }
 
 void pyconnection_written(struct pyconnection *connection, size_t amount)
@@ -269,7 +286,7 @@ static int attempt_receive(struct awaitable *awaitable, PyObject **result)
     if (connection->told && !awaitable->turned)
         return AWAITABLE_TURN;
     int got = pyconnection_take_event(connection, result);
-    if (got == 0 && pyconnection_next_at(connection) != PYCONNECTION_NOTHING)
+    if (got == 0 && has_news(connection))
         got = pyconnection_take_event(connection, result); /* it has asked the I/O thread for more, and other code ran meanwhile */
     if (got == 0)
         list_append(&connection->receivers, &awaitable->link);

@@ -142,6 +142,10 @@ void pyconnection_answer(struct pyconnection *connection);
 /* The exchange has ended: disconnect is set. */
 void pyconnection_disconnected(struct pyconnection *connection);
 
+/* After a send(), which may have raised: where it has completed the response, those that wait in receive() get the disconnect soon.
+ * 0, or -1 with an exception, the one that was set or a KeyboardInterrupt or SystemExit. */
+int pyconnection_answered(struct pyconnection *connection);
+
 /* Credit for send(). */
 void pyconnection_written(struct pyconnection *connection, size_t amount);
 

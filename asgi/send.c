@@ -217,7 +217,9 @@ PyObject *pyconnection_send(PyObject *self, PyObject *message)
 {
     struct pyconnection *connection = (struct pyconnection *)self;
     Py_INCREF(connection);
-    PyObject *awaitable = send_event(connection, message) < 0 ? NULL : pyconnection_sent(connection);
+    int sent = send_event(connection, message);
+    sent |= pyconnection_answered(connection);
+    PyObject *awaitable = sent < 0 ? NULL : pyconnection_sent(connection);
     Py_DECREF(connection);
     return awaitable;
 }
