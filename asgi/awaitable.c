@@ -11,7 +11,6 @@ PyObject *awaitable_new(struct state *state, const struct awaitable_operations *
     awaitable->operations = operations;
     awaitable->phase = AWAITABLE_FRESH;
     awaitable->woken = 0;
-    awaitable->turned = 0;
     awaitable->source = Py_NewRef(source);
     awaitable->pause = NULL;
     list_init(&awaitable->link);
@@ -109,10 +108,8 @@ PySendResult awaitable_send(PyObject *self, PyObject *value, PyObject **result)
     (void)value;
     struct awaitable *awaitable = (struct awaitable *)self;
     *result = NULL;
-    if (awaitable->phase == AWAITABLE_DONE && awaitable->operations->repeatable) {
+    if (awaitable->phase == AWAITABLE_DONE && awaitable->operations->repeatable)
         awaitable->phase = AWAITABLE_FRESH;
-        awaitable->turned = 0;
-    }
     if (awaitable->phase == AWAITABLE_DONE) {
         PyErr_SetString(PyExc_RuntimeError, "this receive() or send() was awaited already: call it again for each await");
         return PYGEN_ERROR;
@@ -129,7 +126,6 @@ PySendResult awaitable_send(PyObject *self, PyObject *value, PyObject **result)
         return begin_waiting(awaitable, result);
     if (attempt == AWAITABLE_TURN) {
         awaitable->phase = AWAITABLE_FRESH;
-        awaitable->turned = 1;
         *result = Py_NewRef(Py_None); /* what a bare yield gives: the task goes on in the loop's next turn */
         return PYGEN_NEXT;
     }

@@ -49,7 +49,6 @@ struct awaitable {
     const struct awaitable_operations *operations;
     enum awaitable_phase phase;
     int woken;
-    int turned;         /* it has given the loop its turn */
     PyObject *source;   /* a connection or a layer */
     PyObject *pause;    /* WAITING */
     struct list_node link; /* WAITING: in a list of its source, which has a reference; in none once it is woken */

@@ -279,11 +279,28 @@ int pyconnection_take_event(struct pyconnection *connection, PyObject **result)
     return (connection->websocket ? websocket_take : http_take)(connection, result);
 }
 
+/* An application that asks on and on after the disconnect must not keep the loop from everyone else, or from its own kill: it waits for
+ * the loop's next turn. But not each time: whoever is cancelled already, and only asks whether the client has left (anyio's cancelled
+ * scopes, timeout(0)), would never hear it. */
+static bool asks_on(struct pyconnection *connection)
+{
+    struct pyserver *server = connection->server;
+    if (connection->told_turn != server->loop_turn) {
+        connection->told_turn = server->loop_turn;
+        connection->told_in_a_row = 0;
+    }
+    if (connection->told_in_a_row++ == 0)
+        pyserver_end_turn(server);
+    if (connection->told_in_a_row <= TOLD_IN_A_ROW)
+        return false;
+    connection->told_in_a_row = 0;
+    return true;
+}
+
 static int attempt_receive(struct awaitable *awaitable, PyObject **result)
 {
     struct pyconnection *connection = (struct pyconnection *)awaitable->source;
-    /* An application that asks on and on after the disconnect must not keep the loop from everyone else, or from its own kill. */
-    if (connection->told && !awaitable->turned)
+    if (connection->told && asks_on(connection))
         return AWAITABLE_TURN;
     int got = pyconnection_take_event(connection, result);
     if (got == 0 && has_news(connection))

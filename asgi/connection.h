@@ -63,6 +63,8 @@ enum pyconnection_offer {
 
 #define PYCONNECTION_NOTHING UINT64_MAX
 
+enum { TOLD_IN_A_ROW = 16 }; /* disconnects that receive() gives in one turn of the loop */
+
 enum pyconnection_life {
     LIFE_NEW,       /* its application is about to be called */
     LIFE_RUNNING,
@@ -81,6 +83,8 @@ struct pyconnection {
     enum pyconnection_life life;
     bool websocket;
     bool told;         /* receive() has given the disconnect */
+    unsigned told_in_a_row; /* receive() since then, in the turn of the loop with the number */
+    uint64_t told_turn;
     bool asked;        /* EVENT_ASK has come, and is to be answered */
     bool awaited_body; /* the I/O thread knows that the body is wanted (100-continue) */
 

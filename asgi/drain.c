@@ -192,6 +192,7 @@ PyObject *pyserver_flush(PyObject *self, PyObject *ignored)
     (void)ignored;
     struct pyserver *server = (struct pyserver *)self;
     server->flush_armed = false;
+    server->loop_turn++;
     send_output(server);
     Py_RETURN_NONE;
 }
@@ -209,9 +210,8 @@ static void arm_flush(struct pyserver *server)
     Py_XDECREF(handle);
 }
 
-void pyserver_command(struct pyserver *server, struct command *command)
+void pyserver_end_turn(struct pyserver *server)
 {
-    queue_chain_add(&server->output, &command->item);
     if (server->flush_armed || (server->port != NULL && server->port->running))
         return;
     /* An exception of the caller's may be set while its exchange ends. */
@@ -219,6 +219,12 @@ void pyserver_command(struct pyserver *server, struct command *command)
     arm_flush(server);
     if (error != NULL)
         error_set(error);
+}
+
+void pyserver_command(struct pyserver *server, struct command *command)
+{
+    queue_chain_add(&server->output, &command->item);
+    pyserver_end_turn(server);
 }
 
 int pyserver_drain(struct port_drain *drain)
@@ -246,7 +252,9 @@ int pyserver_drain(struct port_drain *drain)
 
 void pyserver_drained(struct port_drain *drain)
 {
-    send_output(list_entry(drain, struct pyserver, drain));
+    struct pyserver *server = list_entry(drain, struct pyserver, drain);
+    server->loop_turn++;
+    send_output(server);
 }
 
 void pyserver_discard_events(struct pyserver *server)

@@ -129,7 +129,6 @@ static PyObject *inbox_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (wait == NULL)
         return NULL;
     struct inbox *inbox = (struct inbox *)wait;
-    wait->awaitable.turned = 0;
     inbox->connection = (struct pyconnection *)Py_NewRef(connection);
     inbox->channel = Py_NewRef(channel);
     inbox->capacity = (size_t)capacity;

@@ -50,6 +50,7 @@ struct pyserver {
 
     struct queue_chain output; /* handed over when the port has run, or by the flush that is armed */
     bool flush_armed;
+    uint64_t loop_turn;        /* another number in each turn of the loop that pyserver_end_turn() was called in */
 
     PyObject *loop;
     PyObject *call_soon;       /* loop's, bound, as a user of the loop finds it */
@@ -85,6 +86,9 @@ void pyserver_remove(struct pyserver *server, struct pyconnection *connection);
 
 /* Sends command soon, with the others of this turn of the loop. Takes it. */
 void pyserver_command(struct pyserver *server, struct command *command);
+
+/* A new loop_turn follows this one. May run any code (the loop's call_soon). */
+void pyserver_end_turn(struct pyserver *server);
 
 /* Sends now what pyserver_command() was given. */
 void pyserver_hand_over(struct pyserver *server);
