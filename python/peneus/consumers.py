@@ -6,7 +6,8 @@ events of its client and the messages of its channel in the order in which they 
 
 After the client has left, `send()` raises an OSError, as the ASGI specification asks. Channels lets it end the consumer, and then
 `disconnect()` never runs: under Daphne, which drops what is sent to nobody, it always does. So a consumer that ends by that error
-is given its `websocket.disconnect` first.
+is given its `websocket.disconnect` first. And once a consumer has been given it, what it sends is dropped, as Daphne does: a
+`disconnect()` that says goodbye comes to its end, with the cleanup behind it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,26 @@ Call = Callable[..., Awaitable[None]]
 
 KNOWN_MAJORS = ("3", "4")  # versions of Channels whose AsyncConsumer.__call__ does what _Consuming does
 
+DROPPED = ("websocket.send", "websocket.close")  # where the client has been seen to leave
+
 _inbox_wanted = True
+
+
+class _Outbound:
+    """What a consumer sends by. From `over` on, which its `websocket.disconnect` sets, there is nobody to send to."""
+
+    def __init__(self, send: Call) -> None:
+        self.send = send
+        self.over = False
+
+    def __call__(self, message: Any) -> Awaitable[None]:
+        if self.over and message["type"] in DROPPED:
+            return _nothing()
+        return self.send(message)
+
+
+async def _nothing() -> None:
+    pass
 
 
 def install(inbox: bool = True, database_shortcut: bool = True) -> None:
@@ -77,20 +97,23 @@ def _with_inbox(call: Call, module: ModuleType) -> Call:
             self.channel_name = await layer.new_channel()
             self.channel_receive = functools.partial(layer.receive, self.channel_name)
             inbox = layer.inbox(self.channel_name, connection)
-        self.base_send = async_to_sync(send) if self._sync else send
+        outbound = _Outbound(send)
+        self.base_send = async_to_sync(outbound) if self._sync else outbound
         try:
             try:
-                if inbox is None:
-                    while True:
-                        await self.dispatch(await receive())
                 while True:
-                    await self.dispatch(await inbox)
+                    event = await (receive() if inbox is None else inbox)
+                    # A channel's message may have that type too: then the client is there.
+                    if event.get("type") == "websocket.disconnect" and connection.told:
+                        outbound.over = True
+                    await self.dispatch(event)
             except ClientGone:
                 if scope["type"] != "websocket" or connection.told:
                     raise
             logger.debug("%r was sending when its client left: it gets its websocket.disconnect", self)
             while not connection.told:
                 event = await receive()
+            outbound.over = True
             await self.dispatch(event)
         except stop_consumer:
             pass
@@ -112,6 +135,8 @@ def _with_disconnect(call: Call, stop_consumer: type[Exception]) -> Call:
     async def with_disconnect(self: Any, scope: Any, receive: Any, send: Any) -> None:
         disconnect: dict[str, Any] | None = None
         dispatched = False
+        connection = current_connection.get(None)
+        outbound = _Outbound(send)
         dispatch = self.dispatch
 
         # A receive() that waits beside a handler may have taken the event already: then it is here, and nobody has seen it.
@@ -122,14 +147,17 @@ def _with_disconnect(call: Call, stop_consumer: type[Exception]) -> Call:
                 disconnect = event
             return event
 
+        # One that a middleware has made up says nothing of the client.
         async def dispatch_and_note(message: Any) -> None:
             nonlocal dispatched
-            dispatched = dispatched or message is disconnect
+            if message is disconnect:
+                dispatched = True
+                outbound.over = connection is not None and connection.told
             await dispatch(message)
 
         self.dispatch = dispatch_and_note
         try:
-            await call(self, scope, receive_and_keep, send)
+            await call(self, scope, receive_and_keep, outbound)
         except ClientGone:
             if scope["type"] != "websocket" or dispatched:
                 raise
@@ -137,7 +165,7 @@ def _with_disconnect(call: Call, stop_consumer: type[Exception]) -> Call:
             while disconnect is None:
                 await receive_and_keep()
             try:
-                await dispatch(disconnect)
+                await dispatch_and_note(disconnect)
             except stop_consumer:
                 pass
         finally:
