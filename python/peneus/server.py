@@ -18,6 +18,7 @@ from ._core import Server as Core
 from .bus_log import BusLog
 from .desk import DeskThread
 from .errors import ListenError
+from .gone import client_left
 from .lifespan import Lifespan
 
 logger = logging.getLogger(__name__)
@@ -346,7 +347,10 @@ def _logging_with(action_logger: ActionLogger) -> Callable[[Connection, str, dic
 
 
 def _on_error(connection: Connection, error: BaseException) -> None:
-    logger.error("Exception inside application: %s", error, exc_info=error)
+    if client_left(error):
+        logger.debug("The client has left, and with it ends its application: %s", error, exc_info=error)
+    else:
+        logger.error("Exception inside application: %s", error, exc_info=error)
 
 
 def _on_malformed(scope: dict[str, Any]) -> None:
