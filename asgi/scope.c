@@ -187,7 +187,8 @@ static int fill(PyObject *scope, struct pyserver *server, const struct request_e
     if ((request->secure || request->endpoints.secure) &&
         PyDict_SetItem(scope, s->scheme, request->websocket ? s->wss : s->https) < 0)
         return -1;
-    if (dict_set_steal(scope, s->asgi, PyDict_Copy(state->asgi_scope)) < 0 || set_target(scope, state, request) < 0 ||
+    PyObject *asgi = request->websocket ? state->websocket_asgi : state->http_asgi;
+    if (dict_set_steal(scope, s->asgi, PyDict_Copy(asgi)) < 0 || set_target(scope, state, request) < 0 ||
         dict_set_steal(scope, s->headers, make_headers(state, request)) < 0 || set_peer(scope, server, request) < 0)
         return -1;
     if (set_version(scope, s, request) < 0 || (request->websocket ? set_websocket : set_http)(scope, state, request) < 0)

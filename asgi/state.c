@@ -21,10 +21,11 @@ static int take_asyncio(struct state *state)
 static int make_prototypes(struct state *state)
 {
     const struct strings *s = &state->strings;
-    state->asgi_scope = Py_BuildValue("{OOOO}", s->version, s->version_3_0, s->spec_version, s->version_2_5);
+    state->http_asgi = Py_BuildValue("{OOOO}", s->version, s->version_3_0, s->spec_version, s->version_2_3);
+    state->websocket_asgi = Py_BuildValue("{OOOO}", s->version, s->version_3_0, s->spec_version, s->version_2_5);
     state->bodiless_request =
         Py_BuildValue("{OOOOOO}", s->type, s->http_request, s->body, state->empty_bytes, s->more_body, Py_False);
-    return state->asgi_scope == NULL || state->bodiless_request == NULL ? -1 : 0;
+    return state->http_asgi == NULL || state->websocket_asgi == NULL || state->bodiless_request == NULL ? -1 : 0;
 }
 
 int state_init(struct state *state)
@@ -50,7 +51,7 @@ int state_init(struct state *state)
 #define STATE_OBJECTS(S)                                                                                               \
     S(awaitable_type) S(connection_type) S(delegate_type) S(inbox_type) S(hub_type) S(layer_query_type) S(layer_receive_type) S(layer_settle_type) S(layer_type) S(message_type)          \
     S(pause_type) S(port_type) S(ready_type) S(server_type) S(tls_type) S(current_connection) S(client_gone) S(ready) S(empty_bytes) S(task_class)              \
-    S(get_running_loop) S(cancelled_error) S(invalid_state_error) S(context_name) S(eager_names) S(context_names) S(asgi_scope) S(bodiless_request)
+    S(get_running_loop) S(cancelled_error) S(invalid_state_error) S(context_name) S(eager_names) S(context_names) S(http_asgi) S(websocket_asgi) S(bodiless_request)
 
 int state_traverse(struct state *state, visitproc visit, void *arg)
 {

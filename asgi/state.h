@@ -47,7 +47,10 @@ struct state {
     PyObject *eager_names;        /* ("loop", "context", "eager_start") */
     PyObject *context_names;      /* ("loop", "context") */
 
-    PyObject *asgi_scope;       /* prototypes that are copied for each exchange */
+    /* Prototypes that are copied for each exchange. An HTTP request's says 2.3, although all of 2.5 is there: from 2.4 on Starlette and
+     * FastAPI do not listen for the disconnect while they stream, and a stream that has nothing to send outlives its client. */
+    PyObject *http_asgi;
+    PyObject *websocket_asgi;
     PyObject *bodiless_request; /* {"type": "http.request", "body": b"", "more_body": False} */
 
     struct list_node ports;    /* of struct port */

@@ -44,6 +44,7 @@
     S(version_2, "2")                                                                                                  \
     S(version_1_1, "1.1")                                                                                              \
     S(version_3_0, "3.0")                                                                                              \
+    S(version_2_3, "2.3")                                                                                              \
     S(version_2_5, "2.5")                                                                                              \
     S(empty, "")
 

@@ -57,7 +57,7 @@ def test_scope(loop):
         scope = seen[-1]
         assert scope == {
             "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.5"},
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
             "extensions": {
                 "http.response.pathsend": {},
@@ -95,7 +95,7 @@ def test_scopes_share_nothing_that_an_application_may_change():
             client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
             client.response()
     assert seen[0][1:] == seen[1][1:]
-    assert seen[0][1] == {"asgi": {"version": "3.0", "spec_version": "2.5"}, "state": {}}
+    assert seen[0][1] == {"asgi": {"version": "3.0", "spec_version": "2.3"}, "state": {}}
 
 
 @pytest.mark.parametrize(
