@@ -85,7 +85,7 @@ struct pyconnection *pyconnection_new(struct pyserver *server, const struct requ
     connection->head_only = request->method.length == 4 &&
                             memcmp(request->event.bytes + request->method.offset, "HEAD", 4) == 0;
     connection->promised = -1;
-    connection->offers = scope_offers(request);
+    connection->offers = scope_offers(server, request);
     connection->takes_trailers = request->takes_trailers;
     connection->started = monotonic();
     connection->scope = scope_new(server, request);

@@ -104,9 +104,9 @@ static PyObject *make_subprotocols(const struct request_event *request)
     return list;
 }
 
-static int set_websocket(PyObject *scope, struct state *state, const struct request_event *request)
+static int set_websocket(PyObject *scope, const struct pyserver *server, const struct request_event *request)
 {
-    const struct strings *s = &state->strings;
+    const struct strings *s = &server->state->strings;
     if (dict_set_steal(scope, s->subprotocols, make_subprotocols(request)) < 0)
         return -1;
     PyObject *extensions = PyDict_New();
@@ -118,11 +118,11 @@ static int set_websocket(PyObject *scope, struct state *state, const struct requ
 }
 
 /* HTTP/1.0 has neither chunks, with trailers behind them, nor informational responses. */
-unsigned scope_offers(const struct request_event *request)
+unsigned scope_offers(const struct pyserver *server, const struct request_event *request)
 {
     if (request->websocket)
         return 0;
-    unsigned files = OFFER_PATHSEND | OFFER_ZEROCOPYSEND;
+    unsigned files = server->offers_files ? OFFER_PATHSEND | OFFER_ZEROCOPYSEND : 0;
     return request->http_major == 1 && request->http_minor == 0 ? files : files | OFFER_TRAILERS | OFFER_EARLY_HINT;
 }
 
@@ -153,10 +153,11 @@ static int set_version(PyObject *scope, const struct strings *s, const struct re
     return PyDict_SetItem(scope, s->http_version, request->http_major == 1 ? s->version_1_0 : s->version_2);
 }
 
-static int set_http(PyObject *scope, struct state *state, const struct request_event *request)
+static int set_http(PyObject *scope, const struct pyserver *server, const struct request_event *request)
 {
+    struct state *state = server->state;
     const struct strings *s = &state->strings;
-    if (set_offers(scope, s, scope_offers(request)) < 0)
+    if (set_offers(scope, s, scope_offers(server, request)) < 0)
         return -1;
     PyObject *method =
         caches_method(&state->caches, bytes_of(request, request->method), request->method.length);
@@ -191,7 +192,7 @@ static int fill(PyObject *scope, struct pyserver *server, const struct request_e
     if (dict_set_steal(scope, s->asgi, PyDict_Copy(asgi)) < 0 || set_target(scope, state, request) < 0 ||
         dict_set_steal(scope, s->headers, make_headers(state, request)) < 0 || set_peer(scope, server, request) < 0)
         return -1;
-    if (set_version(scope, s, request) < 0 || (request->websocket ? set_websocket : set_http)(scope, state, request) < 0)
+    if (set_version(scope, s, request) < 0 || (request->websocket ? set_websocket : set_http)(scope, server, request) < 0)
         return -1;
     if (request->tls != NULL && set_tls(scope, s, request->tls) < 0)
         return -1;

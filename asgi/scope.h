@@ -17,7 +17,7 @@
 PyObject *scope_prototype(const struct pyserver *server, PyObject *root_path, bool websocket);
 
 /* The extensions of enum pyconnection_offer that request's scope has. */
-unsigned scope_offers(const struct request_event *request);
+unsigned scope_offers(const struct pyserver *server, const struct request_event *request);
 
 /* A new dict, through prepare_scope where there is one; NULL with an exception. */
 PyObject *scope_new(struct pyserver *server, const struct request_event *request);

@@ -104,14 +104,15 @@ static PyObject *pyserver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 {
     static char *names[] = {"application", "settings",  "on_error",  "on_fault",  "on_kill",       "on_drained",
                             "on_stopped",  "root_path", "state",     "on_access", "prepare_scope",
-                            "on_malformed", NULL};
+                            "on_malformed", "offers_files", NULL};
     PyObject *application = NULL, *settings = NULL, *on_error = NULL, *on_fault = NULL, *on_kill = NULL;
     PyObject *on_drained = NULL, *on_stopped = NULL;
     PyObject *root_path = NULL, *state = Py_None, *on_access = Py_None, *prepare_scope = Py_None;
     PyObject *on_malformed = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOOOOUOOOO:Server", names, &application, &settings, &on_error,
+    int offers_files = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOOOOUOOOOp:Server", names, &application, &settings, &on_error,
                                      &on_fault, &on_kill, &on_drained, &on_stopped, &root_path, &state, &on_access,
-                                     &prepare_scope, &on_malformed))
+                                     &prepare_scope, &on_malformed, &offers_files))
         return NULL;
     /* PyArg_ knows no keyword that is required. */
     PyObject *const required[] = {settings, on_error, on_fault, on_kill, on_drained, on_stopped};
@@ -142,6 +143,7 @@ static PyObject *pyserver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->on_stopped = Py_NewRef(on_stopped);
     self->prepare_scope = optional(prepare_scope);
     self->on_malformed = optional(on_malformed);
+    self->offers_files = offers_files != 0;
     if (root_path == NULL)
         root_path = self->state->strings.empty;
     self->http_scope = scope_prototype(self, root_path, false);

@@ -73,6 +73,7 @@ class Server:
     - `on_kill(connection)`: application_close_timeout has passed; called before the task is cancelled and its owner ended.
     - `on_drained()`, `on_stopped()`: after `shutdown` and `stop`.
     - `prepare_scope(scope)`: None, or a function that may change a scope before the application gets it (proxy headers).
+    - `offers_files`: scopes of HTTP have the extensions that send files (`--pathsend`).
     - `on_malformed(scope)`: None, or what is told of a request of which a trusted proxy said something malformed.
     """
 
@@ -91,6 +92,7 @@ class Server:
         on_stopped: Callable[[], None],
         prepare_scope: Callable[[dict[str, Any]], None] | None = None,
         on_malformed: Callable[[dict[str, Any]], None] | None = None,
+        offers_files: bool = False,
     ) -> None: ...
     def listen_tcp(self, host: str, port: int, tls: TLS | None = None) -> None:
         """Raises OSError with a sentence that names the address and the cause. So do the next two."""

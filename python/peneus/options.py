@@ -423,6 +423,15 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             "auto",
             "The event loop; auto is uvloop where it is installed.",
         ),
+        Option(
+            "pathsend",
+            ("--pathsend",),
+            kinds.switch(),
+            False,
+            "Offer applications the ASGI extensions that send files without Python (http.response.pathsend and "
+            "http.response.zerocopysend). Only for applications whose middleware passes these events on: brotli-asgi, for "
+            "example, swallows them, and each file is answered with 500.",
+        ),
     ),
     "Channels consumers": (
         Option(

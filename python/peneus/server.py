@@ -241,6 +241,7 @@ class Server:
             prepare_scope=None
             if settings.trusted_proxies
             else proxy.scope_hook(settings.proxy_address_header, settings.proxy_port_header, settings.proxy_proto_header),
+            offers_files=self.settings.pathsend,
             on_malformed=_on_malformed if logger.isEnabledFor(logging.DEBUG) else None,
         )
 

@@ -94,7 +94,7 @@ class CoreServer:
         self.application = application
         self.loop = new_loop(loop)
         self.settings = {**SETTINGS, **(settings or {})}
-        self.arguments = arguments
+        self.arguments = {"offers_files": True, **arguments}
         self.access: list[tuple[str, dict[str, Any]]] = []
         self.errors: list[BaseException] = []
         self.faults: list[str] = []

@@ -14,8 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import brotli
+import httpx
 import pytest
+from brotli_asgi import BrotliMiddleware
 from peneus import _core
+from peneus.testing import LiveServer
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -147,6 +151,35 @@ def test_what_the_scope_offers(authority, secure):
     assert [list(extensions) for extensions in seen] == [FILES + FIELDS + tls, FILES + tls]
     seen[0].clear()
     seen[1]["http.response.pathsend"]["x"] = 1  # each request has its own
+
+
+@pytest.mark.parametrize("message", [path_event("x"), file_event(0)])
+def test_files_are_offered_where_they_are_asked_for(message):
+    seen = []
+
+    async def application(scope, receive, send):
+        seen.append(scope["extensions"])
+        await send(start())
+        await send(message)
+
+    with CoreServer(application, offers_files=False) as server:
+        for version in ("1.1", "1.0"):
+            assert ask(server, f"GET / HTTP/{version}\r\nHost: test\r\n\r\n").status == 500
+        server.idle()
+    assert [list(extensions) for extensions in seen] == [FIELDS, []]
+    assert all(message["type"] in str(error) and 'scope["extensions"]' in str(error) for error in server.errors)
+
+
+async def says_its_extensions(scope, receive, send):
+    if scope["type"] == "http":
+        await send(start())
+        await send(body(" ".join(scope["extensions"]).encode()))
+
+
+def test_the_option():
+    for settings, files in (({}, []), ({"pathsend": True}, FILES)):
+        with LiveServer("tests.integration.test_extensions:says_its_extensions", **settings) as server:
+            assert httpx.get(server.url).text.split() == files + FIELDS
 
 
 @pytest.mark.parametrize(
@@ -893,14 +926,24 @@ def test_hints_are_of_the_send_window():
 
 
 @contextmanager
-def starlette(directory: Path) -> Iterator[CoreServer]:
+def starlette(directory: Path, middleware: Any = GZipMiddleware, **arguments: Any) -> Iterator[CoreServer]:
     async def file(request: Any) -> FileResponse:
         return FileResponse(directory / "big.bin")
 
     routes = [Route("/file", file), Mount("/static", StaticFiles(directory=directory))]
-    with CoreServer(Starlette(routes=routes, middleware=[Middleware(GZipMiddleware)])) as server:
+    with CoreServer(Starlette(routes=routes, middleware=[Middleware(middleware)]), **arguments) as server:
         yield server
         assert server.errors == [] and server.faults == []
+
+
+@pytest.mark.parametrize("kind", ["file", "static"])
+def test_a_middleware_that_does_not_know_them(kind, tmp_path):
+    """brotli-asgi, as Gradio has it, holds the response back until http.response.body."""
+    (tmp_path / "big.bin").write_bytes(contents(BIG))
+    with starlette(tmp_path, BrotliMiddleware, offers_files=False) as server:
+        target = "/file" if kind == "file" else "/static/big.bin"
+        response = ask(server, f"GET {target} HTTP/1.1\r\nHost: test\r\nAccept-Encoding: br\r\n\r\n")
+        assert response.status == 200 and brotli.decompress(response.body) == contents(BIG)
 
 
 def test_starlette(tmp_path, monkeypatch):

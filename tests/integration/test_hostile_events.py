@@ -23,7 +23,7 @@ def servers(request):
             running.pop().__exit__()
         if not running:
             application = "tests.integration.hostile_apps:hostile"
-            settings = {"loop": request.param, "access_log": "-"}
+            settings = {"loop": request.param, "access_log": "-", "pathsend": True}
             running.append(LiveServer(application, environment=ENVIRONMENT, **settings).__enter__())
         return running[-1]
 

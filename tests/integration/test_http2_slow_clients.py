@@ -101,7 +101,7 @@ def site(tls: bool, folder: Path, **settings: Any) -> Iterator[Site]:
     if tls:
         identity = authority.issue("localhost", "localhost")
         settings |= {"ssl_certfile": str(identity.certificate), "ssl_keyfile": str(identity.key)}
-    with LiveServer(APPLICATION, **settings) as server:
+    with LiveServer(APPLICATION, pathsend=True, **settings) as server:
         yield Site(server, authority.file if tls else None)
         process = server.process
         assert process is not None and process.poll() is None, f"the server has ended: {server.stderr}"

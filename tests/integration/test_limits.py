@@ -90,7 +90,7 @@ class Bystanders:
 
 @contextmanager
 def attacked(**settings: Any) -> Iterator[tuple[LiveServer, Bystanders]]:
-    with LiveServer(APPLICATION, verbosity=0, **settings) as server, Bystanders(server) as others:
+    with LiveServer(APPLICATION, verbosity=0, pathsend=True, **settings) as server, Bystanders(server) as others:
         yield server, others
 
 

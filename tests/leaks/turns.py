@@ -343,6 +343,7 @@ def site(directory: Path, *options: str, python: tuple[str, ...] = (sys.executab
         endpoints += ("-e", f"ssl:{tls_port}:privateKey={identity.key}:certKey={identity.certificate}:interface=127.0.0.1")
         arguments = ("-m", "peneus", "-v", "0", *endpoints, "--application-close-timeout", str(KILL_TIME))
         arguments += (
+            "--pathsend",
             "--trusted-proxies",
             "127.0.0.1",
             "--forwarded-headers",
