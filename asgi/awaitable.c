@@ -3,17 +3,22 @@
 #include "asgi/pause.h"
 #include "asgi/throw.h"
 
-PyObject *awaitable_new(struct state *state, const struct awaitable_operations *operations, PyObject *source)
+void awaitable_init(struct awaitable *awaitable, const struct awaitable_operations *operations, PyObject *source)
 {
-    struct awaitable *awaitable = PyObject_GC_New(struct awaitable, state->awaitable_type);
-    if (awaitable == NULL)
-        return NULL;
     awaitable->operations = operations;
     awaitable->phase = AWAITABLE_FRESH;
     awaitable->woken = 0;
     awaitable->source = Py_NewRef(source);
     awaitable->pause = NULL;
     list_init(&awaitable->link);
+}
+
+PyObject *awaitable_new(struct state *state, const struct awaitable_operations *operations, PyObject *source)
+{
+    struct awaitable *awaitable = PyObject_GC_New(struct awaitable, state->awaitable_type);
+    if (awaitable == NULL)
+        return NULL;
+    awaitable_init(awaitable, operations, source);
     PyObject_GC_Track(awaitable);
     return (PyObject *)awaitable;
 }

@@ -54,6 +54,9 @@ struct awaitable {
     struct list_node link; /* WAITING: in a list of its source, which has a reference; in none once it is woken */
 };
 
+/* A new one, untracked, for source (a reference is taken). For the types that embed it. */
+void awaitable_init(struct awaitable *awaitable, const struct awaitable_operations *operations, PyObject *source);
+
 /* An awaitable of the plain type, for source (a reference is taken). */
 PyObject *awaitable_new(struct state *state, const struct awaitable_operations *operations, PyObject *source);
 
@@ -89,6 +92,5 @@ int awaitable_traverse(PyObject *self, visitproc visit, void *arg);
 int awaitable_clear(PyObject *self);
 
 extern PyType_Spec awaitable_spec; /* struct awaitable itself */
-extern PyType_Spec ready_spec;     /* the one that is done with None, whoever awaits it and how often */
 
 #endif

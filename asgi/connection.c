@@ -102,7 +102,7 @@ void pyconnection_queue_turn(struct pyconnection *connection)
 }
 
 /* The last of a response is not waited for, unless it is a file: whether that could be sent shows only then. */
-static bool may_send(const struct pyconnection *connection)
+bool pyconnection_may_send(const struct pyconnection *connection)
 {
     if (connection->outstanding <= connection->server->send_window)
         return true;
@@ -124,7 +124,7 @@ int pyconnection_take_turn(struct pyconnection *connection)
     int result = 0;
     if (has_news(connection))
         result = awaitable_wake_all(&connection->receivers, 1);
-    if (result == 0 && may_send(connection))
+    if (result == 0 && pyconnection_may_send(connection))
         result = awaitable_wake_all(&connection->senders, 1);
     return result;
 }
@@ -147,6 +147,11 @@ int pyconnection_answered(struct pyconnection *connection)
     bool complete = connection->state == HTTP_COMPLETE || connection->state == WEBSOCKET_REJECTED;
     if (!complete || list_empty(&connection->receivers))
         return 0;
+    if (pyserver_is_elsewhere(connection->server)) {
+        pyconnection_queue_turn(connection);
+        port_wake(connection->server->port);
+        return 0;
+    }
     PyObject *error = error_take();
     int result = awaitable_wake_all(&connection->receivers, 0);
     if (error == NULL)
@@ -160,7 +165,7 @@ int pyconnection_answered(struct pyconnection *connection)
 void pyconnection_written(struct pyconnection *connection, size_t amount)
 {
     connection->outstanding -= amount < connection->outstanding ? amount : connection->outstanding;
-    if (!list_empty(&connection->senders) && may_send(connection))
+    if (!list_empty(&connection->senders) && pyconnection_may_send(connection))
         pyconnection_queue_turn(connection);
 }
 
@@ -329,31 +334,4 @@ PyObject *pyconnection_receive(PyObject *self, PyObject *ignored)
 {
     (void)ignored;
     return awaitable_new(state_of(Py_TYPE(self)), &receive_operations, self);
-}
-
-/* send() above the window */
-
-static int attempt_send(struct awaitable *awaitable, PyObject **result)
-{
-    struct pyconnection *connection = (struct pyconnection *)awaitable->source;
-    if (connection->state == CONNECTION_GONE) {
-        pyconnection_raise_gone(connection);
-        return -1;
-    }
-    if (!may_send(connection)) {
-        list_append(&connection->senders, &awaitable->link);
-        return 0;
-    }
-    *result = Py_NewRef(Py_None);
-    return 1;
-}
-
-static const struct awaitable_operations send_operations = { attempt_send, loop_of, left, .repeatable = 0 };
-
-PyObject *pyconnection_sent(struct pyconnection *connection)
-{
-    struct state *state = connection->server->state;
-    if (may_send(connection))
-        return Py_NewRef(state->ready);
-    return awaitable_new(state, &send_operations, (PyObject *)connection);
 }

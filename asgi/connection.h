@@ -161,12 +161,14 @@ void pyconnection_finish(struct pyconnection *connection, enum pyconnection_life
  * connection's state is changed before. */
 void pyconnection_command(struct pyconnection *connection, struct command *command, bool counted);
 
-/* What receive() and send() return, as new references. */
+/* What receive() returns, as a new reference; for send() see sending.h. */
 PyObject *pyconnection_receive(PyObject *connection, PyObject *ignored);
-PyObject *pyconnection_send(PyObject *connection, PyObject *message);
 
-/* For send(): the awaitable to return after a command: done, or waiting while too much is unwritten. */
-PyObject *pyconnection_sent(struct pyconnection *connection);
+/* Does what message, which may be anything, asks for: 0, or -1 with an exception. */
+int pyconnection_send_event(struct pyconnection *connection, PyObject *message);
+
+/* No more is unwritten than the window, or nobody waits for it any more. */
+bool pyconnection_may_send(const struct pyconnection *connection);
 
 /* Sets the OSError that send() raises after the client has left. */
 void pyconnection_raise_gone(const struct pyconnection *connection);

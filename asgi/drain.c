@@ -3,6 +3,7 @@
 #include "asgi/connection.h"
 #include "asgi/errors.h"
 #include "asgi/kick.h"
+#include "asgi/outlet.h"
 #include "asgi/server_type.h"
 #include "asgi/task.h"
 #include "server/event.h"
@@ -184,7 +185,10 @@ static void send_output(struct pyserver *server)
 
 void pyserver_hand_over(struct pyserver *server)
 {
-    send_output(server);
+    if (server->native != NULL && pyserver_is_elsewhere(server))
+        server_outlet_hand_over(server->tags.outlet);
+    else
+        send_output(server);
 }
 
 PyObject *pyserver_flush(PyObject *self, PyObject *ignored)
@@ -197,11 +201,18 @@ PyObject *pyserver_flush(PyObject *self, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
+static PyObject *call_flush(struct pyserver *server)
+{
+    if (!pyserver_is_elsewhere(server))
+        return PyObject_CallOneArg(server->call_soon, server->flush);
+    return PyObject_CallMethodOneArg(server->loop, server->state->strings.call_soon_threadsafe, server->flush);
+}
+
 /* A loop that takes no more calls (it is being closed) gets the commands at once. */
 static void arm_flush(struct pyserver *server)
 {
     server->flush_armed = true;
-    PyObject *handle = PyObject_CallOneArg(server->call_soon, server->flush);
+    PyObject *handle = call_flush(server);
     if (handle == NULL) {
         PyErr_WriteUnraisable(server->loop);
         server->flush_armed = false;
@@ -223,7 +234,10 @@ void pyserver_end_turn(struct pyserver *server)
 
 void pyserver_command(struct pyserver *server, struct command *command)
 {
-    queue_chain_add(&server->output, &command->item);
+    if (server->tags.outlet != NULL && pyserver_is_elsewhere(server))
+        server_outlet_add(server->tags.outlet, command);
+    else
+        queue_chain_add(&server->output, &command->item);
     pyserver_end_turn(server);
 }
 

@@ -5,13 +5,7 @@ struct layer_wait *layer_wait_new(PyTypeObject *type, const struct awaitable_ope
     struct layer_wait *wait = (struct layer_wait *)_PyObject_GC_New(type);
     if (wait == NULL)
         return NULL;
-    struct awaitable *awaitable = &wait->awaitable;
-    awaitable->operations = operations;
-    awaitable->phase = AWAITABLE_FRESH;
-    awaitable->woken = 0;
-    awaitable->source = Py_NewRef((PyObject *)layer);
-    awaitable->pause = NULL;
-    list_init(&awaitable->link);
+    awaitable_init(&wait->awaitable, operations, (PyObject *)layer);
     wait->loop = NULL;
     wait->port = NULL;
     wait->token = 0;

@@ -10,6 +10,7 @@
 #include "asgi/layer_type.h"
 #include "asgi/pause.h"
 #include "asgi/port.h"
+#include "asgi/sending.h"
 #include "asgi/server_type.h"
 #include "asgi/state.h"
 #include "asgi/tls_type.h"
@@ -38,7 +39,7 @@ static int make_types(PyObject *module, struct state *state)
                    make_type(module, &message_spec, &state->message_type) < 0 ||
                    make_type(module, &pause_spec, &state->pause_type) < 0 ||
                    make_type(module, &port_spec, &state->port_type) < 0 ||
-                   make_type(module, &ready_spec, &state->ready_type) < 0 ||
+                   make_type(module, &sending_spec, &state->sending_type) < 0 ||
                    make_type(module, &pyserver_spec, &state->server_type) < 0 ||
                    make_type(module, &tls_spec, &state->tls_type) < 0
                ? -1
@@ -83,9 +84,7 @@ static int execute(PyObject *module)
     struct state *state = PyModule_GetState(module);
     if (make_types(module, state) < 0 || state_init(state) < 0 || halt_servers_with(module) < 0)
         return -1;
-    state->ready = state->ready_type->tp_alloc(state->ready_type, 0);
-    if (state->ready == NULL || PyModule_AddType(module, state->server_type) < 0 ||
-        PyModule_AddType(module, state->inbox_type) < 0 || PyModule_AddType(module, state->layer_type) < 0 ||
+    if (PyModule_AddType(module, state->server_type) < 0 || PyModule_AddType(module, state->inbox_type) < 0 || PyModule_AddType(module, state->layer_type) < 0 ||
         PyModule_AddType(module, state->hub_type) < 0 || PyModule_AddType(module, state->tls_type) < 0 ||
         PyModule_AddType(module, state->connection_type) < 0 ||
         PyModule_AddObjectRef(module, "current_connection", state->current_connection) < 0 ||

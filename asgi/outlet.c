@@ -162,6 +162,22 @@ struct outlet *server_outlet_create(struct server *server, struct queue_chain *o
     return &outlet->outlet;
 }
 
+void server_outlet_add(struct outlet *base, struct command *command)
+{
+    struct server_outlet *outlet = (struct server_outlet *)base;
+    pthread_mutex_lock(&outlet->lock);
+    queue_chain_add(outlet->output, &command->item);
+    pthread_mutex_unlock(&outlet->lock);
+}
+
+void server_outlet_hand_over(struct outlet *base)
+{
+    struct server_outlet *outlet = (struct server_outlet *)base;
+    pthread_mutex_lock(&outlet->lock);
+    server_send(outlet->server, outlet->output);
+    pthread_mutex_unlock(&outlet->lock);
+}
+
 void server_outlet_start(struct outlet *base)
 {
     struct server_outlet *outlet = (struct server_outlet *)base;

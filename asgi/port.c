@@ -72,6 +72,7 @@ static PyObject *port_run(PyObject *self, PyObject *ignored)
     uint64_t count;
     ssize_t got = read(port->fd, &count, sizeof count);
     (void)got;
+    port->thread = PyThread_get_thread_ident();
     port->running = true;
     int more = each_drain(port, run_drain);
     if (more >= 0) {
@@ -114,6 +115,7 @@ static struct port *port_new(struct state *state, PyObject *loop)
     slots_init(&port->waiters);
     list_init(&port->waiting);
     list_init(&port->drains);
+    port->thread = PyThread_get_thread_ident();
     port->running = false;
     list_init(&port->of_state);
     port->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

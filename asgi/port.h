@@ -27,6 +27,7 @@ struct port {
     struct slots waiters;      /* of struct awaitable, without a reference, by the tokens of the sink */
     struct list_node waiting;  /* of struct awaitable, by their link; a reference each */
     struct list_node drains;   /* of struct port_drain */
+    unsigned long thread;      /* the loop's, as it was when it last ran */
     bool running;              /* in the loop's callback: tasks may be run, and each drain's end follows */
     struct list_node of_state; /* in state->ports */
 };

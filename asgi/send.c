@@ -1,4 +1,4 @@
-/* send(): which event it is, whether the connection's state allows it, and who acts on it. */
+/* What is sent: which event it is, whether the connection's state allows it, and who acts on it. */
 #include <string.h>
 
 #include "asgi/connection.h"
@@ -193,7 +193,7 @@ static enum outgoing choose(const struct pyconnection *connection, PyObject *typ
     return outgoing;
 }
 
-static int send_event(struct pyconnection *connection, PyObject *message)
+static int read_event(struct pyconnection *connection, PyObject *message)
 {
     PyObject *type;
     if (!PyDict_Check(message)) {
@@ -213,13 +213,8 @@ static int send_event(struct pyconnection *connection, PyObject *message)
     return outgoing == OUTGOING_COUNT ? -1 : actions[outgoing](connection, message);
 }
 
-PyObject *pyconnection_send(PyObject *self, PyObject *message)
+int pyconnection_send_event(struct pyconnection *connection, PyObject *message)
 {
-    struct pyconnection *connection = (struct pyconnection *)self;
-    Py_INCREF(connection);
-    int sent = send_event(connection, message);
-    sent |= pyconnection_answered(connection);
-    PyObject *awaitable = sent < 0 ? NULL : pyconnection_sent(connection);
-    Py_DECREF(connection);
-    return awaitable;
+    int result = read_event(connection, message);
+    return pyconnection_answered(connection) < 0 ? -1 : result;
 }

@@ -85,8 +85,14 @@ int pyserver_add(struct pyserver *server, struct pyconnection *connection);
 /* Takes it out again. */
 void pyserver_remove(struct pyserver *server, struct pyconnection *connection);
 
-/* Sends command soon, with the others of this turn of the loop. Takes it. */
+/* Sends command soon, with the others of this turn of the loop. Takes it. Any thread with the GIL. */
 void pyserver_command(struct pyserver *server, struct command *command);
+
+/* The calling thread is not the loop's: the application awaits send() on another loop. */
+static inline bool pyserver_is_elsewhere(const struct pyserver *server)
+{
+    return server->port != NULL && server->port->thread != PyThread_get_thread_ident();
+}
 
 /* A new loop_turn follows this one. May run any code (the loop's call_soon). */
 void pyserver_end_turn(struct pyserver *server);

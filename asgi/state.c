@@ -1,6 +1,7 @@
 #include "asgi/state.h"
 
 #include "asgi/port.h"
+#include "asgi/sending.h"
 
 static int take_asyncio(struct state *state)
 {
@@ -31,6 +32,7 @@ static int make_prototypes(struct state *state)
 int state_init(struct state *state)
 {
     list_init(&state->ports);
+    state->sending_room = SENDINGS_SPARE;
     const struct strings *s = &state->strings;
     if (strings_init(&state->strings) < 0)
         return -1;
@@ -50,7 +52,7 @@ int state_init(struct state *state)
 
 #define STATE_OBJECTS(S)                                                                                               \
     S(awaitable_type) S(connection_type) S(delegate_type) S(inbox_type) S(hub_type) S(layer_query_type) S(layer_receive_type) S(layer_settle_type) S(layer_type) S(message_type)          \
-    S(pause_type) S(port_type) S(ready_type) S(server_type) S(tls_type) S(current_connection) S(client_gone) S(ready) S(empty_bytes) S(task_class)              \
+    S(pause_type) S(port_type) S(sending_type) S(server_type) S(tls_type) S(current_connection) S(client_gone) S(empty_bytes) S(task_class)              \
     S(get_running_loop) S(cancelled_error) S(invalid_state_error) S(context_name) S(eager_names) S(context_names) S(http_asgi) S(websocket_asgi) S(bodiless_request)
 
 int state_traverse(struct state *state, visitproc visit, void *arg)
@@ -63,6 +65,7 @@ int state_traverse(struct state *state, visitproc visit, void *arg)
 
 void state_clear(struct state *state)
 {
+    sending_clear(state);
 #define STATE_CLEAR(name) Py_CLEAR(state->name);
     STATE_OBJECTS(STATE_CLEAR)
 #undef STATE_CLEAR

@@ -2,7 +2,7 @@
  *
  * Owner:   the module object; every object of its types keeps the module alive and points here.
  * Thread:  with the GIL.
- * Limits:  caches.h bounds its caches; ports: one for each event loop that lives.
+ * Limits:  caches.h bounds its caches; SENDINGS_SPARE; ports: one for each event loop that lives.
  */
 #ifndef PENEUS_ASGI_STATE_H
 #define PENEUS_ASGI_STATE_H
@@ -14,6 +14,8 @@
 #include "base/list.h"
 
 struct port;
+
+enum { SENDINGS_SPARE = 32 };
 
 struct state {
     struct strings strings;
@@ -31,13 +33,12 @@ struct state {
     PyTypeObject *message_type;
     PyTypeObject *pause_type;
     PyTypeObject *port_type;
-    PyTypeObject *ready_type;
+    PyTypeObject *sending_type;
     PyTypeObject *server_type;
     PyTypeObject *tls_type;
 
     PyObject *current_connection; /* ContextVar */
     PyObject *client_gone;        /* the OSError of send() after the client has left */
-    PyObject *ready;              /* the awaitable that is done: one for all */
     PyObject *empty_bytes;
     PyObject *task_class;         /* asyncio.Task */
     PyObject *get_running_loop;   /* asyncio.get_running_loop */
@@ -52,6 +53,9 @@ struct state {
     PyObject *http_asgi;
     PyObject *websocket_asgi;
     PyObject *bodiless_request; /* {"type": "http.request", "body": b"", "more_body": False} */
+
+    PyObject *sendings[SENDINGS_SPARE]; /* sending.c's spare ones: memory, with a type but without a reference */
+    unsigned sending_count, sending_room;
 
     struct list_node ports;    /* of struct port */
     struct port *recent_port;  /* borrowed: the one found last, or NULL */

@@ -14,7 +14,7 @@
     S(type) S(asgi) S(version) S(spec_version) S(http_version) S(method) S(scheme) S(path) S(raw_path)                 \
     S(query_string) S(root_path) S(headers) S(client) S(server) S(subprotocols) S(extensions) S(body) S(more_body)     \
     S(status) S(text) S(bytes) S(code) S(reason) S(subprotocol) S(http) S(https) S(ws) S(wss) S(websocket) S(loop)     \
-    S(context) S(eager_start) S(call_soon) S(call_exception_handler) S(add_reader)                  \
+    S(context) S(eager_start) S(call_soon) S(call_soon_threadsafe) S(call_exception_handler) S(add_reader)                  \
     S(done) S(cancel) S(cancelled) S(result) S(exception) S(add_done_callback) S(message) S(ok) S(full) S(unknown) S(closed) S(unsent)     \
     S(size) S(time_taken) S(complete) S(tls) S(server_cert) S(client_cert_chain) S(client_cert_name) S(client_cert_error) S(tls_version) S(cipher_suite) S(connecting) S(connected) S(rejected) S(disconnected)                   \
     S(trailers) S(more_trailers) S(links) S(link) S(file) S(offset) S(count) S(tell) S(seek)

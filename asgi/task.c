@@ -4,9 +4,10 @@
 #include "asgi/delegate.h"
 #include "asgi/errors.h"
 #include "asgi/kick.h"
+#include "asgi/sending.h"
 
 static PyMethodDef receive_method = {"receive", pyconnection_receive, METH_NOARGS, "Awaits the next event of this exchange."};
-static PyMethodDef send_method = {"send", pyconnection_send, METH_O, "Sends an event of this exchange."};
+static PyMethodDef send_method = {"send", sending_new, METH_O, "Sends an event of this exchange."};
 
 /* What the server says for an application that ended without a response of its own. */
 enum { STATUS_INTERNAL_ERROR = 500 };

@@ -320,7 +320,8 @@ def test_the_file_may_be_deleted_at_once(tmp_path):
 
     async def application(scope, receive, send):
         await send(start())
-        sent = send(path_event(path))
+        sent = asyncio.ensure_future(send(path_event(path)))
+        await asyncio.sleep(0)
         path.unlink()
         await sent
 
@@ -655,7 +656,8 @@ def test_the_whole_body_by_descriptor_has_a_length(authority, secure, big):
     async def application(scope, receive, send):
         with big.open("rb") as file:
             await send(start())
-            sent = send(file_event(file))
+            sent = asyncio.ensure_future(send(file_event(file)))
+            await asyncio.sleep(0)
         await sent  # closed already: the server has its own
 
     with Site(application, authority, secure) as site:
