@@ -45,6 +45,10 @@ class _Outbound:
             return _nothing()
         return self.send(message)
 
+    async def awaited(self, message: Any) -> None:
+        """The same for `async_to_sync()`, which warns of whatever is not marked as a coroutine function."""
+        await self(message)
+
 
 async def _nothing() -> None:
     pass
@@ -98,7 +102,7 @@ def _with_inbox(call: Call, module: ModuleType) -> Call:
             self.channel_receive = functools.partial(layer.receive, self.channel_name)
             inbox = layer.inbox(self.channel_name, connection)
         outbound = _Outbound(send)
-        self.base_send = async_to_sync(outbound) if self._sync else outbound
+        self.base_send = async_to_sync(outbound.awaited) if self._sync else outbound
         try:
             try:
                 while True:
@@ -157,7 +161,7 @@ def _with_disconnect(call: Call, stop_consumer: type[Exception]) -> Call:
 
         self.dispatch = dispatch_and_note
         try:
-            await call(self, scope, receive_and_keep, outbound)
+            await call(self, scope, receive_and_keep, outbound.awaited if self._sync else outbound)
         except ClientGone:
             if scope["type"] != "websocket" or dispatched:
                 raise

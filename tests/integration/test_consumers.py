@@ -240,6 +240,18 @@ def test_a_disconnect_that_is_no_clients(name, by_channels):
         until(lambda: server.stdout.count("cleaned up 4001") == 2, "both have ended")
 
 
+@BY_CHANNELS
+@pytest.mark.parametrize("name", ["leaving_in_a_thread", "leaving_in_a_thread_around"])
+def test_a_synchronous_consumer_warns_of_nothing(name, by_channels):
+    """Test suites make errors of warnings."""
+    environment = {"PYTHONWARNINGS": "error::UserWarning"}
+    application = f"tests.integration.test_consumers:{name}"
+    with LiveServer(application, environment=environment, no_consumer_inbox=by_channels) as server:
+        Client(server.port, "/send").open().close()
+        until(lambda: "cleaned up" in server.stdout, f"its disconnect() ends: {server.stderr}")
+        assert "Warning" not in server.stderr and "ERROR" not in server.stderr
+
+
 def test_a_plain_application_is_told():
     with LiveServer("tests.integration.test_consumers:plain") as server:
         Client(server.port).open().reset()
