@@ -160,10 +160,12 @@ class Server:
             core.close()
 
     async def _serve(self, core: Core) -> None:
-        # What is imported by now lives as long as the process: the garbage collector need not look at it again.
         consumers.install(not self.settings.no_consumer_inbox, not self.settings.no_database_shortcut)
-        gc.collect()
-        gc.freeze()
+        if self.owns_process or self.supervised:
+            # What is imported by now lives as long as the process: the garbage collector need not look at it again. In somebody
+            # else's process, what happens to live now may become garbage later.
+            gc.collect()
+            gc.freeze()
         self._stopped = False
         self._drained = False
         counted = counters.servers.add(self, core)
