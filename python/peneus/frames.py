@@ -29,9 +29,9 @@ def _unwrapped(awaitable: Any) -> Any:
     """What is awaited by way of awaitable: the coroutine or generator, that of a task, or a future."""
     if type(awaitable).__name__ in _WRAPPERS:
         for inner in gc.get_referents(awaitable):
-            if isinstance(inner, asyncio.Future) or _look_into(inner)[0] is not None or type(inner).__name__ in _WRAPPERS:
+            if issubclass(type(inner), asyncio.Future) or _look_into(inner)[0] is not None or type(inner).__name__ in _WRAPPERS:
                 return _unwrapped(inner)
-    if isinstance(awaitable, asyncio.Task):
+    if issubclass(type(awaitable), asyncio.Task):
         return awaitable.get_coro()
     return awaitable
 
@@ -47,13 +47,15 @@ def thread_stack(frame: FrameType | None) -> Iterator[str]:
 
 
 def _look_into(awaitable: Any) -> tuple[CodeType | None, FrameType | None, Any]:
-    """Code, frame and what is awaited by a coroutine, a generator or an asynchronous generator; no code for anything else."""
+    """Code, frame and what is awaited by a coroutine, a generator or an asynchronous generator; no code for anything else.
+
+    Only the type is asked: it may be anybody's object."""
     for code, frame, inner in (
         ("cr_code", "cr_frame", "cr_await"),
         ("gi_code", "gi_frame", "gi_yieldfrom"),
         ("ag_code", "ag_frame", "ag_await"),
     ):
-        if hasattr(awaitable, code) and hasattr(awaitable, inner):
+        if hasattr(type(awaitable), code) and hasattr(type(awaitable), inner):
             return getattr(awaitable, code), getattr(awaitable, frame), getattr(awaitable, inner)
     return None, None, None
 

@@ -94,18 +94,20 @@ def _runs_for(frame: FrameType | None, connection: "Connection") -> bool:
     return False
 
 
+# The locals of other threads are somebody else's objects, and this is the loop's thread: only their type is looked at.
+# isinstance() and attributes run code of theirs; Django's request.user would be loaded.
 def _context_of(value: object) -> contextvars.Context | None:
     """The context in which value, a callable or an executor's work item, would run."""
     for _ in range(4):  # a work item of a partial of a partial of a Context.run
-        if isinstance(value, contextvars.Context):
+        if type(value) is contextvars.Context:
             return value
-        if isinstance(value, functools.partial):
+        if type(value) is functools.partial:
             arguments = [_bound_context(argument) for argument in value.args]
             found = next((context for context in arguments if context is not None), None)
             if found is not None:
                 return found
             value = value.func
-        elif type(value).__name__ == "_WorkItem":
+        elif type(value).__name__ == "_WorkItem" and type(value).__module__ == "concurrent.futures.thread":
             # Python 3.14 keeps the call in a tuple.
             value = getattr(value, "fn", None) or next(iter(getattr(value, "task", ())), None)
         else:
@@ -118,4 +120,4 @@ def _bound_context(value: object) -> contextvars.Context | None:
     if type(value) is not type(contextvars.copy_context().run):
         return None
     owner = getattr(value, "__self__", None)
-    return owner if isinstance(owner, contextvars.Context) else None
+    return owner if type(owner) is contextvars.Context else None

@@ -6,6 +6,7 @@ import time
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.utils.functional import SimpleLazyObject
 from peneus import frames
 from peneus.testing import LiveServer
 
@@ -17,6 +18,36 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 def in_a_worker_thread():
     time.sleep(3)
+
+
+class Lazy:
+    """Whatever is asked of it loads it, as django.utils.functional.SimpleLazyObject; only its repr() does not."""
+
+    def __getattribute__(self, name):
+        print(f"loaded for {name}", flush=True)
+        return object.__getattribute__(self, name)
+
+    def __repr__(self):
+        return "<Lazy>"
+
+
+class LazyAwaitable(Lazy):
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return None
+
+
+def with_a_lazy_object():
+    user = Lazy()
+    users = [user, SimpleLazyObject(lambda: print("loaded", flush=True))]
+    first, second = users
+    time.sleep(3)
+    return first, second
 
 
 async def innermost():
@@ -58,6 +89,16 @@ async def through_asgirefs_pool():
     await sync_to_async(in_a_worker_thread, thread_sensitive=False)()
 
 
+async def through_a_lazy_object():
+    own = Lazy()
+    await sync_to_async(with_a_lazy_object)()
+    return own
+
+
+async def through_a_lazy_awaitable():
+    await LazyAwaitable()
+
+
 async def through_a_gather():
     await asyncio.gather(innermost(), innermost())
 
@@ -73,6 +114,8 @@ WAYS = {
         "through_asgiref",
         "through_asgirefs_pool",
         "through_a_gather",
+        "through_a_lazy_object",
+        "through_a_lazy_awaitable",
     )
 }
 
@@ -104,8 +147,20 @@ def report_of(way, **settings):
         return server.stderr[server.stderr.index("WARNING") :]
 
 
+@pytest.mark.parametrize("way", ["through_a_lazy_object", "through_a_lazy_awaitable"])
+def test_nothing_is_loaded_for_it(way):
+    with LiveServer(application, application_close_timeout=0.5) as server:
+        Client(server.port, f"/{way}").open().close()
+        until(lambda: "was killed." in server.stderr and "It is stuck at" in server.stderr, "the report")
+        stack = server.stderr[server.stderr.index("It is stuck at") :]
+        assert f"in {way}\n" in stack and ("object" not in way or "in with_a_lazy_object\n" in stack)
+        time.sleep(0.3)
+        # Its coroutine throws the cancellation into what it awaits.
+        assert [line for line in server.stdout.splitlines() if line.startswith("loaded") and line != "loaded for throw"] == []
+
+
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [way for way in WAYS if "lazy" not in way])
 def test_the_report(way, loop):
     report = report_of(way, loop=loop)
     lines = report.splitlines()
