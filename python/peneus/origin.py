@@ -3,11 +3,12 @@
 import sys
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 NOBODYS = ("peneus.", "asgiref.", "asyncio.", "contextlib")  # modules whose frames say nothing
 FRAMEWORK = "channels."
 DEPTH = 12  # frames: a consumer asks for its channel directly
-REMEMBERED = 1024
+REMEMBERED = 1024  # consumers, and functions of each
 
 
 class Origin(NamedTuple):
@@ -19,7 +20,12 @@ class Origin(NamedTuple):
     gaps: bool  # it wants to know when messages may have been lost
 
 
-_known: dict[tuple[CodeType | None, int, type | None], Origin] = {}
+class Nobody:
+    """Stands for the consumer where there is none."""
+
+
+# By consumer and the code that made the channel, then by line. Classes and functions may be made at run time, and end.
+_known: WeakKeyDictionary[type, WeakKeyDictionary[CodeType, dict[int, Origin]]] = WeakKeyDictionary()
 
 
 def origin(layer: object) -> Origin:
@@ -37,13 +43,26 @@ def origin(layer: object) -> Origin:
             consumer = type(who)
             break
         frame = frame.f_back
-    key = (found.f_code, found.f_lineno, consumer) if found is not None else (None, 0, consumer)
-    known = _known.get(key)
+    code, line = (found.f_code, found.f_lineno) if found is not None else (origin.__code__, 0)
+    lines = _lines(consumer or Nobody, code)
+    known = lines.get(line)
     if known is None:
+        known = lines[line] = _described(found, consumer)
+    return known
+
+
+def _lines(consumer: type, code: CodeType) -> dict[int, Origin]:
+    by_code = _known.get(consumer)
+    if by_code is None:
         if len(_known) >= REMEMBERED:
             _known.clear()
-        known = _known[key] = _described(found, consumer)
-    return known
+        by_code = _known[consumer] = WeakKeyDictionary()
+    lines = by_code.get(code)
+    if lines is None:
+        if len(by_code) >= REMEMBERED:
+            by_code.clear()
+        lines = by_code[code] = {}
+    return lines
 
 
 def _self_of(frame: FrameType) -> Any:

@@ -1,6 +1,9 @@
 """Who made a channel, as layer.channels() says it."""
 
+import asyncio
+import gc
 import inspect
+import weakref
 
 import channels.consumer
 import peneus
@@ -8,6 +11,7 @@ import pytest
 from channels.consumer import AsyncConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import channel_layers
+from peneus import origin
 
 pytestmark = pytest.mark.asyncio
 
@@ -104,3 +108,55 @@ async def test_those_that_are_gone_are_forgotten(layer):
         if len(layer._origins) % 100 == 0:
             layer._core.flush()
     assert len(layer._origins) <= 2 * module.FIRST_PRUNE
+
+
+async def test_consumers_that_are_made_at_run_time_are_garbage_later(layer):
+    """As test suites have them: classes in functions, which signals and registries refer to weakly."""
+    made = []
+
+    async def once():
+        class Local(AsyncWebsocketConsumer):
+            async def connect(self):
+                self.own = await self.channel_layer.new_channel("own")
+                await super().connect()
+
+        await run(Local())
+        made.append(weakref.ref(Local))
+
+    for _ in range(10):
+        await once()
+    await asyncio.sleep(0.01)  # the tasks that Channels has cancelled
+    gc.collect()
+    assert [reference for reference in made if reference() is not None] == []
+    names = [channel["consumer"] for channel in layer.channels().values()]
+    assert len(names) == 20 and set(names) == {f"{__name__}.{once.__qualname__}.<locals>.Local"}
+
+
+async def test_functions_that_are_made_at_run_time_are_garbage_later(layer):
+    codes = []
+    for number in range(10):
+        scope = {}
+        exec(f"async def function_{number}(layer):\n    return await layer.new_channel()", scope)
+        function = scope[f"function_{number}"]
+        codes.append(weakref.ref(function.__code__))
+        channel = await function(layer)
+        assert layer.channels()[channel]["consumer"].endswith(f"function_{number}")
+        del function
+        scope.clear()
+    gc.collect()
+    assert [reference for reference in codes if reference() is not None] == []
+
+
+async def test_what_is_remembered_has_a_bound(layer, monkeypatch):
+    monkeypatch.setattr(origin, "REMEMBERED", 10)
+    kept = []
+    for number in range(30):
+        consumer = type(f"Consumer{number}", (AsyncWebsocketConsumer,), {})
+        kept.append(consumer)
+        await run(consumer())
+        scope = {}
+        exec(f"async def function_{number}(layer):\n    return await layer.new_channel()", scope)
+        kept.append(scope[f"function_{number}"])
+        await kept[-1](layer)
+    assert len(origin._known) <= 10
+    assert all(len(codes) <= 10 for codes in origin._known.values())
