@@ -46,7 +46,21 @@ int callback_file(struct pyconnection *connection, uint64_t sent, uint64_t expec
                                                            (unsigned long long)sent, (unsigned long long)expected));
 }
 
-/* "host:port" of the scope's client, so that what proxy headers said is what is logged. */
+/* "host:port" out of a client as the specification has it, (host, port); NULL, perhaps with an exception, where it is none. */
+static PyObject *address_text(PyObject *client)
+{
+    if (!(PyTuple_Check(client) || PyList_Check(client)) || PySequence_Size(client) < 2)
+        return NULL;
+    PyObject *host = PySequence_GetItem(client, 0);
+    PyObject *port = host == NULL ? NULL : PySequence_GetItem(client, 1);
+    PyObject *text = port == NULL ? NULL : PyUnicode_FromFormat("%S:%S", host, port);
+    Py_XDECREF(host);
+    Py_XDECREF(port);
+    return text;
+}
+
+/* That of the scope's client, so that what proxy headers said, to the server or to a middleware, is what is logged; of the request's own
+ * where a middleware has left something else there. */
 static PyObject *client_text(struct pyconnection *connection)
 {
     PyObject *client;
@@ -54,13 +68,16 @@ static PyObject *client_text(struct pyconnection *connection)
         return NULL;
     if (client == NULL)
         return Py_NewRef(Py_None);
-    PyObject *host = PySequence_GetItem(client, 0);
-    PyObject *port = host == NULL ? NULL : PySequence_GetItem(client, 1);
-    PyObject *text = port == NULL ? NULL : PyUnicode_FromFormat("%S:%S", host, port);
+    PyObject *text = address_text(client);
     Py_DECREF(client);
-    Py_XDECREF(host);
-    Py_XDECREF(port);
-    return text;
+    if (text == NULL && PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception))
+            return NULL;
+        PyErr_Clear();
+    }
+    if (text == NULL && connection->client != NULL)
+        text = address_text(connection->client);
+    return text != NULL || PyErr_Occurred() ? text : Py_NewRef(Py_None);
 }
 
 static int add_response(struct pyconnection *connection, PyObject *details)
@@ -69,10 +86,7 @@ static int add_response(struct pyconnection *connection, PyObject *details)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     double taken = (double)now.tv_sec + (double)now.tv_nsec * 1e-9 - connection->started;
-    PyObject *method;
-    if (message_get(connection->scope, s->method, &method) < 0)
-        return -1;
-    return dict_set_steal(details, s->method, method == NULL ? Py_NewRef(s->empty) : method) < 0 ||
+    return PyDict_SetItem(details, s->method, connection->method == NULL ? s->empty : connection->method) < 0 ||
                    dict_set_steal(details, s->status, PyLong_FromLong(connection->status)) < 0 ||
                    dict_set_steal(details, s->time_taken, PyFloat_FromDouble(taken)) < 0 ||
                    dict_set_steal(details, s->size, PyLong_FromUnsignedLongLong(connection->sent)) < 0

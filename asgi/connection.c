@@ -8,6 +8,7 @@
 #include "asgi/awaitable.h"
 #include "asgi/errors.h"
 #include "asgi/kick.h"
+#include "asgi/message.h"
 #include "asgi/scope.h"
 #include "asgi/task.h"
 
@@ -54,14 +55,18 @@ static double monotonic(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-/* The target as it stands in the access log. */
-static int keep_target(struct pyconnection *connection, const struct request_event *request)
+/* What stands in the access log. */
+static int keep_for_access(struct pyconnection *connection, const struct request_event *request)
 {
+    const struct strings *s = &connection->server->state->strings;
     if (connection->server->on_access == NULL)
         return 0;
     connection->target = PyUnicode_DecodeUTF8((const char *)request->event.bytes + request->target.offset,
                                               request->target.length, "replace");
-    return connection->target == NULL ? -1 : 0;
+    return connection->target == NULL || message_get(connection->scope, s->client, &connection->client) < 0 ||
+                   message_get(connection->scope, s->method, &connection->method) < 0
+               ? -1
+               : 0;
 }
 
 struct pyconnection *pyconnection_new(struct pyserver *server, const struct request_event *request)
@@ -89,7 +94,7 @@ struct pyconnection *pyconnection_new(struct pyserver *server, const struct requ
     connection->takes_trailers = request->takes_trailers;
     connection->started = monotonic();
     connection->scope = scope_new(server, request);
-    if (connection->scope == NULL || keep_target(connection, request) < 0)
+    if (connection->scope == NULL || keep_for_access(connection, request) < 0)
         Py_CLEAR(connection);
     return connection;
 }

@@ -90,7 +90,10 @@ struct pyconnection {
 
     PyObject *scope;
     PyObject *task;   /* NULL before it is made, or where there was no coroutine */
-    PyObject *target; /* str, for the access log; NULL where there is none */
+    /* For the access log, NULL where there is none: what the request had, as the application may change its scope. */
+    PyObject *target; /* str */
+    PyObject *client; /* scope["client"] */
+    PyObject *method; /* str; NULL for a WebSocket too */
 
     struct queue_chain inbox;  /* of struct event */
     struct event *disconnect;  /* EVENT_DISCONNECT, when it has come */

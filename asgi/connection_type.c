@@ -135,6 +135,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(connection->server);
     Py_VISIT(connection->scope);
     Py_VISIT(connection->task);
+    Py_VISIT(connection->client);
     int result = awaitable_visit_all(&connection->receivers, visit, arg);
     return result != 0 ? result : awaitable_visit_all(&connection->senders, visit, arg);
 }
@@ -164,6 +165,8 @@ static void dealloc(PyObject *self)
     if (connection->head != NULL)
         command_destroy(connection->head);
     Py_CLEAR(connection->target);
+    Py_CLEAR(connection->client);
+    Py_CLEAR(connection->method);
     Py_CLEAR(connection->file);
     Py_CLEAR(connection->server);
     type->tp_free(self);

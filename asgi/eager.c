@@ -42,17 +42,25 @@ static PyObject *catch_step(PyObject *self, PyObject *const *arguments, Py_ssize
 static PyMethodDef catcher_method = {"call_soon", (PyCFunction)(void (*)(void))catch_step,
                                      METH_FASTCALL | METH_KEYWORDS, NULL};
 
+/* Whether server's loop has a call_soon of its own, beside its class's: somebody's who wants to see each call, at any time. Plain tasks
+ * then. A loop without attributes counts as one. -1 with an exception. */
+static int is_patched(struct pyserver *server)
+{
+    PyObject *attributes = PyObject_GenericGetDict(server->loop, NULL);
+    if (attributes == NULL) {
+        PyErr_Clear();
+        return 1;
+    }
+    int patched = PyDict_Contains(attributes, server->state->strings.call_soon);
+    Py_DECREF(attributes);
+    return patched;
+}
+
 int eager_init(struct pyserver *server)
 {
     struct eager *eager = &server->eager;
     PyObject *name = server->state->strings.call_soon;
-    PyObject *attributes = PyObject_GenericGetDict(server->loop, NULL);
-    if (attributes == NULL) {
-        PyErr_Clear(); /* a loop without attributes of its own: plain tasks */
-        return 0;
-    }
-    int patched = PyDict_Contains(attributes, name);
-    Py_DECREF(attributes);
+    int patched = is_patched(server);
     if (patched != 0)
         return patched < 0 ? -1 : 0;
     eager->catcher = PyCFunction_New(&catcher_method, (PyObject *)server);
@@ -90,8 +98,11 @@ int eager_task(struct pyserver *server, PyObject *coroutine, PyObject *context, 
 {
     struct eager *eager = &server->eager;
     PyObject *name = server->state->strings.call_soon;
-    if (!eager->usable || PyObject_SetAttr(server->loop, name, eager->catcher) < 0)
-        return PyErr_Occurred() ? -1 : plain_task(server, coroutine, context, task);
+    int patched = eager->usable ? is_patched(server) : 1;
+    if (patched > 0)
+        return plain_task(server, coroutine, context, task);
+    if (patched < 0 || PyObject_SetAttr(server->loop, name, eager->catcher) < 0)
+        return -1;
     eager->context = context;
     int made = plain_task(server, coroutine, context, task);
     eager->context = NULL;

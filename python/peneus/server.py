@@ -353,7 +353,7 @@ def _on_error(connection: Connection, error: BaseException) -> None:
     if client_left(error):
         logger.debug("The client has left, and with it ends its application: %s", error, exc_info=error)
     else:
-        logger.error("Exception inside application: %s", error, exc_info=error)
+        logger.error("Exception inside application: %s", str(error) or repr(error), exc_info=error)
 
 
 def _on_malformed(scope: dict[str, Any]) -> None:

@@ -158,6 +158,21 @@ def test_a_bug(server, name):
     until(lambda: server.stderr.count("ERROR peneus.server: Exception inside application") == before + 1, "it is logged")
 
 
+async def without_text(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+    raise KeyError if scope["type"] == "lifespan" else Disconnected
+
+
+def test_an_exception_without_text_is_named():
+    with LiveServer("tests.integration.test_client_gone:without_text") as server:
+        with Client(server.port, server.host) as client:
+            client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            assert client.response().status == 500
+        until(lambda: "Exception inside application: Disconnected()\n" in server.stderr, "it is named")
+        assert "Exception inside the application's lifespan: KeyError()\n" in server.stderr
+
+
 def test_a_chain_that_is_a_ring():
     first, second = Disconnected(), Disconnected()
     first.__cause__, second.__cause__ = second, first

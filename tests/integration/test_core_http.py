@@ -427,6 +427,52 @@ def test_access_log():
         assert len(server.access) == 2
 
 
+class Unfit:
+    def __getitem__(self, index):
+        raise LookupError
+
+
+class UnfitText:
+    def __str__(self):
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("client", "logged"),
+    [
+        (("1.2.3.4", 5), "1.2.3.4:5"),
+        (["::1", 5], "::1:5"),
+        (("unix", None), "unix:None"),
+        (None, None),
+        (("1.2.3.4",), "own"),
+        ("", "own"),
+        ("unknown", "own"),
+        ({}, "own"),
+        (5, "own"),
+        (Unfit(), "own"),
+        ((UnfitText(), 5), "own"),
+    ],
+    ids=lambda value: type(value).__name__ if value is not None else "None",
+)
+def test_access_log_of_a_scope_that_was_changed(client, logged):
+    """What a middleware says of the client is what is logged, where that is a client; the method is the request's."""
+
+    async def application(scope, receive, send):
+        scope["client"] = client
+        scope["method"] = "CHANGED"
+        await respond(send)
+
+    with CoreServer(application) as server:
+        with server.connect() as connection:
+            address = connection.socket.getsockname()
+            connection.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            connection.response()
+        eventually(lambda: server.access)
+        ((action, details),) = server.access
+    assert (action, details["method"]) == ("complete", "GET")
+    assert details["client"] == (f"{address[0]}:{address[1]}" if logged == "own" else logged)
+
+
 def test_http_timeout_is_logged_with_its_status():
     async def application(scope, receive, send):
         await asyncio.sleep(60)

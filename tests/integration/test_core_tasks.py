@@ -79,6 +79,41 @@ def test_first_step_runs_before_the_task_is_known(loop):
     assert seen == [None]
 
 
+def test_a_call_soon_that_is_patched_later_stays(loop):
+    """A tracer that is installed while the server runs sees each call, and is not removed by the next request."""
+    called = []
+
+    async def application(scope, receive, send):
+        await asyncio.sleep(0)
+        await respond(send)
+
+    with CoreServer(application, loop) as server:
+        assert server.get().status == 200
+        plain = server.loop.call_soon
+
+        def call_soon(callback, *arguments, **keywords):
+            called.append(callback)
+            return plain(callback, *arguments, **keywords)
+
+        def patch():
+            try:
+                server.loop.call_soon = call_soon
+            except AttributeError:
+                return False
+            return True
+
+        if not server.call(patch):
+            pytest.skip("uvloop's loop has no attributes of its own")
+        for _ in range(3):
+            before = len(called)
+            assert server.get().status == 200
+            server.idle()
+            assert server.loop.call_soon is call_soon and len(called) > before
+        del server.loop.call_soon
+        assert server.get().status == 200
+        assert "call_soon" not in vars(server.loop)
+
+
 def test_the_loop_lives_between_batches(loop):
     """200 requests at once do not keep the loop from what else is due."""
     turns = []

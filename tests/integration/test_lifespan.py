@@ -90,6 +90,27 @@ def test_an_application_that_returns_at_once():
         assert b"served" in get((server.host, server.port))
 
 
+async def answers_twice(scope, receive, send):
+    if scope["type"] == "http":
+        return await answer(send, "served")
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})  # before it is asked
+    await receive()
+    await asyncio.sleep(1.5)
+    say("closed the database")
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def test_answers_that_nobody_has_asked_for_cut_nothing_off():
+    with LiveServer(answers_twice, graceful_timeout=20) as server:
+        assert b"served" in get((server.host, server.port))
+        assert server.stop() == 0
+        assert "closed the database" in server.stdout
+        assert server.stderr.count("is no answer to what it was asked") == 2 and "ERROR" not in server.stderr
+
+
 async def raises_in_startup(scope, receive, send):
     if scope["type"] == "http":
         return await answer(send, "served")
