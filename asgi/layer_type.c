@@ -254,10 +254,17 @@ static PyObject *group_channels(PyObject *self, PyObject *group)
     return layer_name(group, &name) < 0 ? NULL : layer_query_new((struct layer_object *)self, group);
 }
 
-static PyObject *settled(PyObject *self, PyObject *ignored)
+static PyObject *settled(PyObject *self, PyObject *args)
 {
-    (void)ignored;
-    return layer_settle_new((struct layer_object *)self);
+    PyObject *name = Py_None;
+    int group = 0, joined = 0;
+    double wait = -1; /* refused */
+    uint64_t wait_ms;
+    if (!PyArg_ParseTuple(args, "d|Opp:settled", &wait, &name, &group, &joined) || seconds(wait, "wait", &wait_ms) < 0)
+        return NULL;
+    if (name != Py_None && !PyUnicode_Check(name))
+        return PyErr_Format(PyExc_TypeError, "name must be a str or None, not %.100s", Py_TYPE(name)->tp_name);
+    return layer_settle_new((struct layer_object *)self, name != Py_None ? name : NULL, group, joined, wait_ms);
 }
 
 static PyObject *abandon(PyObject *self, PyObject *ignored)
@@ -321,8 +328,8 @@ static PyMethodDef methods[] = {
     {"group_send", group_send, METH_VARARGS, "Puts payload into the mailbox of every member: 'ok', 'too-large' or 'unsent'."},
     {"group_channels", group_channels, METH_O,
      "Awaits the names of the channels in group, in all processes; None where the others cannot be asked."},
-    {"settled", settled, METH_NOARGS,
-     "Awaits that the bus has confirmed what was asked of it before: False where some of it has failed."},
+    {"settled", settled, METH_VARARGS,
+     "Awaits, wait seconds at most, that the bus has confirmed what was asked of it before, for one name or everything."},
     {"abandon", abandon, METH_NOARGS, "In the child of a fork: it is never freed, as threads that are not here may hold its locks."},
     {"flush", flush, METH_NOARGS, "Empties every mailbox and every group."},
     {"sweep", sweep, METH_NOARGS, "Drops what has expired."},

@@ -26,7 +26,7 @@ int layer_name(PyObject *text, struct name *name);
 PyObject *layer_receive_new(struct layer_object *layer, PyObject *channel, size_t capacity, PyObject *decode);
 
 /* Layer.settled(): an awaitable of whether the bus has confirmed what was asked of it before. */
-PyObject *layer_settle_new(struct layer_object *layer);
+PyObject *layer_settle_new(struct layer_object *layer, PyObject *name, int group, int joined, uint64_t wait_ms);
 
 /* Layer.group_channels(): an awaitable of the names of the channels in group; None where the others cannot be asked. */
 PyObject *layer_query_new(struct layer_object *layer, PyObject *group);

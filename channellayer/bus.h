@@ -16,6 +16,7 @@
 
 #include "channellayer/layer.h"
 
+struct settling;
 struct waiter;
 
 struct bus {
@@ -42,9 +43,9 @@ struct bus_operations {
     /* Sends message to a channel that this process does not receive from. NULL: there is nobody else; the layer keeps it.
      * LAYER_OK, LAYER_UNSENT, LAYER_NO_MEMORY. */
     int (*send)(struct bus *bus, struct name channel, size_t capacity, struct message *message);
-    /* True: the bus has taken waiter, and tells it (waiter_settled) once everything that was asked of it before has been
-     * confirmed, or has failed. False: there is nothing to wait for. NULL: there never is. */
-    bool (*settle)(struct bus *bus, struct waiter *waiter);
+    /* True: the bus has taken waiter, and tells it (waiter_answered) once what was asked of it before (layer.h) has been confirmed,
+     * or has failed. False: there is nothing to wait for. NULL: there never is. */
+    bool (*settle)(struct bus *bus, const struct settling *what, struct waiter *waiter);
     /* Asks every process which channels it has in group: tells waiter (waiter_answered) a length byte and a name for each, those of
      * this process perhaps too, in any order. NULL: there are none elsewhere, or it cannot be known. */
     void (*query)(struct bus *bus, struct name group, struct waiter *waiter);

@@ -390,7 +390,7 @@ void layer_group_discard(struct layer *layer, struct name group_name, struct nam
     leave(layer, &aftermath);
 }
 
-int layer_settle(struct layer *layer, struct sink *sink, uint64_t token)
+int layer_settle(struct layer *layer, const struct settling *what, struct sink *sink, uint64_t token)
 {
     const struct bus_operations *bus = layer->bus->operations;
     if (bus->settle == NULL)
@@ -399,7 +399,7 @@ int layer_settle(struct layer *layer, struct sink *sink, uint64_t token)
     if (waiter == NULL)
         return LAYER_NO_MEMORY;
     waiter->told.layer = layer_retain(layer);
-    if (bus->settle(layer->bus, waiter))
+    if (bus->settle(layer->bus, what, waiter))
         return LAYER_EMPTY;
     layer_release(waiter->told.layer);
     waiter_destroy(waiter);

@@ -29,6 +29,7 @@ enum layer_result {
     LAYER_UNKNOWN = -5,   /* no such channel in this process, and its name says that it was one (layer_send() counts it) */
     LAYER_NO_MEMORY = -6, /* nothing was changed */
     LAYER_UNSENT = -7,    /* the bus cannot send it: it is not connected, and its buffer is full or has waited too long */
+    LAYER_REFUSED = -8,   /* the other side has refused it; a reason for people goes with it */
 };
 
 /* A name: not NUL-terminated, at most 99 bytes long by the specification. */
@@ -121,10 +122,18 @@ void layer_group_discard(struct layer *layer, struct name group, struct name cha
 /* Puts message into the mailbox of every member. LAYER_OK, LAYER_TOO_LARGE, LAYER_UNSENT, LAYER_NO_MEMORY (delivered to some). */
 int layer_group_send(struct layer *layer, struct name group, struct message *message);
 
-/* Whether what was asked of the bus before has been confirmed: LAYER_OK. LAYER_EMPTY: sink will be told token, once, with
- * the status LAYER_OK, LAYER_UNSENT, or LAYER_FULL: the layer_send() just before found the channel full elsewhere.
- * LAYER_NO_MEMORY. */
-int layer_settle(struct layer *layer, struct sink *sink, uint64_t token);
+/* What layer_settle() waits for. */
+struct settling {
+    struct name group;   /* what was asked for this group, or this channel; both empty: everything */
+    struct name channel;
+    bool joined;         /* it is a join or a new channel: where the other side is known to be away, it is not waited for */
+    uint64_t wait_ms;    /* longest wait; then LAYER_UNSENT */
+};
+
+/* Whether what was asked of the bus before has been confirmed: LAYER_OK. LAYER_EMPTY: sink will be told token, once, with the
+ * status LAYER_OK, LAYER_UNSENT (not confirmed in time, or lost), LAYER_REFUSED (the answer, if there is one, is the reason), or
+ * LAYER_FULL: the layer_send() just before found the channel full elsewhere. LAYER_NO_MEMORY. */
+int layer_settle(struct layer *layer, const struct settling *what, struct sink *sink, uint64_t token);
 
 /* Asks the other processes which channels they have in group: LAYER_EMPTY, and sink will be told token, once, with the status
  * LAYER_OK, LAYER_UNSENT or LAYER_NO_MEMORY, and as its answer a length byte and a name for each channel. LAYER_OK: there are no

@@ -111,11 +111,6 @@ void sink_tell(struct sink *sink, struct queue_chain *chain, unsigned count)
     release_many(sink, count);
 }
 
-void waiter_settled(struct waiter *waiter, int status)
-{
-    waiter_answered(waiter, status, NULL);
-}
-
 void waiter_answered(struct waiter *waiter, int status, struct message *answer)
 {
     struct queue_chain chain = { 0 };

@@ -21,7 +21,7 @@ struct sink_item {
     uint64_t channel; /* for layer_pass() */
     struct layer *layer; /* counted: release it with layer_release() */
     int status;          /* of layer_receive(), layer_settle() and layer_query() */
-    struct message *answer; /* of layer_query(), counted; or NULL */
+    struct message *answer; /* of layer_query(), or a reason of layer_settle(); counted, or NULL */
 };
 
 /* wake(argument) is called from any thread, without a lock but the sink's own, when the sink gets an item and its loop

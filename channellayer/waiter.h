@@ -36,10 +36,7 @@ void waiter_destroy(struct waiter *waiter);
  * count references of the sink. No lock may be held: what a closed sink gets goes to layer_pass(). */
 void sink_tell(struct sink *sink, struct queue_chain *chain, unsigned count);
 
-/* A waiter of layer_settle(), which a bus had: tells its sink status. */
-void waiter_settled(struct waiter *waiter, int status);
-
-/* The same of layer_query(): answer (its reference is taken) goes with it. */
+/* A waiter of layer_settle() or layer_query(), which a bus had: tells its sink status, and answer (its reference is taken; or NULL). */
 void waiter_answered(struct waiter *waiter, int status, struct message *answer);
 
 /* A hint: nobody will take what this sink is told. */

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 int core_send(struct core_shard *shard, size_t count, const struct name *words,
               void (*on_reply)(void *context, void *argument, const struct redisReply *reply), void *argument)
 {
@@ -96,6 +98,7 @@ static void on_commands_up(void *context)
     remote_trouble(&shard->core->remote, host_of(shard)->label, NULL);
     bool again = shard->was_up;
     shard->was_up = true;
+    patience_back(&shard->patience);
     core_members_restore(shard);
     core_resume(shard->core);
     came_up(shard->core, again);
@@ -121,6 +124,13 @@ static void on_down(void *context, const char *reason)
     went_down(shard->core);
 }
 
+static void on_commands_down(void *context, const char *reason)
+{
+    struct core_shard *shard = context;
+    patience_away(&shard->patience, clock_ms());
+    on_down(context, reason);
+}
+
 static void on_listener_down(void *context, const char *reason)
 {
     struct core_shard *shard = context;
@@ -135,7 +145,7 @@ static void on_closed(void *context)
     core_closed(shard->core);
 }
 
-static const struct redis_link_events commands_events = { .on_up = on_commands_up, .on_down = on_down, .on_failed = on_failed, .on_closed = on_closed };
+static const struct redis_link_events commands_events = { .on_up = on_commands_up, .on_down = on_commands_down, .on_failed = on_failed, .on_closed = on_closed };
 static const struct redis_link_events listener_events = {
     .on_up = on_listener_up, .on_down = on_listener_down, .on_failed = on_failed, .on_closed = on_closed,
 };
@@ -156,6 +166,7 @@ void core_shards_begin(struct core *core)
     for (size_t i = 0; i < core->shard_count; i++) {
         struct core_shard *shard = &core->shards[i];
         shard->core = core;
+        patience_away(&shard->patience, clock_ms());
         shard->commands = open_link(shard, 0, &commands_events);
         shard->listener = open_link(shard, CORE_SILENCE_MS, &listener_events);
     }

@@ -24,6 +24,7 @@
 #include "base/list.h"
 #include "channellayer/bus/fernet.h"
 #include "channellayer/bus/ledger.h"
+#include "channellayer/bus/patience.h"
 #include "channellayer/bus/redis_config.h"
 #include "channellayer/bus/redis_link.h"
 #include "channellayer/bus/remote.h"
@@ -33,7 +34,7 @@
 enum {
     CORE_ACTIVE = 64,           /* group messages at once: each may be as large as all names of its members */
     CORE_SHARDS = 64,           /* a bit for each in core_job.served */
-    CORE_SETTLE_MS = 10000,
+    CORE_UNWRITTEN_MS = 10000,
     CORE_TICK_MS = 100,
     CORE_STOP_MS = 1000,        /* that what was asked for last may take when the layer is gone */
     CORE_BLOCK_S = 5,           /* of one BZPOPMIN */
@@ -52,6 +53,7 @@ struct core_shard {
     struct redis_link *commands;
     struct redis_link *listener;
     bool was_up;        /* commands has been up before */
+    struct patience patience; /* with commands */
     bool was_listening; /* listener has */
     bool blocked;       /* a BZPOPMIN is unanswered */
     uint64_t listened;  /* core.keys_version that it knows */
@@ -75,7 +77,7 @@ struct core_job {
     struct core *core;
     struct remote_item *item; /* NULL: it has been ended */
     uint64_t asked_at;
-    struct batch *batch;
+    struct note note;
     enum core_stage stage;
     bool failed;
     bool again;                  /* some of its shards were away */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "channellayer/bus/hub_names.h"
 #include "channellayer/bus/hub_pipe.h"
+#include "channellayer/bus/patience.h"
 #include "channellayer/bus/remote.h"
 #include "channellayer/bytes.h"
 #include "channellayer/name.h"
@@ -17,7 +18,6 @@ enum {
     LAST_WAIT_MS = 150, /* below HUB_GRACE_MS, so that a new hub does not forward before we are back */
     CLOCK_MS = 100,
     ANSWER_MS = 10000,     /* settle_time_ms, where it is 0 */
-    SETTLE_MS = 1000,      /* without a hub nothing can be confirmed: a join is announced when there is one */
     ON_THE_WAY = 256 * 1024, /* bytes that are given to the socket ahead of it; the rest can still expire */
 };
 
@@ -129,7 +129,7 @@ static void ask(struct bus_hub *hub, struct remote_item *item)
     struct asked *asked = mem_alloc(sizeof *asked);
     asked->item = item;
     asked->number = ++hub->last_number;
-    asked->until = clock_ms() + hub->settle_time_ms;
+    asked->until = clock_ms() + (item->kind == REMOTE_SETTLE && item->wait_ms < hub->settle_time_ms ? item->wait_ms : hub->settle_time_ms);
     if (item->kind == REMOTE_SETTLE) {
         item->failed = item->failed || hub->unsent;
         hub->unsent = false;
@@ -155,7 +155,7 @@ static void pump(struct bus_hub *hub)
 
 static uint64_t patience(const struct bus_hub *hub, const struct remote_item *item)
 {
-    return item->message != NULL ? hub->buffer_time_ms : SETTLE_MS;
+    return item->message != NULL ? hub->buffer_time_ms : PATIENCE_AWAY_MS; /* without a hub nothing can be confirmed */
 }
 
 /* What has waited too long fails, and with a message everything that was to be confirmed after it. */
@@ -180,13 +180,15 @@ static void expire(struct bus_hub *hub)
     }
 }
 
-/* What was asked until then has failed: the hub is stuck, or it has gone, and how many messages were under way is not known. */
-static void fail_asked(struct bus_hub *hub, uint64_t until)
+/* What may be waited for no longer than then has failed: the hub is stuck, or it has gone, and how many messages were under way is
+ * not known. */
+static void fail_asked(struct bus_hub *hub, uint64_t then)
 {
-    while (!list_empty(&hub->asked)) {
-        struct asked *asked = list_entry(hub->asked.next, struct asked, link); /* the oldest */
-        if (asked->until > until)
-            return;
+    for (struct list_node *node = hub->asked.next, *next; node != &hub->asked; node = next) {
+        struct asked *asked = list_entry(node, struct asked, link);
+        next = node->next;
+        if (asked->until > then)
+            continue;
         list_remove(&asked->link);
         remote_done(asked->item, false);
         mem_free(asked);

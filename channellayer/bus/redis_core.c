@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "channellayer/bus/core_state.h"
+#include "channellayer/name.h"
 
 static void wall(struct timespec *now)
 {
@@ -39,7 +40,7 @@ struct core_job *core_job_create(struct core *core, struct remote_item *item)
     job->core = core;
     job->item = item;
     job->asked_at = item->asked_at;
-    job->batch = ledger_note(&core->ledger);
+    job->note = ledger_note(&core->ledger, item->group.length > 0 ? item->group : item->channel, item->asked_at);
     core->job_count++;
     core_begin_ticking(core);
     return job;
@@ -49,8 +50,7 @@ void core_job_done(struct core_job *job, bool done)
 {
     struct core *core = job->core;
     struct remote_item *item = job->item;
-    uint64_t asked_at = job->asked_at;
-    struct batch *batch = job->batch;
+    struct note note = job->note;
     if (core->last_send == job)
         core->last_send = NULL;
     core_letters_free(job);
@@ -59,25 +59,43 @@ void core_job_done(struct core_job *job, bool done)
     mem_free(job);
     if (item != NULL)
         remote_done(item, done);
-    ledger_confirm(&core->ledger, batch, done, asked_at);
+    ledger_confirm(&core->ledger, &note, done ? LAYER_OK : LAYER_UNSENT, NULL);
+}
+
+struct moment {
+    struct core *core;
+    uint64_t now;
+};
+
+static bool is_late(void *context, const struct remote_item *settle)
+{
+    const struct moment *moment = context;
+    bool over = moment->now >= settle->asked_at + settle->wait_ms;
+    if (!settle->joined)
+        return over;
+    struct core_shard *shard = &moment->core->shards[redis_shard(settle->group, moment->core->shard_count)];
+    if (over)
+        patience_in_vain(&shard->patience, moment->now);
+    return over || patience_is_over(&shard->patience, moment->now, redis_link_heard_at(shard->commands));
 }
 
 /* A settle that is told now must not be written to when the answer comes. */
-static void forget_settles(struct list_node *jobs, uint64_t then)
+static void forget_settles(struct list_node *jobs, struct moment *moment)
 {
     for (struct list_node *node = jobs->next; node != jobs; node = node->next) {
         struct core_job *job = list_entry(node, struct core_job, link);
-        if (job->settle != NULL && job->settle->asked_at < then)
+        if (job->settle != NULL && is_late(moment, job->settle))
             job->settle = NULL;
     }
 }
 
-static void expire_settles(struct core *core, uint64_t then)
+static void expire_settles(struct core *core)
 {
     struct list_node *lists[] = { &core->queued, &core->waiting, &core->flow, &core->sent };
+    struct moment moment = { core, clock_ms() };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
-        forget_settles(lists[i], then);
-    ledger_expire(&core->ledger, then);
+        forget_settles(lists[i], &moment);
+    ledger_expire(&core->ledger, is_late, &moment);
 }
 
 static uint64_t before(uint64_t now, uint64_t duration)
@@ -93,12 +111,12 @@ static void on_tick(uv_timer_t *timer)
     uint64_t now = clock_ms();
     bool waits = false;
     core_publish_expire(core, before(now, core->settings->buffer_time_ms));
-    core_members_expire(core, before(now, CORE_SETTLE_MS));
-    expire_settles(core, before(now, CORE_SETTLE_MS));
+    core_members_expire(core, before(now, CORE_UNWRITTEN_MS));
+    expire_settles(core);
     core_listen_tick(core, now, &waits);
     if (core->stop_at != 0 && (core->job_count == 0 || now >= core->stop_at))
         close_everything(core);
-    else if (core->job_count == 0 && !waits)
+    else if (core->job_count == 0 && !ledger_waits(&core->ledger) && !waits)
         uv_timer_stop(timer);
 }
 
@@ -120,10 +138,15 @@ static void start(struct remote *remote)
 
 static void settle(struct core *core, struct remote_item *item)
 {
-    if (core->last_send != NULL)
-        core->last_send->settle = item;
+    struct moment moment = { core, clock_ms() };
+    struct name name = item->group.length > 0 ? item->group : item->channel;
+    bool may_wait = !is_late(&moment, item);
+    struct core_job *sent = core->last_send;
+    if (sent != NULL && may_wait && (name.length == 0 || name_equal(name, sent->item->channel)))
+        sent->settle = item; /* it waits: the job is outstanding */
     core->last_send = NULL;
-    ledger_settle(&core->ledger, item);
+    ledger_settle(&core->ledger, name, item, may_wait);
+    core_begin_ticking(core);
 }
 
 static void take(struct remote *remote, struct remote_item *item)
@@ -224,7 +247,6 @@ static const struct remote_operations operations = {
 
 static void begin_empty(struct core *core)
 {
-    ledger_init(&core->ledger);
     table_init(&core->members);
     table_init(&core->keys);
     list_init(&core->unwritten);
@@ -244,7 +266,8 @@ struct bus *bus_redis_core_create(struct layer *layer, const void *given)
     }
     *core = (struct core){ .settings = settings, .shard_count = settings->host_count };
     begin_empty(core);
-    core->shards = settings->host_count <= CORE_SHARDS ? mem_zalloc(settings->host_count * sizeof *core->shards) : NULL;
+    bool ready = ledger_init(&core->ledger) == 0;
+    core->shards = ready && settings->host_count <= CORE_SHARDS ? mem_zalloc(settings->host_count * sizeof *core->shards) : NULL;
     if (core->shards == NULL)
         goto fail;
     if (settings->key_count > 0) {

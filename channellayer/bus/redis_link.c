@@ -548,6 +548,11 @@ const char *redis_link_host(const struct redis_link *link)
     return link->address != NULL ? link->address->host : NULL;
 }
 
+uint64_t redis_link_heard_at(const struct redis_link *link)
+{
+    return link->heard_at;
+}
+
 void redis_link_renew(struct redis_link *link, const char *reason)
 {
     link->failures = 0;

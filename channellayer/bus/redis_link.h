@@ -53,6 +53,9 @@ int redis_link_protocol(const struct redis_link *link);
 /* The host, name or number, that it is connected to or was last; NULL: none yet, or a Unix socket. */
 const char *redis_link_host(const struct redis_link *link);
 
+/* When it was heard from last (uv_now()); 0: never. */
+uint64_t redis_link_heard_at(const struct redis_link *link);
+
 /* Gives the connection up and makes another soon. Calls on_down, or on_failed where it was not up, before it returns. */
 void redis_link_renew(struct redis_link *link, const char *reason);
 

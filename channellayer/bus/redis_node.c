@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "channellayer/bus/fernet.h"
 #include "channellayer/bus/redis_cluster.h"
 #include "channellayer/bus/redis_pubsub_state.h"
@@ -73,7 +74,8 @@ void redis_node_update(struct redis_node *node, struct topic *topic)
     bool wanted = topic_wanted(topic), settled = topic_settled(topic);
     count_open(node, topic, !settled);
     if (settled) {
-        topic_confirm(topic, &bus->ledger, !wanted || topic->state == TOPIC_CONFIRMED);
+        bool refused = wanted && topic->state == TOPIC_REFUSED;
+        receipts_confirm(&topic->receipts, &bus->ledger, refused ? LAYER_REFUSED : LAYER_OK, topic->refusal);
         list_remove(&topic->of_dirty);
         release_held(node, topic);
     } else if ((topic->state == TOPIC_IDLE || topic->state == TOPIC_CONFIRMED) && list_empty(&topic->of_dirty)) {
@@ -98,6 +100,13 @@ void redis_node_remove(struct redis_node *node, struct topic *topic)
     topic->node = NULL;
 }
 
+static void keep_refusal(struct topic *topic, const char *text)
+{
+    mem_free(topic->refusal);
+    topic->refusal = mem_alloc(strlen(text) + 1);
+    strcpy(topic->refusal, text);
+}
+
 static void on_error(struct redis_node *node, const struct redis_request *request, struct topic *topic, const struct redisReply *reply)
 {
     if (!request->subscribing) {
@@ -111,6 +120,7 @@ static void on_error(struct redis_node *node, const struct redis_request *reques
         return; /* the new map puts it where it belongs */
     } else {
         set_state(topic, TOPIC_REFUSED);
+        keep_refusal(topic, reply->str);
         if (!topic->query_wanted)
             remote_trouble(&node->bus->remote, node->host->label, reply->str);
     }
@@ -216,7 +226,7 @@ static void on_published(void *context, void *argument, const struct redisReply 
     }
     if (refused)
         remote_trouble(&bus->remote, node->host->label, reply->str);
-    pubsub_end(bus, publish, reply != NULL && !refused);
+    pubsub_end(bus, publish, refused ? LAYER_REFUSED : reply != NULL ? LAYER_OK : LAYER_UNSENT, refused ? reply->str : NULL);
 }
 
 int redis_node_say(struct redis_node *node, struct name topic, struct name payload, struct redis_reader reader)
@@ -243,7 +253,7 @@ static void send_publish(struct redis_node *node, struct publish *publish)
     const struct message *message = publish->item->message;
     struct name payload = { (const char *)message->bytes, message->length };
     if (redis_node_say(node, publish->topic, payload, (struct redis_reader){ on_published, publish }) != REDIS_LINK_OK)
-        pubsub_end(node->bus, publish, false);
+        pubsub_end(node->bus, publish, LAYER_UNSENT, NULL);
 }
 
 void redis_node_publish(struct redis_node *node, struct publish *publish)
@@ -262,7 +272,7 @@ void redis_node_expire(struct redis_node *node, uint64_t then)
         if (publish->item->asked_at >= then)
             continue;
         list_remove(at);
-        pubsub_end(node->bus, publish, false);
+        pubsub_end(node->bus, publish, LAYER_UNSENT, NULL);
     }
 }
 
@@ -286,21 +296,23 @@ static void on_subscriber_up(void *context)
 {
     struct redis_node *node = context;
     count_up(node);
+    patience_back(&node->patience);
     redis_node_flush(node);
     check_recovered(node);
 }
 
 void redis_node_miss(struct redis_node *node)
 {
+    if (!node->recovering)
+        node->recovery = ledger_note(&node->bus->ledger, (struct name){ "", 0 }, 0);
     node->recovering = true;
-    if (node->recovery == NULL)
-        node->recovery = ledger_note(&node->bus->ledger);
 }
 
 static void on_subscriber_down(void *context, const char *reason)
 {
     struct redis_node *node = context;
     count_down(node, reason);
+    patience_away(&node->patience, clock_ms());
     redis_node_miss(node);
     for (struct list_node *at = node->topics.next, *next; at != &node->topics; at = next) {
         struct topic *topic = list_entry(at, struct topic, of_node);
@@ -394,6 +406,7 @@ struct redis_node *redis_node_create(struct redis_pubsub *bus, const struct redi
     memset(node, 0, sizeof *node);
     node->bus = bus;
     node->host = host;
+    patience_away(&node->patience, clock_ms());
     list_init(&node->link);
     list_init(&node->topics);
     list_init(&node->dirty);
@@ -434,9 +447,8 @@ static void close_link(struct redis_node *node, struct redis_link **link)
 void redis_node_close(struct redis_node *node)
 {
     assert(list_empty(&node->topics) && list_empty(&node->waiting));
-    if (node->recovery != NULL)
-        ledger_confirm(&node->bus->ledger, node->recovery, true, 0);
-    node->recovery = NULL;
+    if (node->recovering)
+        ledger_confirm(&node->bus->ledger, &node->recovery, LAYER_OK, NULL);
     node->recovering = false;
     node->leaving = true;
     if (node->open_links == 0) {

@@ -15,6 +15,8 @@
 #include <stddef.h>
 
 #include "base/list.h"
+#include "channellayer/bus/ledger.h"
+#include "channellayer/bus/patience.h"
 #include "channellayer/bus/redis_link.h"
 #include "channellayer/bus/redis_topic.h"
 
@@ -25,10 +27,11 @@ struct remote_item;
 struct publish {
     struct list_node link;    /* a node's waiting, a topic's held; in none while its answer is waited for */
     struct remote_item *item;
-    struct batch *batch;
+    struct note note;
     uint64_t held_until;      /* uv_now() */
     unsigned moves;           /* how often a cluster has sent it elsewhere */
     struct name topic;
+    char *text;               /* topic's; mem_free() */
 };
 
 struct redis_node {
@@ -44,7 +47,8 @@ struct redis_node {
     size_t open_topics;             /* for which Redis has not yet confirmed what is wanted */
     bool recovering;                /* the subscriber was lost, and not everything has been subscribed again */
     bool told_lost;                 /* on_disconnect has been told, and on_reconnect has not */
-    struct batch *recovery;         /* of recovering: who settles now waits for it */
+    struct note recovery;           /* of recovering: who settles everything now waits for it */
+    struct patience patience;       /* with the subscriber */
     unsigned open_links;
     bool leaving;                   /* redis_node_close() */
     bool mapped;                    /* a cluster's map has it: set anew while one is read */

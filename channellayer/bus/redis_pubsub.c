@@ -13,7 +13,6 @@
 
 enum {
     EXPIRY_CHECK_MS = 100,
-    SETTLE_TIMEOUT_MS = 10000,
     HOLD_MS = 5000,     /* a publish waits so long for the subscription of its own group */
     PUT_CAPACITY = 100, /* of a channel that a message from elsewhere finds gone */
 };
@@ -23,6 +22,19 @@ static const struct name nothing = { "", 0 };
 static struct redis_pubsub *bus_of(struct remote *remote)
 {
     return (struct redis_pubsub *)remote;
+}
+
+/* The name of the topic of item's group or channel, and in *text its memory, for mem_free(); empty: it has neither. */
+static struct name topic_of(const struct redis_pubsub *bus, const struct remote_item *item, char **text)
+{
+    bool of_group = item->group.length > 0 || item->kind == REMOTE_PUBLISH;
+    struct name prefix = of_group ? bus->group_prefix : nothing, rest = of_group ? item->group : item->channel;
+    *text = mem_alloc(prefix.length + rest.length + 1);
+    if (prefix.length > 0)
+        memcpy(*text, prefix.bytes, prefix.length);
+    if (rest.length > 0)
+        memcpy(*text + prefix.length, rest.bytes, rest.length);
+    return (struct name){ *text, prefix.length + rest.length };
 }
 
 /* --- what is wanted --- */
@@ -62,7 +74,7 @@ static void want(struct redis_pubsub *bus, struct remote_item *item)
     } else {
         topic->channel_wanted = wanted;
     }
-    topic_note(topic, ledger_note(&bus->ledger), item->asked_at);
+    receipts_add(&topic->receipts, &bus->ledger, topic->name, item->asked_at);
     remote_done(item, true);
     redis_node_update(topic->node, topic);
 }
@@ -76,13 +88,13 @@ void pubsub_forget(struct redis_pubsub *bus, struct topic *topic)
 
 /* --- what is published --- */
 
-void pubsub_end(struct redis_pubsub *bus, struct publish *publish, bool done)
+void pubsub_end(struct redis_pubsub *bus, struct publish *publish, int status, const char *reason)
 {
-    struct batch *batch = publish->batch;
-    uint64_t asked_at = publish->item->asked_at;
-    remote_done(publish->item, done);
+    struct note note = publish->note;
+    remote_done(publish->item, status == LAYER_OK);
+    mem_free(publish->text);
     mem_free(publish);
-    ledger_confirm(&bus->ledger, batch, done, asked_at);
+    ledger_confirm(&bus->ledger, &note, status, reason);
 }
 
 void pubsub_route(struct redis_pubsub *bus, struct publish *publish)
@@ -100,24 +112,51 @@ void pubsub_route(struct redis_pubsub *bus, struct publish *publish)
 
 static void send_item(struct redis_pubsub *bus, struct remote_item *item)
 {
-    bool of_group = item->kind == REMOTE_PUBLISH;
-    struct name prefix = of_group ? bus->group_prefix : nothing, rest = of_group ? item->group : item->channel;
-    struct batch *batch = ledger_note(&bus->ledger);
-    struct publish *publish = mem_try_alloc(sizeof *publish + prefix.length + rest.length);
+    struct publish *publish = mem_try_alloc(sizeof *publish);
+    char *text;
+    struct name topic = topic_of(bus, item, &text);
+    struct note note = ledger_note(&bus->ledger, topic, item->asked_at);
     if (publish == NULL) {
-        uint64_t asked_at = item->asked_at;
+        mem_free(text);
         remote_done(item, false);
-        ledger_confirm(&bus->ledger, batch, false, asked_at);
+        ledger_confirm(&bus->ledger, &note, LAYER_UNSENT, NULL);
         return;
     }
-    char *text = (char *)(publish + 1);
-    if (prefix.length > 0)
-        memcpy(text, prefix.bytes, prefix.length);
-    if (rest.length > 0)
-        memcpy(text + prefix.length, rest.bytes, rest.length);
-    *publish = (struct publish){ .item = item, .batch = batch, .topic = { text, prefix.length + rest.length } };
+    *publish = (struct publish){ .item = item, .note = note, .topic = topic, .text = text };
     list_init(&publish->link);
     pubsub_route(bus, publish);
+}
+
+/* --- who waits for a confirmation --- */
+
+static bool is_late(void *context, const struct remote_item *settle)
+{
+    struct redis_pubsub *bus = context;
+    uint64_t now = clock_ms();
+    bool over = now >= settle->asked_at + settle->wait_ms;
+    if (!settle->joined)
+        return over;
+    char *text;
+    struct redis_node *node = pubsub_node_of(bus, topic_of(bus, settle, &text));
+    mem_free(text);
+    if (over)
+        patience_in_vain(&node->patience, now);
+    return over || patience_is_over(&node->patience, now, node->subscriber != NULL ? redis_link_heard_at(node->subscriber) : 0);
+}
+
+static void settle(struct redis_pubsub *bus, struct remote_item *item)
+{
+    char *text;
+    struct name name = topic_of(bus, item, &text);
+    struct topic *topic = item->joined ? topic_find(&bus->topics, name) : NULL;
+    if (topic != NULL && topic_wanted(topic) && topic->state == TOPIC_REFUSED) {
+        remote_settled(item, LAYER_REFUSED, topic->refusal);
+    } else {
+        if (topic != NULL && !topic_settled(topic)) /* whether or not somebody has joined just now */
+            receipts_add(&topic->receipts, &bus->ledger, name, item->asked_at);
+        ledger_settle(&bus->ledger, name, item, !is_late(bus, item));
+    }
+    mem_free(text);
 }
 
 static void take(struct remote *remote, struct remote_item *item)
@@ -135,7 +174,7 @@ static void take(struct remote *remote, struct remote_item *item)
         send_item(bus, item);
         break;
     case REMOTE_SETTLE:
-        ledger_settle(&bus->ledger, item);
+        settle(bus, item);
         break;
     case REMOTE_QUERY:
         redis_query_ask(bus, item);
@@ -232,10 +271,8 @@ static bool was_missed(void *context, struct name group)
 void pubsub_recovered(struct redis_pubsub *bus, struct redis_node *node)
 {
     bool told_lost = node->told_lost;
+    ledger_confirm(&bus->ledger, &node->recovery, LAYER_OK, NULL);
     node->recovering = node->told_lost = false;
-    if (node->recovery != NULL)
-        ledger_confirm(&bus->ledger, node->recovery, true, 0);
-    node->recovery = NULL;
     struct layer *layer = remote_enter(&bus->remote);
     if (layer == NULL)
         return;
@@ -300,7 +337,7 @@ static void on_expiry(uv_timer_t *timer)
         redis_node_expire(list_entry(at, struct redis_node, link), now > patience ? now - patience : 0);
     connect_all(bus);
     redis_queries_pump(bus);
-    ledger_expire(&bus->ledger, now > SETTLE_TIMEOUT_MS ? now - SETTLE_TIMEOUT_MS : 0);
+    ledger_expire(&bus->ledger, is_late, bus);
 }
 
 /* --- life --- */
@@ -362,9 +399,9 @@ static void drop_topic(struct redis_pubsub *bus, struct topic *topic)
     while (!list_empty(&topic->held)) {
         struct publish *publish = list_entry(topic->held.next, struct publish, link);
         list_remove(&publish->link);
-        pubsub_end(bus, publish, false);
+        pubsub_end(bus, publish, LAYER_UNSENT, NULL);
     }
-    topic_confirm(topic, &bus->ledger, false);
+    receipts_confirm(&topic->receipts, &bus->ledger, LAYER_UNSENT, NULL);
     redis_node_remove(topic->node, topic);
     pubsub_forget(bus, topic);
 }
@@ -434,7 +471,6 @@ struct bus *bus_redis_create(struct layer *layer, const void *given)
         return NULL;
     memset(bus, 0, sizeof *bus);
     bus->settings = redis_settings_retain((struct redis_settings *)given);
-    ledger_init(&bus->ledger);
     table_init(&bus->topics);
     redis_queries_init(&bus->queries);
     list_init(&bus->holding);
@@ -442,7 +478,7 @@ struct bus *bus_redis_create(struct layer *layer, const void *given)
     const struct redis_settings *settings = bus->settings;
     if (settings->key_count > 0 && (bus->fernet = fernet_create(settings->keys[0], settings->key_count)) == NULL)
         goto fail;
-    if (make_anchor(bus) && make_prefix(bus) && make_nodes(bus) && remote_init(&bus->remote, &operations, layer, settings->buffer_limit) == LAYER_OK)
+    if (ledger_init(&bus->ledger) == 0 && make_anchor(bus) && make_prefix(bus) && make_nodes(bus) && remote_init(&bus->remote, &operations, layer, settings->buffer_limit) == LAYER_OK)
         return &bus->remote.bus;
 fail:
     while (!list_empty(&bus->nodes))

@@ -53,8 +53,8 @@ void pubsub_heard(struct redis_pubsub *bus, struct name topic, struct name paylo
 /* The topic of that name, made where there is none: redis_node_update() then. */
 struct topic *pubsub_topic(struct redis_pubsub *bus, struct name prefix, struct name rest);
 
-/* publish has been answered, or will not be: ends it. */
-void pubsub_end(struct redis_pubsub *bus, struct publish *publish, bool done);
+/* publish has been answered, or will not be: ends it. status and reason as ledger_confirm() has them. */
+void pubsub_end(struct redis_pubsub *bus, struct publish *publish, int status, const char *reason);
 
 /* Sends publish where its topic belongs, or holds it until its group's own subscription is confirmed. */
 void pubsub_route(struct redis_pubsub *bus, struct publish *publish);

@@ -33,7 +33,7 @@ struct topic {
     struct list_node of_dirty;   /* its node's topics that something is to be said about */
     struct list_node of_holding; /* the bus's topics that hold publishes */
     struct list_node held;       /* struct publish: until the subscription is confirmed */
-    struct list_node receipts;   /* of joins and leaves that are not done */
+    struct list_node receipts;   /* struct receipt: of joins and leaves that are not done */
     struct redis_node *node;
     struct redis_request *request; /* ASKED, LEAVING: the command that waits for its answer, and the topic's place in it */
     size_t request_index;
@@ -43,6 +43,7 @@ struct topic {
     bool query_wanted; /* redis_query.h */
     bool open;  /* counted in its node's open_topics */
     bool alone; /* was refused together with others: ask for it by itself */
+    char *refusal; /* REFUSED: what Redis said; mem_free(); or NULL */
     size_t prefix_length; /* of name, before the group */
     struct name name;
 };
@@ -61,12 +62,6 @@ static inline bool topic_settled(const struct topic *topic)
 {
     return topic->state == TOPIC_REFUSED || topic->state == (topic_wanted(topic) ? TOPIC_CONFIRMED : TOPIC_IDLE);
 }
-
-/* A join or a leave of topic is to be confirmed in batch. */
-void topic_note(struct topic *topic, struct batch *batch, uint64_t asked_at);
-
-/* Confirms what was noted. */
-void topic_confirm(struct topic *topic, struct ledger *ledger, bool done);
 
 struct topic *topic_find(const struct table *table, struct name name);
 

@@ -133,10 +133,12 @@ static int send_direct(struct bus *bus, struct name channel, size_t capacity, st
     return push_message(remote_of(bus), REMOTE_SEND, no_name, channel, capacity, message);
 }
 
-static bool settle(struct bus *bus, struct waiter *waiter)
+static bool settle(struct bus *bus, const struct settling *what, struct waiter *waiter)
 {
-    struct remote_item *item = create(remote_of(bus), REMOTE_SETTLE, no_name, no_name);
+    struct remote_item *item = create(remote_of(bus), REMOTE_SETTLE, what->group, what->channel);
     item->waiter = waiter;
+    item->joined = what->joined;
+    item->wait_ms = what->wait_ms;
     push(item);
     return true;
 }
@@ -255,11 +257,23 @@ void remote_done(struct remote_item *item, bool sent)
         atomic_fetch_add(sent ? &remote->published : &remote->unsent, 1);
         message_release(item->message);
     }
-    struct waiter *waiter = item->waiter;
-    int status = item->full ? LAYER_FULL : sent && !item->failed ? LAYER_OK : LAYER_UNSENT;
+    if (item->waiter != NULL) {
+        remote_settled(item, sent ? LAYER_OK : LAYER_UNSENT, NULL);
+        return;
+    }
     mem_free(item);
-    if (waiter != NULL)
-        waiter_settled(waiter, status);
+}
+
+void remote_settled(struct remote_item *item, int status, const char *reason)
+{
+    struct waiter *waiter = item->waiter;
+    if (item->full)
+        status = LAYER_FULL;
+    else if (item->failed && status == LAYER_OK)
+        status = LAYER_UNSENT;
+    mem_free(item);
+    bool said = status == LAYER_REFUSED && reason != NULL;
+    waiter_answered(waiter, status, said ? message_create(reason, strlen(reason), NULL, 0) : NULL);
 }
 
 void remote_trouble(struct remote *remote, const char *label, const char *reason)

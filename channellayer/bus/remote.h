@@ -36,7 +36,7 @@ enum remote_kind {
     REMOTE_PUBLISH, /* group, message */
     REMOTE_SEND,    /* channel, capacity, message */
     REMOTE_FLUSH,
-    REMOTE_SETTLE,  /* waiter */
+    REMOTE_SETTLE,  /* waiter; group or channel, or neither: remote_settled() */
     REMOTE_QUERY,   /* group, waiter: remote_answer(). Only where operations.queries */
 };
 
@@ -49,6 +49,8 @@ struct remote_item {
     bool elsewhere;         /* JOIN, LEAVE: another process receives from channel */
     bool failed;            /* SETTLE: something asked for before it has failed */
     bool full;              /* SETTLE: the SEND just before it met a full channel elsewhere */
+    bool joined;            /* SETTLE: struct settling */
+    uint64_t wait_ms;       /* the same */
     uint64_t asked_at;      /* clock_ms() */
     size_t capacity;
     struct name group;      /* this and the next point behind the item; empty where the kind has none */
@@ -94,9 +96,13 @@ int remote_init(struct remote *remote, const struct remote_operations *operation
 /* The layer, counted, for one call or several; then layer_release(). NULL when it is gone. */
 struct layer *remote_enter(struct remote *remote);
 
-/* Ends an item and frees it. PUBLISH and SEND: sent says whether it went out (else counted as unsent). SETTLE: tells the
- * waiter LAYER_OK, or LAYER_FULL where item->full, or LAYER_UNSENT where !sent or item->failed. */
+/* Ends an item and frees it. PUBLISH and SEND: sent says whether it went out (else counted as unsent). SETTLE: remote_settled() with
+ * LAYER_OK or LAYER_UNSENT. QUERY: tells the waiter that it has failed. */
 void remote_done(struct remote_item *item, bool sent);
+
+/* Ends a SETTLE and frees it: tells the waiter status, or LAYER_FULL where item->full, or LAYER_UNSENT where item->failed. reason
+ * (or NULL) goes with LAYER_REFUSED. */
+void remote_settled(struct remote_item *item, int status, const char *reason);
 
 /* Remembers what is wrong with label's server (reason; for people), or that all is well again (NULL). */
 void remote_trouble(struct remote *remote, const char *label, const char *reason);

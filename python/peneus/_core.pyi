@@ -196,8 +196,12 @@ class Layer:
         """`"ok"`, `"too-large"` or `"unsent"` (the bus cannot send it)."""
     def group_channels(self, group: str) -> Awaitable[list[str] | None]:
         """Awaits the names of the channels in group, in all processes; None where the others cannot be asked."""
-    def settled(self) -> Awaitable[bool | None]:
-        """Awaits that the bus has confirmed what was asked of it before: False where some of it has failed; None where the
+    def settled(
+        self, wait: float, name: str | None = None, is_group: bool = False, joined: bool = False
+    ) -> Awaitable[bool | str | None]:
+        """Awaits, at most wait seconds, that the bus has confirmed what was asked of it before: for the group or channel name,
+        or everything. joined: it is a join, or a new channel, and is not waited for where the other side is known to be away.
+        False where some of it has failed or is late; a str where the other side has refused it: the reason; None where the
         `send()` just before found the channel full elsewhere."""
     def abandon(self) -> None:
         """In the child of a fork: it is never freed, as threads that are not here may hold its locks."""

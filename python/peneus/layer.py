@@ -3,7 +3,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from channels.exceptions import ChannelFull, MessageTooLarge  # type: ignore[import-untyped]
@@ -14,12 +14,18 @@ from ._core import Connection, Inbox, Layer, current_connection
 from .errors import BusUnavailable
 from .layer_config import MIB
 from .origin import Origin, origin
+from .seldom import Seldom
 from .serializers import serializer
 
 logger = logging.getLogger(__name__)
 
 SWEEP_TIME = 1.0  # s between two looks for what has expired
 FIRST_PRUNE = 1024  # origins of channels, before the first look for those that are gone
+# Seconds that a join or a new channel waits for its confirmation, and a message within a connection: less than the default of
+# --websocket-connect-timeout.
+JOIN_TIME = 3.0
+SEND_TIME = 3.0
+CONFIRM_TIME = 10.0  # s that it does elsewhere
 
 
 class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
@@ -117,6 +123,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         self._prune_at = FIRST_PRUNE
         self._swept = time.monotonic()
         self._used = False
+        self._late = Seldom(logger)
         self._end_counting = counters.layers.add(self, self._core)
 
     @property
@@ -147,7 +154,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
             raise ChannelFull()
         self._accepted(result, payload)
         if channel not in self._origins and (self._bus.kind == "redis-core" or self._alone()):
-            await self._confirmed()  # one of this process's own has it already
+            await self._confirmed(channel)  # one of this process's own has it already
 
     async def receive(self, channel: str) -> Any:
         """The next message of channel. Of several that wait for it, one gets it."""
@@ -171,15 +178,14 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         if len(self._origins) > self._prune_at:
             self._prune()
         if self._bus.kind == "redis":
-            self._used = True
-            if not await self._core.settled():
-                logger.warning("Channel %s is not subscribed to at %s yet", channel, self._bus.where)
+            await self._joined(channel, False, "Channel %s is not subscribed to at %s yet", channel, self._bus.where)
         return channel
 
     async def group_add(self, group: str, channel: str) -> None:
         """Joins, or renews group_expiry. After the end of the channel's connection it changes nothing.
 
         When it returns, messages of other processes reach the channel too; where the bus cannot be reached, as soon as it can.
+        BusUnavailable where Redis has refused it; it is tried again, until group_discard().
         """
         self._check_group(self, group)
         self._check_channel(self, channel)
@@ -188,9 +194,8 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         if result != "ok":
             logger.debug("group_add(%r, %r) came after the end of the channel's connection: nothing was changed", group, channel)
         elif self._bus.remote:
-            self._used = True
-            if not await self._core.settled():
-                logger.warning("Group %s is not joined at %s yet: %s waits for its messages", group, self._bus.where, channel)
+            late = "Group %s is not joined at %s yet: %s waits for its messages"
+            await self._joined(group, True, late, group, self._bus.where, channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Leaves; not being a member is no error."""
@@ -198,7 +203,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         self._check_channel(self, channel)
         self._core.group_discard(group, channel)
         if self._alone():
-            await self.settled()
+            await self._joined(group, True, "Group %s is not left at %s yet by %s", group, self._bus.where, channel)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         """Puts message into every channel of group; at a full one the group's overflow policy decides. No ChannelFull."""
@@ -208,7 +213,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         key = message.get("key") if self._overflow.of(group) == "latest" else None
         self._accepted(self._core.group_send(group, payload, None if key is None else self._serializer.encode(key)), payload)
         if self._alone():
-            await self._confirmed()
+            await self._confirmed(group, True)
 
     async def flush(self) -> None:
         """Empties every channel and every group; on bus "redis-core" everywhere."""
@@ -243,10 +248,11 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         """How many channels are in group: of those that group_channels() finds."""
         return len(await self.group_channels(group))
 
-    def settled(self) -> Awaitable[bool | None]:
+    async def settled(self) -> bool | None:
         """Awaits that the other processes' side has confirmed what was asked of it before: False where some has failed."""
         self._used = False
-        return self._core.settled()
+        settled = await self._core.settled(CONFIRM_TIME)
+        return settled if settled is None else settled is True
 
     @property
     def unsettled(self) -> bool:
@@ -282,12 +288,24 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         """Whether nobody but the caller keeps the message on its way: no connection's application runs here."""
         return self._bus.remote and current_connection.get(None) is None
 
-    async def _confirmed(self) -> None:
-        settled = await self.settled()
+    async def _confirmed(self, name: str | None = None, is_group: bool = False) -> None:
+        """The message for name, or everything, has arrived; or the error that says why it has not."""
+        settled = await self._core.settled(CONFIRM_TIME if self._alone() else SEND_TIME, name, is_group)
         if settled is None:
             raise ChannelFull()
+        if isinstance(settled, str):
+            raise BusUnavailable(f"{self._bus.where} has refused the message: {settled}")
         if not settled:
             raise BusUnavailable(f"{self._bus.where} has not confirmed the message. {self._why()}")
+
+    async def _joined(self, name: str, is_group: bool, late: str, *words: str) -> None:
+        """The other side knows of it. Where it is away that is done later, and late says so in the log."""
+        self._used = True
+        settled = await self._core.settled(JOIN_TIME, name, is_group, True)
+        if isinstance(settled, str):
+            raise BusUnavailable(f"{self._bus.where} has refused {'group' if is_group else 'channel'} {name!r}: {settled}")
+        if not settled:
+            self._late.warning(late, *words)
 
     def _why(self) -> str:
         """What the bus says itself, or what to look at."""

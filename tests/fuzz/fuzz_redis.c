@@ -259,7 +259,7 @@ static void use(struct layer *layer, struct sink *sink)
     layer_group_add(layer, group, own, 5, OVERFLOW_DROP_OLDEST);
     layer_group_send(layer, group, message);
     layer_send(layer, other, 5, message);
-    layer_settle(layer, sink, 1);
+    layer_settle(layer, &(struct settling){ .wait_ms = 10000 }, sink, 1);
     layer_query(layer, group, sink, 2);
     if (layer_receive(layer, other, 5, sink, 3, &got) == LAYER_OK)
         message_release(got);

@@ -106,7 +106,7 @@ static void pause_a_little(void)
 static int settle(struct bench *bench, int index)
 {
     struct sink_item item;
-    int result = layer_settle(bench->layers[index], bench->sink, 77);
+    int result = layer_settle(bench->layers[index], &(struct settling){ .wait_ms = 10000 }, bench->sink, 77);
     if (result != LAYER_EMPTY)
         return result;
     for (uint64_t end = clock_ms() + PATIENCE_MS; clock_ms() < end; pause_a_little()) {

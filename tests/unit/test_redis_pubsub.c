@@ -114,7 +114,7 @@ static int end(void **state)
 static bool settle(struct layer *layer, struct sink *sink)
 {
     struct sink_item item;
-    int result = layer_settle(layer, sink, 1);
+    int result = layer_settle(layer, &(struct settling){ .wait_ms = 10000 }, sink, 1);
     if (result != LAYER_EMPTY)
         return result == LAYER_OK;
     UNTIL(sink_take(sink, &item) == 1);

@@ -1,0 +1,196 @@
+"""Both Redis buses while a Redis is away, stands still, or refuses what it is asked for: what others notice, and what is right
+again afterwards."""
+
+import asyncio
+import contextlib
+import json
+import time
+import zlib
+
+import msgpack
+import pytest
+from peneus import ChannelLayer
+from peneus.testing import LiveServer
+
+from tests.integration.core_harness import PATIENCE, WebSocket, eventually
+from tests.support.redis import redis_server
+
+BUSES = ["redis", "redis-core"]
+SHARDS = 3
+buses = pytest.mark.parametrize("bus", BUSES)
+
+
+def run(main):
+    return asyncio.run(asyncio.wait_for(main, 4 * PATIENCE))
+
+
+async def until(true, what="it does not come true"):
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.02)
+
+
+async def received(layer, channel):
+    return await asyncio.wait_for(layer.receive(channel), PATIENCE)
+
+
+def stats(layer):
+    return layer._core.stats()
+
+
+def shard_of(name):
+    return (zlib.crc32(name.encode()) & 0xFFF) * SHARDS // 4096
+
+
+def groups_at(bus, shard, count):
+    """Names of groups that lie on a shard."""
+    prefix = "" if bus == "redis-core" else "asgi__group__"
+    return [name for name in (f"group-{number}" for number in range(1000)) if shard_of(prefix + name) == shard][:count]
+
+
+def receiver_at(bus, servers, shards):
+    """A layer that redis-core receives for from one of shards."""
+    while True:
+        layer = layer_at(bus, *servers)
+        if shard_of(f"specific.{layer.client_prefix}!") in shards:
+            return layer
+
+
+@pytest.fixture
+def redis():
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def shards():
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(redis_server()) for _ in range(SHARDS)]
+
+
+def layer_at(bus, *servers, **config):
+    return ChannelLayer(bus=bus, hosts=[server.url for server in servers], **config)
+
+
+# --- one that is away ---
+
+
+@buses
+@pytest.mark.parametrize("fault", ["kill", "freeze"])
+def test_a_dead_shard_does_not_stop_the_others(shards, bus, fault):
+    """A process without connections waits for its messages' confirmations: each for its own."""
+
+    async def main():
+        layer, other = receiver_at(bus, shards, (1, 2)), layer_at(bus, *shards, buffer_time=PATIENCE)
+        channel = await layer.new_channel()
+        dead, *alive = (groups_at(bus, shard, 3) for shard in range(SHARDS))
+        for group in alive[0] + alive[1]:
+            await layer.group_add(group, channel)
+        await other.group_send(alive[0][0], {"type": "x", "n": -1})
+        assert (await received(layer, channel))["n"] == -1
+        getattr(shards[0], fault)()
+        await until(lambda: stats(other)["bus_links_up"] < stats(other)["bus_links"])
+        waiting = asyncio.ensure_future(other.group_send(dead[0], {"type": "x"}))
+        await asyncio.sleep(0.05)
+        for n, group in enumerate((alive[0] + alive[1]) * 3):
+            await other.group_send(group, {"type": "x", "n": n})
+            assert not waiting.done()
+            assert (await received(layer, channel))["n"] == n
+        shards[0].thaw() if fault == "freeze" else shards[0].start()
+        await waiting
+
+    run(main())
+
+
+@buses
+def test_joins_to_a_dead_shard_do_not_wait(shards, bus):
+    """They are done when it is back, and others are not held up by them."""
+
+    async def main():
+        layer, other = receiver_at(bus, shards, (1, 2)), layer_at(bus, *shards, buffer_time=PATIENCE)
+        channel = await layer.new_channel()
+        groups = [groups_at(bus, shard, 3) for shard in range(SHARDS)]
+        for group in groups[0][:1] + groups[1][:1]:
+            await layer.group_add(group, channel)
+            await other.group_send(group, {"type": "before"})
+            assert (await received(layer, channel))["type"] == "before"
+        shards[0].kill()
+        await until(lambda: stats(layer)["bus_links_up"] < stats(layer)["bus_links"])
+        await asyncio.sleep(1.5)  # a Redis that has just gone is waited for: it may be back at once
+        began = time.monotonic()
+        for group in sum(groups, []):
+            await layer.group_add(group, channel)
+        assert time.monotonic() - began < 9, "s for nine joins, each of which took ten"
+        for group in groups[1] + groups[2]:
+            await other.group_send(group, {"type": group})
+            assert (await received(layer, channel))["type"] == group
+        shards[0].start()
+        for group in groups[0]:
+            await other.group_send(group, {"type": group})
+            await until(lambda g=group: member_at(shards[0], bus, g))
+        await other.group_send(groups[0][2], {"type": "after"})
+        while (await received(layer, channel))["type"] != "after":
+            pass
+
+    run(main())
+
+
+def member_at(server, bus, group):
+    """Whether Redis knows of a member of group."""
+    if bus == "redis-core":
+        return server.command("ZCARD", f"asgi:group:{group}")[0] == b":1"
+    return server.command("PUBSUB", "NUMSUB", f"asgi__group__{group}")[-1] == b":1"
+
+
+@buses
+@pytest.mark.parametrize("absent", ["from the beginning", "killed", "frozen"])
+def test_a_new_websocket_does_not_wait_for_redis(bus, absent):
+    """It is accepted, within --websocket-connect-timeout, and its groups are joined when Redis is back."""
+    with redis_server() as redis:
+        environment = {"RELAY_LAYER": json.dumps({"bus": bus, "hosts": [redis.url]})}
+        groups = ",".join(f"group-{number}" for number in range(8))
+        if absent == "from the beginning":
+            redis.kill()
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(LiveServer("tests.integration.relay_apps:application", environment=environment))
+            if absent != "from the beginning":
+                first = stack.enter_context(WebSocket(server.port, f"/{groups}").open())
+                assert first.receive()[1] == b"joined"
+                redis.kill() if absent == "killed" else redis.freeze()
+            clients = []
+            for _ in range(6):
+                client = WebSocket(server.port, f"/{groups}?late")
+                clients.append(stack.enter_context(client.open()))
+            redis.thaw() if absent == "frozen" else redis.start()
+            eventually(lambda: member_count(redis, bus) >= (1 if bus == "redis" else len(clients)))
+            payload = msgpack.packb({"type": "websocket.send", "text": "after"})
+            if bus == "redis":
+                redis.command("PUBLISH", "asgi__group__group-7", payload)
+            else:
+                asyncio.run(ChannelLayer(bus=bus, hosts=[redis.url]).group_send("group-7", msgpack.unpackb(payload)))
+            for client in clients:
+                while client.receive()[1] != b"after":
+                    pass
+
+
+def member_count(redis, bus):
+    if bus == "redis-core":
+        return int(redis.command("ZCARD", "asgi:group:group-7")[0][1:])
+    return int(redis.command("PUBSUB", "NUMSUB", "asgi__group__group-7")[-1][1:])
+
+
+@buses
+def test_a_late_join_is_logged_seldom(bus, caplog):
+    with redis_server() as gone:
+        hosts = [gone.url]
+
+    async def main():
+        layer = ChannelLayer(bus=bus, hosts=hosts)
+        channel = await layer.new_channel()
+        for number in range(200):
+            await layer.group_add(f"group-{number}", channel)
+
+    run(main())
+    lines = [record.getMessage() for record in caplog.records if " yet" in record.getMessage()]
+    assert 1 <= len(lines) <= 100
