@@ -194,7 +194,7 @@ static void drain(struct core_shard *shard, struct name key)
     char count[16];
     snprintf(count, sizeof count, "%d", CORE_DRAIN);
     const struct name words[] = { WORD("ZPOPMIN"), key, { count, strlen(count) } };
-    (void)redis_link_send(shard->listener, 3, words, (struct redis_reader){ on_drained, NULL });
+    (void)redis_link_send(shard->listener, 3, words, (struct redis_reader){ on_drained, NULL, false });
 }
 
 static void popped(struct core_shard *shard, const struct redisReply *reply)
@@ -252,7 +252,7 @@ static void take_up(struct core_shard *shard, const struct key *key)
     memcpy(name + length, "$inflight", sizeof "$inflight");
     char *text = core_text(shard->core, "", (struct name){ name, length + sizeof "$inflight" - 1 }, &inflight);
     const struct name words[] = { WORD("EVAL"), WORD(script), WORD("2"), key->name, inflight };
-    (void)redis_link_send(shard->listener, 5, words, (struct redis_reader){ NULL, NULL });
+    (void)redis_link_send(shard->listener, 5, words, (struct redis_reader){ NULL, NULL, false });
     mem_free(name);
     mem_free(text);
 }
@@ -277,7 +277,7 @@ static void block(struct core_shard *shard, struct name *words)
         return;
     snprintf(seconds, sizeof seconds, "%d", CORE_BLOCK_S);
     words[count++] = (struct name){ seconds, strlen(seconds) };
-    shard->blocked = redis_link_send(shard->listener, count, words, (struct redis_reader){ on_popped, NULL }) == REDIS_LINK_OK;
+    shard->blocked = redis_link_send(shard->listener, count, words, (struct redis_reader){ on_popped, NULL, false }) == REDIS_LINK_OK;
     shard->listened = core->keys_version;
     if (!shard->blocked)
         shard->listen_at = clock_ms() + CORE_RETRY_MS;
@@ -309,7 +309,7 @@ void core_listener_up(struct core_shard *shard)
     const struct name words[] = { WORD("CLIENT"), WORD("ID") };
     shard->listen_at = 0;
     shard->blocked = false;
-    (void)redis_link_send(shard->listener, 2, words, (struct redis_reader){ on_id, NULL });
+    (void)redis_link_send(shard->listener, 2, words, (struct redis_reader){ on_id, NULL, false });
     core_listen(shard);
 }
 

@@ -88,8 +88,11 @@ static void on_sent(void *context, void *argument, const struct redisReply *repl
     struct core_job *job = argument;
     struct core *core = shard->core;
     job->answers--;
-    if (reply == NULL || reply->type != REDIS_REPLY_INTEGER) {
-        job->failed = true; /* where the connection was lost it may have arrived: it is not sent twice */
+    if (reply != NULL && core_is_away(reply) && core->stop_at == 0) {
+        job->again = true; /* it has done nothing */
+        job->served &= ~(UINT64_C(1) << (shard - core->shards));
+    } else if (reply == NULL || reply->type != REDIS_REPLY_INTEGER) {
+        core_job_failed(job, reply); /* where the connection was lost it may have arrived: it is not sent twice */
     } else if (reply->integer > 0) {
         atomic_fetch_add(&core->remote.refused, (uint64_t)reply->integer);
         if (job->settle != NULL)
@@ -226,12 +229,14 @@ static void on_members(void *context, void *argument, const struct redisReply *r
 {
     struct core_shard *shard = context;
     struct core_job *job = argument;
-    if (reply == NULL)
+    if (core_is_away(reply)) {
         wait_for_redis(job);
-    else if (reply->type != REDIS_REPLY_ARRAY || write_letters(job, reply) != 0)
+    } else if (reply->type != REDIS_REPLY_ARRAY || write_letters(job, reply) != 0) {
+        core_job_failed(job, reply);
         finish(job, false);
-    else
+    } else {
         job->stage = CORE_READY;
+    }
     advance(shard->core);
     core_pump(shard->core);
 }
@@ -266,7 +271,8 @@ static void on_flushed(void *context, void *argument, const struct redisReply *r
 {
     struct core_job *job = argument;
     (void)context;
-    job->failed = job->failed || reply == NULL || reply->type == REDIS_REPLY_ERROR;
+    if (reply == NULL || reply->type == REDIS_REPLY_ERROR)
+        core_job_failed(job, reply);
     if (--job->answers == 0)
         core_job_done(job, !job->failed);
 }

@@ -10,7 +10,7 @@ int core_send(struct core_shard *shard, size_t count, const struct name *words,
 {
     if (shard->core->closed)
         return REDIS_LINK_DOWN;
-    return redis_link_send(shard->commands, count, words, (struct redis_reader){ on_reply, argument });
+    return redis_link_send(shard->commands, count, words, (struct redis_reader){ on_reply, argument, false });
 }
 
 /* on_disconnect and on_reconnect. */
@@ -78,10 +78,22 @@ static const struct redis_host *host_of(const struct core_shard *shard)
     return &shard->core->settings->hosts[shard - shard->core->shards];
 }
 
-static void on_failed(void *context, const char *reason)
+static void on_commands_failed(void *context, const char *reason)
 {
     struct core_shard *shard = context;
-    remote_trouble(&shard->core->remote, host_of(shard)->label, reason);
+    remote_trouble(&shard->core->remote, &shard->commands, host_of(shard)->label, reason);
+}
+
+static void on_listener_failed(void *context, const char *reason)
+{
+    struct core_shard *shard = context;
+    remote_trouble(&shard->core->remote, &shard->listener, host_of(shard)->label, reason);
+}
+
+static void on_error(void *context, const char *command, const char *error)
+{
+    struct core_shard *shard = context;
+    remote_refused(&shard->core->remote, host_of(shard)->label, command, error);
 }
 
 void core_shard_forgotten(struct core_shard *shard)
@@ -95,7 +107,7 @@ static void on_commands_up(void *context)
 {
     struct core_shard *shard = context;
     shard->told = shard->counted = false;
-    remote_trouble(&shard->core->remote, host_of(shard)->label, NULL);
+    remote_trouble(&shard->core->remote, &shard->commands, NULL, NULL);
     bool again = shard->was_up;
     shard->was_up = true;
     patience_back(&shard->patience);
@@ -110,6 +122,7 @@ static void on_listener_up(void *context)
 {
     struct core_shard *shard = context;
     bool again = shard->was_listening;
+    remote_trouble(&shard->core->remote, &shard->listener, NULL, NULL);
     shard->was_listening = true;
     core_listener_up(shard);
     came_up(shard->core, again);
@@ -117,18 +130,12 @@ static void on_listener_up(void *context)
         tell_gap(shard, true);
 }
 
-static void on_down(void *context, const char *reason)
-{
-    struct core_shard *shard = context;
-    on_failed(context, reason);
-    went_down(shard->core);
-}
-
 static void on_commands_down(void *context, const char *reason)
 {
     struct core_shard *shard = context;
     patience_away(&shard->patience, clock_ms());
-    on_down(context, reason);
+    on_commands_failed(context, reason);
+    went_down(shard->core);
 }
 
 static void on_listener_down(void *context, const char *reason)
@@ -136,7 +143,8 @@ static void on_listener_down(void *context, const char *reason)
     struct core_shard *shard = context;
     shard->blocked = false;
     shard->listener_id = 0;
-    on_down(context, reason);
+    on_listener_failed(context, reason);
+    went_down(shard->core);
 }
 
 static void on_closed(void *context)
@@ -145,9 +153,11 @@ static void on_closed(void *context)
     core_closed(shard->core);
 }
 
-static const struct redis_link_events commands_events = { .on_up = on_commands_up, .on_down = on_commands_down, .on_failed = on_failed, .on_closed = on_closed };
+static const struct redis_link_events commands_events = { 
+    .on_up = on_commands_up, .on_down = on_commands_down, .on_failed = on_commands_failed, .on_error = on_error, .on_closed = on_closed,
+};
 static const struct redis_link_events listener_events = {
-    .on_up = on_listener_up, .on_down = on_listener_down, .on_failed = on_failed, .on_closed = on_closed,
+    .on_up = on_listener_up, .on_down = on_listener_down, .on_failed = on_listener_failed, .on_error = on_error, .on_closed = on_closed,
 };
 
 static struct redis_link *open_link(struct core_shard *shard, uint64_t silence_ms, const struct redis_link_events *events)

@@ -80,6 +80,7 @@ struct core_job {
     struct note note;
     enum core_stage stage;
     bool failed;
+    char *refusal;               /* what a Redis said against it; mem_free(); or NULL */
     bool again;                  /* some of its shards were away */
     unsigned answers;            /* outstanding */
     uint64_t served;             /* shards that have got it, a bit for each */
@@ -124,7 +125,12 @@ static inline struct core *core_of(struct remote *remote)
 
 /* redis_core.c */
 struct core_job *core_job_create(struct core *core, struct remote_item *item);
+/* Ends it: done, or refused where job->refusal says so, or failed otherwise. */
 void core_job_done(struct core_job *job, bool done);
+/* reply, which is not what was wanted, or NULL, has failed it: core_job_done() follows. */
+void core_job_failed(struct core_job *job, const struct redisReply *reply);
+/* Whether reply says that its server is not the one to use now: the job is for another connection. */
+bool core_is_away(const struct redisReply *reply);
 void core_begin_ticking(struct core *core);
 void core_closed(struct core *core); /* one of core.closing */
 uint64_t core_wall_seconds(void);

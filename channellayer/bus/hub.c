@@ -231,7 +231,7 @@ static void tell_gap(struct bus_hub *hub)
 static void on_hello(struct bus_hub *hub)
 {
     set_state(hub, UP);
-    remote_trouble(&hub->remote, hub->path, NULL);
+    remote_trouble(&hub->remote, hub, NULL, NULL);
     hub->wait_ms = FIRST_WAIT_MS;
     hub_names_each(&hub->groups, announce_group, hub);
     hub_names_each(&hub->channels, announce_channel, hub);
@@ -318,7 +318,7 @@ static bool on_frame(struct hub_pipe *pipe, const struct hub_frame *frame)
 
 static void lose(struct bus_hub *hub, const char *why)
 {
-    remote_trouble(&hub->remote, hub->path, why);
+    remote_trouble(&hub->remote, hub, hub->path, why);
     set_state(hub, CLOSING);
     fail_asked(hub, UINT64_MAX);
     hub_pipe_close(&hub->pipe);

@@ -36,16 +36,6 @@ unsigned redis_cluster_slot(struct name topic)
     return crc % SLOTS;
 }
 
-bool redis_cluster_will_pass(const struct redisReply *reply)
-{
-    static const char *const errors[] = { "MOVED ", "ASK ", "TRYAGAIN", "CLUSTERDOWN" };
-    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
-        if (strncmp(reply->str, errors[i], strlen(errors[i])) == 0)
-            return true;
-    }
-    return false;
-}
-
 struct redis_node *redis_cluster_node(const struct redis_cluster *cluster, struct name topic)
 {
     return cluster->nodes[redis_cluster_slot(topic)];
@@ -203,7 +193,7 @@ static void on_map(void *context, void *argument, const struct redisReply *reply
 static void ask(struct redis_cluster *cluster)
 {
     struct name words[] = { { "CLUSTER", 7 }, { "SLOTS", 5 } };
-    redis_link_send(cluster->asker, 2, words, (struct redis_reader){ on_map, NULL }); /* where it cannot, on_up asks */
+    redis_link_send(cluster->asker, 2, words, (struct redis_reader){ on_map, NULL, false }); /* where it cannot, on_up asks */
 }
 
 static void on_time(uv_timer_t *timer)
@@ -226,13 +216,16 @@ void redis_cluster_refresh(struct redis_cluster *cluster)
 
 static void on_up(void *context)
 {
-    ask(context);
+    struct redis_cluster *cluster = context;
+    remote_trouble(&cluster->bus->remote, cluster, NULL, NULL);
+    ask(cluster);
 }
 
 static void on_asker_closed(void *context)
 {
     struct redis_cluster *cluster = context;
     struct redis_pubsub *bus = cluster->bus;
+    remote_trouble(&bus->remote, cluster, NULL, NULL);
     mem_free(cluster);
     pubsub_closed(bus);
 }
@@ -243,7 +236,21 @@ static void on_timer_closed(uv_handle_t *timer)
     redis_link_destroy(cluster->asker);
 }
 
-static const struct redis_link_events asker_events = { .on_up = on_up, .on_closed = on_asker_closed };
+static void on_down(void *context, const char *reason)
+{
+    struct redis_cluster *cluster = context;
+    remote_trouble(&cluster->bus->remote, cluster, cluster->seeds.label, reason);
+}
+
+static void on_error(void *context, const char *command, const char *error)
+{
+    struct redis_cluster *cluster = context;
+    remote_refused(&cluster->bus->remote, cluster->seeds.label, command, error);
+}
+
+static const struct redis_link_events asker_events = {
+    .on_up = on_up, .on_down = on_down, .on_failed = on_down, .on_error = on_error, .on_closed = on_asker_closed,
+};
 
 struct redis_cluster *redis_cluster_create(struct redis_pubsub *bus, const struct redis_host *host)
 {
@@ -254,6 +261,7 @@ struct redis_cluster *redis_cluster_create(struct redis_pubsub *bus, const struc
     cluster->bus = bus;
     cluster->seeds = *host;
     cluster->seeds.kind = REDIS_SINGLE;
+    cluster->seeds.any_role = true;
     cluster->asker = redis_link_create(pubsub_loop(bus), &cluster->seeds, 0, &asker_events, cluster);
     if (cluster->asker == NULL) {
         mem_free(cluster);

@@ -15,7 +15,6 @@ struct redis_cluster;
 struct redis_host;
 struct redis_node;
 struct redis_pubsub;
-struct redisReply;
 
 /* host is a REDIS_CLUSTER and lives as long. NULL when there is no memory. */
 struct redis_cluster *redis_cluster_create(struct redis_pubsub *bus, const struct redis_host *host);
@@ -28,9 +27,6 @@ void redis_cluster_refresh(struct redis_cluster *cluster);
 
 /* The node of topic's slot; NULL: the map has none. */
 struct redis_node *redis_cluster_node(const struct redis_cluster *cluster, struct name topic);
-
-/* An error that a new map, or a little time, sets right: MOVED, ASK, TRYAGAIN, CLUSTERDOWN. */
-bool redis_cluster_will_pass(const struct redisReply *reply);
 
 /* The slot of topic: CRC-16 of it, or of what stands between its first braces. */
 unsigned redis_cluster_slot(struct name topic);

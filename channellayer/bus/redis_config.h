@@ -45,6 +45,7 @@ struct redis_host {
     struct redis_address *addresses;
     size_t address_count; /* at least 1 */
     const char *master;
+    bool any_role; /* a replica will do */
     int db;
     const char *username; /* NULL: none */
     const char *password; /* NULL: none */

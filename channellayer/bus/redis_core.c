@@ -2,11 +2,15 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+
+#include <hiredis/hiredis.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "channellayer/bus/core_state.h"
+#include "channellayer/bus/redis_error.h"
 #include "channellayer/name.h"
 
 static void wall(struct timespec *now)
@@ -53,13 +57,29 @@ void core_job_done(struct core_job *job, bool done)
     struct note note = job->note;
     if (core->last_send == job)
         core->last_send = NULL;
+    char *refusal = job->refusal;
     core_letters_free(job);
     list_remove(&job->link);
     core->job_count--;
     mem_free(job);
     if (item != NULL)
         remote_done(item, done);
-    ledger_confirm(&core->ledger, &note, done ? LAYER_OK : LAYER_UNSENT, NULL);
+    ledger_confirm(&core->ledger, &note, done ? LAYER_OK : refusal != NULL ? LAYER_REFUSED : LAYER_UNSENT, refusal);
+    mem_free(refusal);
+}
+
+void core_job_failed(struct core_job *job, const struct redisReply *reply)
+{
+    job->failed = true;
+    if (reply == NULL || reply->type != REDIS_REPLY_ERROR || job->refusal != NULL)
+        return;
+    job->refusal = mem_alloc(reply->len + 1);
+    memcpy(job->refusal, reply->str, reply->len + 1);
+}
+
+bool core_is_away(const struct redisReply *reply)
+{
+    return reply == NULL || (reply->type == REDIS_REPLY_ERROR && redis_error_kind(reply->str) == REDIS_ERROR_AWAY);
 }
 
 struct moment {

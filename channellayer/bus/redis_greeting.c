@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "channellayer/bus/redis_error.h"
+
 static void on_answer(void *context, void *argument, const struct redisReply *reply);
 static void next(struct redis_greeting *greeting, enum redis_greeting_step step);
 
@@ -15,7 +17,7 @@ static struct name text(const char *string)
 static void send_words(struct redis_greeting *greeting, enum redis_greeting_step step, size_t count, const struct name *words)
 {
     greeting->step = step;
-    if (greeting->send(greeting->context, count, words, (struct redis_reader){ on_answer, NULL }) != REDIS_LINK_OK)
+    if (greeting->send(greeting->context, count, words, (struct redis_reader){ on_answer, NULL, false }) != REDIS_LINK_OK)
         greeting->done(greeting->context, "there is no memory");
 }
 
@@ -59,6 +61,8 @@ static void next(struct redis_greeting *greeting, enum redis_greeting_step step)
         send_words(greeting, GREETING_SELECT, 2, (struct name[]){ text("SELECT"), text(number) });
     } else if (step <= GREETING_ROLE && host->kind == REDIS_SENTINEL) {
         send_words(greeting, GREETING_ROLE, 1, (struct name[]){ text("ROLE") });
+    } else if (step <= GREETING_PING) {
+        send_words(greeting, GREETING_PING, 1, (struct name[]){ text("PING") }); /* HELLO is answered while it is LOADING too */
     } else {
         greeting->step = GREETING_DONE;
         greeting->done(greeting->context, NULL);
@@ -76,6 +80,24 @@ static bool knows_no_hello(const struct redisReply *reply)
     return begins(reply, "NOPROTO") || begins(reply, "ERR unknown command");
 }
 
+/* HELLO: what the server says of itself; NULL: nothing. */
+static const char *role_of(const struct redisReply *reply)
+{
+    for (size_t i = 0; reply->type == REDIS_REPLY_MAP && i + 1 < reply->elements; i += 2) {
+        const struct redisReply *key = reply->element[i], *value = reply->element[i + 1];
+        if (key->type == REDIS_REPLY_STRING && strcmp(key->str, "role") == 0 && value->type == REDIS_REPLY_STRING)
+            return value->str;
+    }
+    return NULL;
+}
+
+/* A replica takes no member, and what is published there does not reach the master's subscribers. */
+static bool is_replica(const struct redis_greeting *greeting, const struct redisReply *reply)
+{
+    const char *role = greeting->step == GREETING_HELLO && !greeting->host->any_role ? role_of(reply) : NULL;
+    return role != NULL && (strcmp(role, "replica") == 0 || strcmp(role, "slave") == 0);
+}
+
 static bool is_master(const struct redisReply *reply)
 {
     const struct redisReply *role = reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 ? reply->element[0] : NULL;
@@ -88,7 +110,9 @@ static void on_error(struct redis_greeting *greeting, const struct redisReply *r
         greeting->protocol = 2;
         next(greeting, GREETING_AUTH);
     } else if (greeting->step == GREETING_ROLE && begins(reply, "NOPERM")) {
-        next(greeting, GREETING_DONE); /* this user may not ask: the Sentinel's word has to do */
+        next(greeting, GREETING_PING); /* this user may not ask: the Sentinel's word has to do */
+    } else if (greeting->step == GREETING_PING && redis_error_kind(reply->str) == REDIS_ERROR_REFUSED) {
+        next(greeting, GREETING_DONE); /* nor this */
     } else {
         greeting->done(greeting->context, reply->str);
     }
@@ -104,6 +128,8 @@ static void on_answer(void *context, void *argument, const struct redisReply *re
         on_error(greeting, reply);
     else if (greeting->step == GREETING_ROLE && !is_master(reply))
         greeting->done(greeting->context, "the server is not the master");
+    else if (is_replica(greeting, reply))
+        greeting->done(greeting->context, "the server is a replica, not the master");
     else
         next(greeting, greeting->step + 1);
 }

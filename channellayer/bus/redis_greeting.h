@@ -1,4 +1,4 @@
-/* redis_greeting.h: what is said first on a connection: protocol, user, database, and whether this is the master.
+/* redis_greeting.h: what is said first on a connection: protocol, user, database, and whether this server is the master and serves.
  *
  * Owner:   whoever embeds it, the link; it sends by the function it is given.
  * Thread:  the link's.
@@ -11,7 +11,7 @@
 
 #include "channellayer/bus/redis_link.h"
 
-enum redis_greeting_step { GREETING_HELLO, GREETING_AUTH, GREETING_SELECT, GREETING_ROLE, GREETING_DONE };
+enum redis_greeting_step { GREETING_HELLO, GREETING_AUTH, GREETING_SELECT, GREETING_ROLE, GREETING_PING, GREETING_DONE };
 
 struct redis_greeting {
     enum redis_greeting_step step; /* whose answer it waits for */

@@ -1,8 +1,9 @@
 /* A link goes round for as long as it lives:
  *
  *   RESTING ──timer──▶ ASKING ──▶ RESOLVING ──▶ CONNECTING ──▶ GREETING ──▶ UP
- *      ▲   (Sentinel alone)│          │             │              │         │
- *      └───────────────────┴──────────┴─────────────┴──────────────┴─────────┘  any failure, or redis_link_renew()
+ *      ▲   (Sentinel alone)│          │             │              │         │ \
+ *      │                   │          │             │              │         │  └─READONLY, …─▶ LEAVING
+ *      └───────────────────┴──────────┴─────────────┴──────────────┴─────────┴──────────────────┘  any failure, or redis_link_renew()
  *
  * and from each of them to CLOSING. What is sent waits in `asked`, in the order of its answers. */
 #include "channellayer/bus/redis_link.h"
@@ -15,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/list.h"
+#include "channellayer/bus/redis_error.h"
 #include "channellayer/bus/redis_greeting.h"
 #include "channellayer/bus/redis_sentinel.h"
 #include "channellayer/bus/redis_wire.h"
@@ -26,9 +28,11 @@ enum {
     CHECK_MS = 1000,       /* how often a connection's health is looked at */
     SILENCE_MS = 3000,
     CONNECT_TIMEOUT_MS = 5000,
+    LEAVE_MS = 300,
     REASON_SIZE = 256,
     MOST_NUMBERS = 8,
     NUMBER_SIZE = 64,
+    COMMAND_SIZE = 16,
 };
 
 enum link_state {
@@ -36,8 +40,9 @@ enum link_state {
     LINK_ASKING,     /* waits for a Sentinel to name the master */
     LINK_RESOLVING,  /* waits for the numbers of the host's name */
     LINK_CONNECTING, /* waits for the socket and TLS */
-    LINK_GREETING,   /* waits for the answers to HELLO, AUTH, SELECT, ROLE */
+    LINK_GREETING,   /* waits for the answers to HELLO, AUTH, SELECT, ROLE, PING */
     LINK_UP,
+    LINK_LEAVING,    /* the server is not the one to use: waits for the last answers, LEAVE_MS at most */
     LINK_CLOSING,    /* waits for handles */
 };
 
@@ -49,6 +54,7 @@ struct asked {
     size_t answers;      /* to come: one, or one for each topic */
     bool subscription;   /* answered by "subscribe" and its kin */
     uint64_t sent_at;
+    char command[COMMAND_SIZE]; /* its first word */
     size_t topic_length; /* SUNSUBSCRIBE alone, of its only topic: a slot that moves says the same of others */
     char topic[];
 };
@@ -85,12 +91,14 @@ struct redis_link {
     uint64_t up_since;
     uint64_t heard_at;
     uint64_t checked_at;
+    char leaving_for[REASON_SIZE]; /* LEAVING: the error */
 };
 
 static void set_state(struct redis_link *link, enum link_state state)
 {
     assert(link->state != LINK_CLOSING);
     assert(state != LINK_UP || link->state == LINK_GREETING);
+    assert(state != LINK_LEAVING || link->state == LINK_UP);
     link->state = state;
 }
 
@@ -139,8 +147,31 @@ static void await_step(struct redis_link *link)
 
 /* --- commands and their answers --- */
 
-static void answer(struct asked *asked, const struct redisReply *reply)
+static void on_left(uv_timer_t *timer)
 {
+    struct redis_link *link = timer->data;
+    fail(link, link->leaving_for);
+}
+
+/* Says what is wrong to whoever is to hear it, and gives up a server that is not the one to use. */
+static void note_error(struct redis_link *link, const struct asked *asked, const char *error)
+{
+    if (link->state != LINK_UP && link->state != LINK_LEAVING)
+        return; /* the greeting takes care of its own */
+    bool away = redis_error_kind(error) == REDIS_ERROR_AWAY; /* on_down says so */
+    if (away && link->state == LINK_UP) {
+        snprintf(link->leaving_for, sizeof link->leaving_for, "%s", error);
+        set_state(link, LINK_LEAVING);
+        uv_timer_start(&link->timer, on_left, LEAVE_MS, 0);
+    }
+    if (!away && !asked->reader.quiet && link->events->on_error != NULL)
+        link->events->on_error(link->context, asked->command, error);
+}
+
+static void answer(struct redis_link *link, struct asked *asked, const struct redisReply *reply)
+{
+    if (reply != NULL && reply->type == REDIS_REPLY_ERROR)
+        note_error(link, asked, reply->str);
     bool whole = reply == NULL || !asked->subscription || reply->type == REDIS_REPLY_ERROR;
     struct redis_reader reader = asked->reader;
     void *context = asked->context;
@@ -175,6 +206,7 @@ static int ask(struct redis_link *link, size_t count, const struct name *words, 
     assert(!single || count == 2);
     *asked = (struct asked){ .reader = reader, .context = context, .subscription = subscription, .answers = subscription ? count - 1 : 1,
                              .sent_at = uv_now(link->loop), .topic_length = extra };
+    snprintf(asked->command, sizeof asked->command, "%.*s", (int)words[0].length, words[0].bytes);
     list_init(&asked->link);
     if (extra > 0)
         memcpy(asked->topic, words[1].bytes, extra);
@@ -219,7 +251,7 @@ static void on_reply(void *context, const struct redisReply *reply)
     struct redis_link *link = context;
     link->heard_at = uv_now(link->loop);
     if (is_push(link, reply)) {
-        if (link->state == LINK_UP && link->events->on_push != NULL)
+        if (redis_link_is_connected(link) && link->events->on_push != NULL)
             link->events->on_push(link->context, reply);
         return;
     }
@@ -228,7 +260,9 @@ static void on_reply(void *context, const struct redisReply *reply)
         fail(link, reply->type == REDIS_REPLY_ERROR ? reply->str : "the server answers what nobody asked");
         return;
     }
-    answer(list_entry(link->asked.next, struct asked, link), reply);
+    answer(link, list_entry(link->asked.next, struct asked, link), reply);
+    if (link->state == LINK_LEAVING && list_empty(&link->asked))
+        fail(link, link->leaving_for);
 }
 
 /* --- up, down --- */
@@ -258,14 +292,14 @@ static void answer_all(struct redis_link *link)
         list_append(&lost, first);
     }
     while (!list_empty(&lost))
-        answer(list_entry(lost.next, struct asked, link), NULL);
+        answer(link, list_entry(lost.next, struct asked, link), NULL);
 }
 
 static void fail(struct redis_link *link, const char *given)
 {
     char reason[REASON_SIZE]; /* given may belong to what is freed now */
-    snprintf(reason, sizeof reason, "%s", given);
-    bool was_up = link->state == LINK_UP;
+    snprintf(reason, sizeof reason, "%s", link->state == LINK_LEAVING ? link->leaving_for : given);
+    bool was_up = redis_link_is_connected(link);
     end_attempt(link);
     if (link->state == LINK_CONNECTING && link->numbers_tried < link->number_count) {
         connect_next(link);
@@ -306,7 +340,7 @@ static void on_check(uv_timer_t *timer)
         if (now - since >= link->silence_ms)
             fail(link, "the server does not answer");
     } else if (now - link->heard_at >= CHECK_MS) {
-        ask(link, 1, &ping, (struct redis_reader){ on_pong, NULL }, link);
+        ask(link, 1, &ping, (struct redis_reader){ on_pong, NULL, .quiet = true }, link);
     }
 }
 
@@ -536,6 +570,11 @@ void redis_link_destroy(struct redis_link *link)
 bool redis_link_is_up(const struct redis_link *link)
 {
     return link->state == LINK_UP;
+}
+
+bool redis_link_is_connected(const struct redis_link *link)
+{
+    return link->state == LINK_UP || link->state == LINK_LEAVING;
 }
 
 int redis_link_protocol(const struct redis_link *link)

@@ -25,16 +25,23 @@ struct redis_link_events {
     void (*on_down)(void *context, const char *reason);
     /* An attempt to connect has failed; there will be others. */
     void (*on_failed)(void *context, const char *reason);
+    /* The server has answered command, its first word, with an error; the reader hears of it next. Not called for quiet readers, nor
+     * for an error that ends the connection: on_down gives that as its reason. */
+    void (*on_error)(void *context, const char *command, const char *error);
     /* What no command asked for: an array or push "message", "smessage", "pmessage", "sunsubscribe" of a moved slot. */
     void (*on_push)(void *context, const struct redisReply *push);
     void (*on_closed)(void *context); /* after redis_link_destroy(): the last call */
 };
 
 /* The answer to a command; NULL: the connection was lost before. An error is an answer (REDIS_REPLY_ERROR). SUBSCRIBE and
- * its kin get one for each topic, or one error for all of them. reply is freed after the call. */
+ * its kin get one for each topic, or one error for all of them. reply is freed after the call.
+ *
+ * After an error that says that this server is not the one to use (redis_error.h) the link is not up any more: it waits a moment
+ * for the other answers, and makes another connection, for which it looks up the address again. */
 struct redis_reader {
     void (*on_reply)(void *context, void *argument, const struct redisReply *reply);
     void *argument; /* with the events' context */
+    bool quiet;     /* it takes care of errors itself: no on_error */
 };
 
 /* host lives as long as the link; it may be REDIS_SINGLE or REDIS_SENTINEL. silence_ms: 0 for a default (3 s); a link that waits in
@@ -46,6 +53,9 @@ struct redis_link *redis_link_create(uv_loop_t *loop, const struct redis_host *h
 void redis_link_destroy(struct redis_link *link);
 
 bool redis_link_is_up(const struct redis_link *link);
+
+/* Whether on_up has been called and on_down has not. */
+bool redis_link_is_connected(const struct redis_link *link);
 
 /* RESP 2 or 3, while it is up. */
 int redis_link_protocol(const struct redis_link *link);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "channellayer/bus/fernet.h"
 #include "channellayer/bus/redis_cluster.h"
+#include "channellayer/bus/redis_error.h"
 #include "channellayer/bus/redis_pubsub_state.h"
 
 enum {
@@ -107,14 +108,14 @@ static void keep_refusal(struct topic *topic, const char *text)
     strcpy(topic->refusal, text);
 }
 
-static void on_error(struct redis_node *node, const struct redis_request *request, struct topic *topic, const struct redisReply *reply)
+static void on_refused(struct redis_node *node, const struct redis_request *request, struct topic *topic, const struct redisReply *reply)
 {
     if (!request->subscribing) {
         topic->state = TOPIC_IDLE;
     } else if (request->count > 1) {
         topic->alone = true; /* one of them may be the cause */
         topic->state = TOPIC_IDLE;
-    } else if (node->bus->cluster != NULL && redis_cluster_will_pass(reply)) {
+    } else if (node->bus->cluster != NULL && redis_error_kind(reply->str) == REDIS_ERROR_MOVED) {
         redis_cluster_refresh(node->bus->cluster);
         topic->state = TOPIC_IDLE;
         return; /* the new map puts it where it belongs */
@@ -122,7 +123,7 @@ static void on_error(struct redis_node *node, const struct redis_request *reques
         set_state(topic, TOPIC_REFUSED);
         keep_refusal(topic, reply->str);
         if (!topic->query_wanted)
-            remote_trouble(&node->bus->remote, node->host->label, reply->str);
+            remote_refused(&node->bus->remote, node->host->label, "SUBSCRIBE", reply->str);
     }
     redis_node_update(node, topic);
 }
@@ -140,7 +141,7 @@ static void on_subscription(void *context, void *argument, const struct redisRep
         if (reply == NULL)
             continue; /* on_down takes care of them all */
         if (whole) {
-            on_error(node, request, topic, reply);
+            on_refused(node, request, topic, reply);
             continue;
         }
         set_state(topic, request->subscribing ? TOPIC_CONFIRMED : TOPIC_IDLE);
@@ -182,7 +183,7 @@ static bool send_request(struct redis_node *node, struct redis_request *request)
     command[0] = text(words[node->bus->cluster != NULL][request->subscribing]);
     for (size_t i = 0; i < request->count; i++)
         command[1 + i] = request->topics[i]->name;
-    struct redis_reader reader = { on_subscription, request };
+    struct redis_reader reader = { on_subscription, request, .quiet = true };
     if (redis_link_send(node->subscriber, 1 + request->count, command, reader) == REDIS_LINK_OK)
         return true;
     for (size_t i = 0; i < request->count; i++) {
@@ -219,13 +220,16 @@ static void on_published(void *context, void *argument, const struct redisReply 
     struct publish *publish = argument;
     struct redis_pubsub *bus = node->bus;
     bool refused = reply != NULL && reply->type == REDIS_REPLY_ERROR;
-    if (refused && bus->cluster != NULL && !bus->stopping && redis_cluster_will_pass(reply) && publish->moves++ < MOST_MOVES) {
+    enum redis_error kind = refused ? redis_error_kind(reply->str) : REDIS_ERROR_REFUSED;
+    if (kind == REDIS_ERROR_MOVED && bus->cluster != NULL && !bus->stopping && publish->moves++ < MOST_MOVES) {
         redis_cluster_refresh(bus->cluster);
         redis_node_publish(bus->shards[0], publish); /* the new map finds its place */
         return;
     }
-    if (refused)
-        remote_trouble(&bus->remote, node->host->label, reply->str);
+    if (kind == REDIS_ERROR_AWAY && !bus->stopping && publish->moves++ < MOST_MOVES) {
+        redis_node_publish(node, publish); /* the link is not up: it waits for another connection */
+        return;
+    }
     pubsub_end(bus, publish, refused ? LAYER_REFUSED : reply != NULL ? LAYER_OK : LAYER_UNSENT, refused ? reply->str : NULL);
 }
 
@@ -252,7 +256,7 @@ static void send_publish(struct redis_node *node, struct publish *publish)
 {
     const struct message *message = publish->item->message;
     struct name payload = { (const char *)message->bytes, message->length };
-    if (redis_node_say(node, publish->topic, payload, (struct redis_reader){ on_published, publish }) != REDIS_LINK_OK)
+    if (redis_node_say(node, publish->topic, payload, (struct redis_reader){ on_published, publish, false }) != REDIS_LINK_OK)
         pubsub_end(node->bus, publish, LAYER_UNSENT, NULL);
 }
 
@@ -278,24 +282,30 @@ void redis_node_expire(struct redis_node *node, uint64_t then)
 
 /* --- connections --- */
 
-static void count_up(struct redis_node *node)
+static void count_up(struct redis_node *node, struct redis_link **link)
 {
-    struct remote *remote = &node->bus->remote;
-    if (atomic_fetch_add(&remote->links_up, 1) + 1 == atomic_load(&remote->links))
-        remote_trouble(remote, NULL, NULL);
+    atomic_fetch_add(&node->bus->remote.links_up, 1);
+    remote_trouble(&node->bus->remote, link, NULL, NULL);
 }
 
-static void count_down(struct redis_node *node, const char *reason)
+static void count_down(struct redis_node *node, struct redis_link **link, const char *reason)
 {
     atomic_fetch_sub(&node->bus->remote.links_up, 1);
     atomic_fetch_add(&node->bus->remote.reconnects, 1);
-    remote_trouble(&node->bus->remote, node->host->label, reason);
+    remote_trouble(&node->bus->remote, link, node->host->label, reason);
+}
+
+static void on_error(void *context, const char *command, const char *error)
+{
+    struct redis_node *node = context;
+    if (node->bus->cluster == NULL || redis_error_kind(error) != REDIS_ERROR_MOVED)
+        remote_refused(&node->bus->remote, node->host->label, command, error);
 }
 
 static void on_subscriber_up(void *context)
 {
     struct redis_node *node = context;
-    count_up(node);
+    count_up(node, &node->subscriber);
     patience_back(&node->patience);
     redis_node_flush(node);
     check_recovered(node);
@@ -311,7 +321,7 @@ void redis_node_miss(struct redis_node *node)
 static void on_subscriber_down(void *context, const char *reason)
 {
     struct redis_node *node = context;
-    count_down(node, reason);
+    count_down(node, &node->subscriber, reason);
     patience_away(&node->patience, clock_ms());
     redis_node_miss(node);
     for (struct list_node *at = node->topics.next, *next; at != &node->topics; at = next) {
@@ -326,9 +336,9 @@ static void on_subscriber_down(void *context, const char *reason)
         redis_cluster_refresh(node->bus->cluster);
 }
 
-static void on_failed(struct redis_node *node, const char *reason)
+static void on_failed(struct redis_node *node, struct redis_link **link, const char *reason)
 {
-    remote_trouble(&node->bus->remote, node->host->label, reason);
+    remote_trouble(&node->bus->remote, link, node->host->label, reason);
     if (node->bus->cluster != NULL)
         redis_cluster_refresh(node->bus->cluster);
 }
@@ -338,7 +348,7 @@ static void on_subscriber_failed(void *context, const char *reason)
     struct redis_node *node = context;
     if (!list_empty(&node->topics))
         redis_node_miss(node); /* members of groups that nobody serves */
-    on_failed(node, reason);
+    on_failed(node, &node->subscriber, reason);
 }
 
 static bool is_text(const struct redisReply *reply)
@@ -363,7 +373,7 @@ static void on_push(void *context, const struct redisReply *push)
 static void on_publisher_up(void *context)
 {
     struct redis_node *node = context;
-    count_up(node);
+    count_up(node, &node->publisher);
     while (!list_empty(&node->waiting) && redis_link_is_up(node->publisher)) {
         struct publish *publish = list_entry(node->waiting.next, struct publish, link);
         list_remove(&publish->link);
@@ -374,14 +384,15 @@ static void on_publisher_up(void *context)
 static void on_publisher_down(void *context, const char *reason)
 {
     struct redis_node *node = context;
-    count_down(node, reason);
+    count_down(node, &node->publisher, reason);
     if (node->bus->cluster != NULL)
         redis_cluster_refresh(node->bus->cluster);
 }
 
 static void on_publisher_failed(void *context, const char *reason)
 {
-    on_failed(context, reason);
+    struct redis_node *node = context;
+    on_failed(node, &node->publisher, reason);
 }
 
 static void on_link_closed(void *context)
@@ -392,10 +403,10 @@ static void on_link_closed(void *context)
 }
 
 static const struct redis_link_events subscriber_events = {
-    .on_up = on_subscriber_up, .on_down = on_subscriber_down, .on_failed = on_subscriber_failed, .on_push = on_push, .on_closed = on_link_closed,
+    .on_up = on_subscriber_up, .on_down = on_subscriber_down, .on_failed = on_subscriber_failed, .on_error = on_error, .on_push = on_push, .on_closed = on_link_closed,
 };
 static const struct redis_link_events publisher_events = {
-    .on_up = on_publisher_up, .on_down = on_publisher_down, .on_failed = on_publisher_failed, .on_closed = on_link_closed,
+    .on_up = on_publisher_up, .on_down = on_publisher_down, .on_failed = on_publisher_failed, .on_error = on_error, .on_closed = on_link_closed,
 };
 
 struct redis_node *redis_node_create(struct redis_pubsub *bus, const struct redis_host *host)
@@ -438,8 +449,9 @@ static void close_link(struct redis_node *node, struct redis_link **link)
     if (closing == NULL)
         return;
     *link = NULL; /* what its last answers bring about must not use it */
+    remote_trouble(&node->bus->remote, link, NULL, NULL);
     atomic_fetch_sub(&node->bus->remote.links, 1);
-    if (redis_link_is_up(closing))
+    if (redis_link_is_connected(closing))
         atomic_fetch_sub(&node->bus->remote.links_up, 1);
     redis_link_destroy(closing);
 }

@@ -122,7 +122,7 @@ static void ask(struct query *query)
     bytes_add(&text, query->item->group.bytes, query->item->group.length);
     struct name payload = { (const char *)text.data, text.length };
     query->publishing = !text.failed;
-    if (query->publishing && redis_node_say(topic->node, topic->name, payload, (struct redis_reader){ on_asked, query }) == REDIS_LINK_OK)
+    if (query->publishing && redis_node_say(topic->node, topic->name, payload, (struct redis_reader){ on_asked, query, false }) == REDIS_LINK_OK)
         query->asked = true;
     else
         query->publishing = false;
@@ -183,7 +183,7 @@ static void answer(struct redis_pubsub *bus, struct name question)
     layer_release(layer);
     struct name payload = { (const char *)text.data, text.length };
     if (!text.failed)
-        redis_node_say(topic->node, topic->name, payload, (struct redis_reader){ NULL, NULL }); /* who hears nothing waits no longer than QUERY_MS */
+        redis_node_say(topic->node, topic->name, payload, (struct redis_reader){ NULL, NULL, false }); /* who hears nothing waits no longer than QUERY_MS */
     bytes_deinit(&text);
 }
 

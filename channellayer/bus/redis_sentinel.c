@@ -67,7 +67,7 @@ static struct name text_name(const char *text)
 static void ask(struct redis_sentinel *sentinel)
 {
     struct name words[] = { text_name("SENTINEL"), text_name("GET-MASTER-ADDR-BY-NAME"), text_name(sentinel->master) };
-    if (redis_link_send(sentinel->link, 3, words, (struct redis_reader){ on_answer, NULL }) != REDIS_LINK_OK)
+    if (redis_link_send(sentinel->link, 3, words, (struct redis_reader){ on_answer, NULL, false }) != REDIS_LINK_OK)
         failed(sentinel, "there is no memory");
 }
 
@@ -77,7 +77,7 @@ static void on_up(void *context)
     struct redis_sentinel *sentinel = context;
     struct name words[] = { text_name("SUBSCRIBE"), text_name("+switch-master") };
     ask(sentinel);
-    redis_link_send(sentinel->link, 2, words, (struct redis_reader){ NULL, NULL }); /* else it is found out by the lost connection */
+    redis_link_send(sentinel->link, 2, words, (struct redis_reader){ NULL, NULL, false }); /* else it is found out by the lost connection */
 }
 
 static void on_failed(void *context, const char *reason)
@@ -117,6 +117,7 @@ struct redis_sentinel *redis_sentinel_create(uv_loop_t *loop, const struct redis
     struct redis_sentinel *sentinel = mem_zalloc(sizeof *sentinel);
     sentinel->sentinels = (struct redis_host){
         .kind = REDIS_SINGLE,
+        .any_role = true,
         .label = host->label,
         .addresses = host->addresses,
         .address_count = host->address_count,

@@ -8,6 +8,14 @@
 #include "base/clock.h"
 #include "channellayer/holding.h"
 
+enum { REFUSAL_LASTS_MS = 45000 }; /* more than lies between two attempts at what was refused */
+
+struct trouble {
+    struct list_node link;
+    const void *whose;
+    char text[200];
+};
+
 static struct remote *remote_of(struct bus *bus)
 {
     return (struct remote *)((char *)bus - offsetof(struct remote, bus));
@@ -168,7 +176,12 @@ static void stats(struct bus *bus, struct bus_stats *stats)
     stats->reconnects = atomic_load(&remote->reconnects);
     stats->gaps = atomic_load(&remote->gaps);
     pthread_mutex_lock(&remote->gate);
-    memcpy(stats->trouble, remote->trouble, sizeof stats->trouble);
+    const char *trouble = "";
+    if (!list_empty(&remote->troubles))
+        trouble = list_entry(remote->troubles.prev, struct trouble, link)->text;
+    else if (clock_ms() - remote->refused_at < REFUSAL_LASTS_MS)
+        trouble = remote->refusal;
+    snprintf(stats->trouble, sizeof stats->trouble, "%s", trouble);
     pthread_mutex_unlock(&remote->gate);
 }
 
@@ -233,6 +246,7 @@ int remote_init(struct remote *remote, const struct remote_operations *operation
     remote->layer = layer;
     remote->buffer_limit = buffer_limit;
     pthread_mutex_init(&remote->gate, NULL);
+    list_init(&remote->troubles);
     queue_init(&remote->items, wake, remote);
     remote->drain.run = on_drain;
     remote->begin.run = on_begin;
@@ -276,13 +290,52 @@ void remote_settled(struct remote_item *item, int status, const char *reason)
     waiter_answered(waiter, status, said ? message_create(reason, strlen(reason), NULL, 0) : NULL);
 }
 
-void remote_trouble(struct remote *remote, const char *label, const char *reason)
+/* The gate is held. */
+static struct trouble *trouble_of(struct remote *remote, const void *whose)
+{
+    for (struct list_node *node = remote->troubles.next; node != &remote->troubles; node = node->next) {
+        struct trouble *trouble = list_entry(node, struct trouble, link);
+        if (trouble->whose == whose)
+            return trouble;
+    }
+    return NULL;
+}
+
+static void forget_trouble(struct trouble *trouble)
+{
+    list_remove(&trouble->link);
+    mem_free(trouble);
+}
+
+void remote_trouble(struct remote *remote, const void *whose, const char *label, const char *reason)
 {
     pthread_mutex_lock(&remote->gate);
-    if (reason == NULL)
-        remote->trouble[0] = '\0';
-    else
-        snprintf(remote->trouble, sizeof remote->trouble, "%s: %s", label, reason);
+    struct trouble *trouble = trouble_of(remote, whose);
+    if (reason == NULL && trouble != NULL) {
+        forget_trouble(trouble);
+    } else if (reason != NULL) {
+        if (trouble == NULL) {
+            trouble = mem_alloc(sizeof *trouble);
+            trouble->whose = whose;
+            list_append(&remote->troubles, &trouble->link);
+        }
+        snprintf(trouble->text, sizeof trouble->text, "%s: %s", label, reason);
+    }
+    pthread_mutex_unlock(&remote->gate);
+}
+
+void remote_refused(struct remote *remote, const char *label, const char *command, const char *error)
+{
+    pthread_mutex_lock(&remote->gate);
+    snprintf(remote->refusal, sizeof remote->refusal, "%s has refused %s: %s", label, command, error);
+    remote->refused_at = clock_ms();
+    pthread_mutex_unlock(&remote->gate);
+}
+
+void remote_refuses_nothing(struct remote *remote)
+{
+    pthread_mutex_lock(&remote->gate);
+    remote->refusal[0] = '\0';
     pthread_mutex_unlock(&remote->gate);
 }
 
@@ -298,6 +351,8 @@ void remote_stopped(struct remote *remote)
 {
     struct bus_thread *thread = remote->thread;
     assert(atomic_load(&remote->pending) == 0);
+    while (!list_empty(&remote->troubles))
+        forget_trouble(list_entry(remote->troubles.next, struct trouble, link));
     queue_deinit(&remote->items);
     pthread_mutex_destroy(&remote->gate);
     mem_free(remote);

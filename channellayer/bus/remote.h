@@ -85,7 +85,9 @@ struct remote {
     _Atomic size_t pending; /* bytes of messages in items that are not done */
     size_t buffer_limit;
     struct name own;       /* is in the names of all channels of this process; empty: only those can become members */
-    char trouble[200];     /* struct bus_stats; under the gate */
+    struct list_node troubles; /* of struct trouble, the newest last; under the gate, as the next two */
+    char refusal[200];
+    uint64_t refused_at;   /* clock_ms() */
     /* struct bus_stats; written on the bus thread, but unsent and published from any */
     _Atomic uint64_t published, received, unsent, refused, unreadable, reconnects, gaps, links, links_up;
 };
@@ -104,8 +106,16 @@ void remote_done(struct remote_item *item, bool sent);
  * (or NULL) goes with LAYER_REFUSED. */
 void remote_settled(struct remote_item *item, int status, const char *reason);
 
-/* Remembers what is wrong with label's server (reason; for people), or that all is well again (NULL). */
-void remote_trouble(struct remote *remote, const char *label, const char *reason);
+/* Remembers why whose, which is a connection of the bus, is not there: the reason, for people, and the label of its server. reason
+ * NULL: it is there again, or no more. */
+void remote_trouble(struct remote *remote, const void *whose, const char *label, const char *reason);
+
+/* Remembers that label's server has refused command with error. It is forgotten with remote_refuses_nothing(), or when it has not
+ * happened again for a while. */
+void remote_refused(struct remote *remote, const char *label, const char *command, const char *error);
+
+/* What had been refused, and was tried again, has been done. */
+void remote_refuses_nothing(struct remote *remote);
 
 /* Ends a QUERY and frees it: names are as query in bus.h says. */
 void remote_answer(struct remote_item *item, struct span names);

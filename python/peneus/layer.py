@@ -9,7 +9,7 @@ from typing import Any
 from channels.exceptions import ChannelFull, MessageTooLarge  # type: ignore[import-untyped]
 from channels.layers import BaseChannelLayer  # type: ignore[import-untyped]
 
-from . import bus_config, counters, hubs, layer_config, layer_life, layer_names
+from . import bus_config, bus_log, counters, hubs, layer_config, layer_life, layer_names
 from ._core import Connection, Inbox, Layer, current_connection
 from .errors import BusUnavailable
 from .layer_config import MIB
@@ -323,3 +323,4 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         if now - self._swept >= SWEEP_TIME:
             self._swept = now
             self._core.sweep()
+            bus_log.log.look_at(self)

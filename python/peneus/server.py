@@ -11,11 +11,10 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from . import access, consumers, counters, endpoints, hubs, imports, kill, limit_log, logs, loops, proxy, signals, tls
+from . import access, bus_log, consumers, counters, endpoints, hubs, imports, kill, limit_log, logs, loops, proxy, signals, tls
 from . import settings as settings_module
 from ._core import Connection
 from ._core import Server as Core
-from .bus_log import BusLog
 from .desk import DeskThread
 from .errors import ListenError
 from .gone import client_left
@@ -336,7 +335,7 @@ def announce(addresses: list[tuple[str, int] | str]) -> None:
 
 
 async def _sweep(hosting: hubs.Hosting) -> None:
-    log, limits = BusLog(), limit_log.LimitLog()
+    log, limits = bus_log.log, limit_log.LimitLog()
     while True:
         await asyncio.sleep(SWEEP_TIME)
         counters.sweep()

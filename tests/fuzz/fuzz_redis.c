@@ -158,7 +158,7 @@ static void confirm(struct redis_wire *wire, size_t count, const struct name *wo
 int redis_wire_send(struct redis_wire *wire, size_t count, const struct name *words)
 {
     fuzz_require(wire->open && !wire->closed && count > 0);
-    bool greeting = is(words[0], "HELLO") || is(words[0], "AUTH") || is(words[0], "SELECT");
+    bool greeting = is(words[0], "HELLO") || is(words[0], "AUTH") || is(words[0], "SELECT") || is(words[0], "PING");
     bool subscription = memmem(words[0].bytes, words[0].length, "SUBSCRIBE", 9) != NULL;
     if (answers_left == 0)
         return 0;

@@ -10,6 +10,7 @@ import zlib
 import msgpack
 import pytest
 from peneus import ChannelLayer
+from peneus.errors import BusUnavailable
 from peneus.testing import LiveServer
 
 from tests.integration.core_harness import PATIENCE, WebSocket, eventually
@@ -194,3 +195,82 @@ def test_a_late_join_is_logged_seldom(bus, caplog):
     run(main())
     lines = [record.getMessage() for record in caplog.records if " yet" in record.getMessage()]
     assert 1 <= len(lines) <= 100
+
+
+# --- one that refuses ---
+
+
+def test_core_a_master_that_becomes_a_replica(redis):
+    """READONLY: the message waits for a master; who asks is told why; and nothing is lost once there is one again."""
+
+    async def main():
+        with redis_server() as master:
+            layer, other = layer_at("redis-core", redis), layer_at("redis-core", redis, buffer_time=PATIENCE)
+            impatient = layer_at("redis-core", redis, buffer_time=0.3)
+            channel = await layer.new_channel()
+            await layer.group_add("prices", channel)
+            for sender in (other, impatient):
+                await sender.group_send("prices", {"type": "before"})
+                assert (await received(layer, channel))["type"] == "before"
+            redis.command("REPLICAOF", "127.0.0.1", str(master.port))
+            waiting = asyncio.ensure_future(other.group_send("prices", {"type": "waited"}))
+            with pytest.raises(BusUnavailable, match="READONLY|replica"):
+                await impatient.group_send("prices", {"type": "lost"})
+            await until(lambda: "replica" in other.trouble() or "READONLY" in other.trouble())
+            assert not waiting.done()
+            redis.command("REPLICAOF", "NO", "ONE")
+            await waiting
+            while (await received(layer, channel))["type"] != "waited":
+                pass
+            await until(lambda: layer.trouble() == other.trouble() == "")
+
+    run(main())
+
+
+@buses
+def test_a_replica_is_not_used(redis, bus):
+    async def main():
+        with redis_server("--replicaof", "127.0.0.1", str(redis.port)) as replica:
+            layer = layer_at(bus, replica, buffer_time=0.5)
+            with pytest.raises(BusUnavailable, match="is a replica, not the master"):
+                await layer.group_send("prices", {"type": "x"})
+
+    run(main())
+
+
+def allow(redis, *rules):
+    assert redis.command("ACL", "SETUSER", "market", "reset", "on", ">secret", *rules) == [b"+OK"]
+
+
+def market(redis):
+    return f"redis://market:secret@127.0.0.1:{redis.port}"
+
+
+@pytest.mark.parametrize(
+    ("bus", "rules"), [("redis", ["~*", "&*", "+@all", "-publish"]), ("redis-core", ["~*", "+@all", "-eval"])]
+)
+def test_who_may_not_send_is_told(redis, bus, rules, caplog):
+    """The exception says what Redis has said; so does the log, of a process without a server too."""
+    allow(redis, *rules)
+
+    async def main():
+        layer, listener = ChannelLayer(bus=bus, hosts=[market(redis)]), layer_at(bus, redis)
+        channel = await listener.new_channel()
+        await listener.group_add("prices", channel)
+        for _ in range(2):
+            with pytest.raises(BusUnavailable, match="has refused the message: NOPERM"):
+                await layer.group_send("prices", {"type": "x"})
+            with pytest.raises(BusUnavailable, match="has refused the message: NOPERM"):
+                await layer.send(channel, {"type": "x"})
+        assert "NOPERM" in layer.trouble() and "secret" not in layer.trouble()
+        while not [record for record in caplog.records if "NOPERM" in record.getMessage()]:
+            await asyncio.sleep(0.2)
+            await layer.group_discard("nothing", channel)
+            with contextlib.suppress(BusUnavailable):
+                await layer.group_send("prices", {"type": "x"})
+        allow(redis, "~*", "&*", "+@all")
+        await asyncio.sleep(0.2)  # who settles just after a failure is told of it
+        await layer.group_send("prices", {"type": "allowed"})
+        assert (await received(listener, channel))["type"] == "allowed"
+
+    run(main())

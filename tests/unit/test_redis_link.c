@@ -21,6 +21,8 @@ struct bench {
     char reason[256];
     char note[NOTE_SIZE]; /* replies and pushes, one a line */
     const char *greeting; /* the fake's answer to HELLO */
+    const char *pong;     /* to PING */
+    const char *error;    /* to FAIL */
 };
 
 static void note(struct bench *bench, const char *what, const struct redisReply *reply)
@@ -60,6 +62,13 @@ static void on_failed(void *context, const char *reason)
     snprintf(bench->reason, sizeof bench->reason, "%s", reason);
 }
 
+static void on_error(void *context, const char *command, const char *error)
+{
+    struct bench *bench = context;
+    size_t used = strlen(bench->note);
+    snprintf(bench->note + used, NOTE_SIZE - used, "error of %s: %s\n", command, error);
+}
+
 static void on_push(void *context, const struct redisReply *push)
 {
     note(context, "push", push);
@@ -75,7 +84,7 @@ static void on_reply(void *context, void *argument, const struct redisReply *rep
     note(context, argument, reply);
 }
 
-static const struct redis_link_events events = { on_up, on_down, on_failed, on_push, on_closed };
+static const struct redis_link_events events = { on_up, on_down, on_failed, on_error, on_push, on_closed };
 
 static const char *answer(struct fake_redis *fake, size_t count, char **words)
 {
@@ -84,7 +93,9 @@ static const char *answer(struct fake_redis *fake, size_t count, char **words)
     if (strcmp(words[0], "HELLO") == 0)
         return bench->greeting;
     if (strcmp(words[0], "PING") == 0)
-        return "+PONG\r\n";
+        return bench->pong;
+    if (strcmp(words[0], "FAIL") == 0)
+        return bench->error;
     if (strcmp(words[0], "ECHO") == 0)
         return strcmp(words[1], "one") == 0 ? "$3\r\none\r\n" : "$3\r\ntwo\r\n";
     if (strcmp(words[0], "ROLE") == 0)
@@ -103,6 +114,7 @@ static int begin(void **state)
     bench->loop.data = bench;
     bench->fake.answer = answer;
     bench->greeting = "%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n";
+    bench->pong = "+PONG\r\n";
     fake_begin(&bench->fake, &bench->loop);
     bench->address = (struct redis_address){ .host = "127.0.0.1", .port = bench->fake.port };
     bench->host = (struct redis_host){ .kind = REDIS_SINGLE, .label = "fake", .addresses = &bench->address, .address_count = 1 };
@@ -171,7 +183,7 @@ static int command(struct bench *bench, const char *text, const char *what)
         words[count] = (struct name){ at, length };
         at += length + (at[length] == ' ');
     }
-    return redis_link_send(bench->link, count, words, (struct redis_reader){ on_reply, (void *)what });
+    return redis_link_send(bench->link, count, words, (struct redis_reader){ on_reply, (void *)what, false });
 }
 
 static void test_greeting_with_resp3(void **state)
@@ -181,7 +193,7 @@ static void test_greeting_with_resp3(void **state)
     bench->host.password = "secret";
     bench->host.db = 7;
     dial_and_wait(bench);
-    assert_string_equal(bench->fake.log, "HELLO 3 AUTH me secret SETNAME peneus\nSELECT 7\n");
+    assert_string_equal(bench->fake.log, "HELLO 3 AUTH me secret SETNAME peneus\nSELECT 7\nPING\n");
     assert_int_equal(redis_link_protocol(bench->link), 3);
 }
 
@@ -191,7 +203,7 @@ static void test_greeting_of_a_server_without_hello(void **state)
     bench->greeting = "-ERR unknown command `HELLO`, with args beginning with: `3`\r\n";
     bench->host.password = "secret";
     dial_and_wait(bench);
-    assert_string_equal(bench->fake.log, "HELLO 3 AUTH default secret SETNAME peneus\nAUTH secret\n");
+    assert_string_equal(bench->fake.log, "HELLO 3 AUTH default secret SETNAME peneus\nAUTH secret\nPING\n");
     assert_int_equal(redis_link_protocol(bench->link), 2);
 }
 
@@ -202,7 +214,7 @@ static void test_greeting_with_resp2(void **state)
     bench->host.username = "me";
     bench->host.password = "secret";
     dial_and_wait(bench);
-    assert_string_equal(bench->fake.log, "AUTH me secret\n");
+    assert_string_equal(bench->fake.log, "AUTH me secret\nPING\n");
 }
 
 static void test_refused_greeting_is_a_failed_attempt(void **state)
@@ -239,11 +251,12 @@ static void subscribe(struct bench *bench, const char *const *said)
     command(bench, "SUBSCRIBE c d", "refused");
     command(bench, "UNSUBSCRIBE a", "unsubscribe");
     command(bench, "PING", "ping");
-    UNTIL(bench, strstr(bench->fake.log, "PING") != NULL);
+    UNTIL(bench, strstr(bench->fake.log, "UNSUBSCRIBE a\nPING") != NULL);
     while (*said != NULL)
         fake_say(&bench->fake, *said++);
     UNTIL(bench, strstr(bench->note, "ping") != NULL);
-    assert_string_equal(bench->note, "subscribe subscribe a\npush message a hi\nsubscribe subscribe b\nrefused NOPERM no\n"
+    assert_string_equal(bench->note, "subscribe subscribe a\npush message a hi\nsubscribe subscribe b\n"
+                                     "error of SUBSCRIBE: NOPERM no\nrefused NOPERM no\n"
                                      "unsubscribe unsubscribe a\nping pong \n");
 }
 
@@ -338,6 +351,103 @@ static void test_answer_to_nothing(void **state)
 static void test_error_that_ends_the_connection(void **state)
 {
     lost_by(*state, "-ERR max number of clients reached\r\n", "max number of clients");
+}
+
+static const char *const replica = "%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$4\r\nrole\r\n$7\r\nreplica\r\n";
+
+static void test_replica_is_a_failed_attempt(void **state)
+{
+    struct bench *bench = *state;
+    bench->greeting = replica;
+    dial(bench);
+    UNTIL(bench, bench->failures == 2);
+    assert_string_equal(bench->reason, "the server is a replica, not the master");
+    bench->greeting = "%1\r\n$4\r\nrole\r\n$6\r\nmaster\r\n";
+    UNTIL(bench, bench->ups == 1);
+}
+
+static void test_replica_will_do(void **state)
+{
+    struct bench *bench = *state;
+    bench->greeting = replica;
+    bench->host.any_role = true;
+    dial_and_wait(bench);
+    assert_int_equal(bench->failures, 0);
+}
+
+static void test_server_that_loads_is_a_failed_attempt(void **state)
+{
+    struct bench *bench = *state;
+    bench->pong = "-LOADING Redis is loading the dataset in memory\r\n";
+    dial(bench);
+    UNTIL(bench, bench->failures == 2);
+    assert_string_equal(bench->reason, "LOADING Redis is loading the dataset in memory");
+    bench->pong = "-NOPERM this user has no permissions to run the 'ping' command\r\n"; /* that is no reason */
+    UNTIL(bench, bench->ups == 1);
+}
+
+/* The error of a server that is not to be used: those before and behind get their answers, and another connection is made. */
+static void left_after(struct bench *bench, const char *error)
+{
+    unsigned ups = bench->ups, downs = bench->downs;
+    bench->error = error;
+    bench->note[0] = '\0';
+    command(bench, "FAIL", "fail");
+    command(bench, "ECHO one", "echo");
+    command(bench, "FAIL", "fail");
+    UNTIL(bench, bench->downs == downs + 1);
+    assert_true(strncmp(error + 1, bench->reason, strlen(bench->reason)) == 0);
+    const char *said = strstr(bench->note, "echo one");
+    assert_non_null(said);
+    assert_non_null(strstr(said, "fail"));
+    UNTIL(bench, bench->ups == ups + 1);
+}
+
+static void test_server_that_is_not_to_be_used(void **state)
+{
+    struct bench *bench = *state;
+    dial_and_wait(bench);
+    left_after(bench, "-READONLY You can't write against a read only replica.\r\n");
+    left_after(bench, "-ERR Error running script (call to f_1): @user_script:1: -READONLY You can't write\r\n");
+    left_after(bench, "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n");
+    left_after(bench, "-LOADING Redis is loading the dataset in memory\r\n");
+}
+
+/* One of the answers behind the error never comes. */
+static void test_last_answers_are_not_waited_for_long(void **state)
+{
+    struct bench *bench = *state;
+    dial_and_wait(bench);
+    bench->error = "-READONLY You can't write against a read only replica.\r\n";
+    command(bench, "FAIL", "fail");
+    command(bench, "NOTHING", "nothing");
+    UNTIL(bench, bench->note[0] != '\0');
+    assert_false(redis_link_is_up(bench->link));
+    assert_true(redis_link_is_connected(bench->link));
+    assert_int_equal(command(bench, "ECHO one", "echo"), REDIS_LINK_DOWN);
+    UNTIL(bench, bench->downs == 1);
+    assert_non_null(strstr(bench->note, "nothing lost"));
+    assert_true(strncmp(bench->reason, "READONLY", 8) == 0);
+    UNTIL(bench, bench->ups == 2);
+}
+
+/* Any other error is one command's. */
+static void test_error_that_leaves_the_link_up(void **state)
+{
+    struct bench *bench = *state;
+    dial_and_wait(bench);
+    bench->error = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+    command(bench, "FAIL", "fail");
+    command(bench, "ECHO one", "echo");
+    UNTIL(bench, strstr(bench->note, "echo") != NULL);
+    assert_string_equal(bench->note, "error of FAIL: OOM command not allowed when used memory > 'maxmemory'.\n"
+                                     "fail OOM command not allowed when used memory > 'maxmemory'.\necho one\n");
+    struct name words[] = { { "FAIL", 4 } };
+    bench->note[0] = '\0';
+    redis_link_send(bench->link, 1, words, (struct redis_reader){ on_reply, "quiet", .quiet = true });
+    UNTIL(bench, bench->note[0] != '\0');
+    assert_string_equal(bench->note, "quiet OOM command not allowed when used memory > 'maxmemory'.\n");
+    assert_int_equal(bench->downs, 0);
 }
 
 /* Pushes of any shape: none of them is read beyond its end. */
@@ -439,7 +549,7 @@ static void test_destroyed_by_the_answer_to_a_command(void **state)
     struct bench *bench = *state;
     struct name words[] = { { "ECHO", 4 }, { "one", 3 } };
     dial_and_wait(bench);
-    redis_link_send(bench->link, 2, words, (struct redis_reader){ end_in_callback, "echo" });
+    redis_link_send(bench->link, 2, words, (struct redis_reader){ end_in_callback, "echo", false });
     command(bench, "ECHO two", "other");
     UNTIL(bench, bench->closed);
     assert_string_equal(bench->note, "echo one\nother lost\n");
@@ -455,7 +565,7 @@ static void test_command_without_memory_leaves_the_link_up(void **state)
     dial_and_wait(bench);
     for (unsigned long n = 1; n <= 3; n++) { /* the note of it, its bytes, the buffer they go to */
         mem_fail_at(n);
-        int result = redis_link_send(bench->link, 3, words, (struct redis_reader){ on_reply, "large" });
+        int result = redis_link_send(bench->link, 3, words, (struct redis_reader){ on_reply, "large", false });
         mem_fail_at(0);
         assert_int_equal(result, REDIS_LINK_NO_MEMORY);
         bench->note[0] = '\0';
@@ -481,7 +591,7 @@ static void test_each_allocation_fails_once(void **state)
         bench->link = link;
         UNTIL(bench, link == NULL || bench->ups > ups);
         while (link != NULL && strstr(bench->note, "echo one") == NULL) {
-            redis_link_send(link, 3, words, (struct redis_reader){ on_reply, "echo" });
+            redis_link_send(link, 3, words, (struct redis_reader){ on_reply, "echo", false });
             UNTIL(bench, redis_link_is_up(link));
             turn(bench);
         }
@@ -513,6 +623,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_garbage, begin, end),
         cmocka_unit_test_setup_teardown(test_answer_to_nothing, begin, end),
         cmocka_unit_test_setup_teardown(test_error_that_ends_the_connection, begin, end),
+        cmocka_unit_test_setup_teardown(test_replica_is_a_failed_attempt, begin, end),
+        cmocka_unit_test_setup_teardown(test_replica_will_do, begin, end),
+        cmocka_unit_test_setup_teardown(test_server_that_loads_is_a_failed_attempt, begin, end),
+        cmocka_unit_test_setup_teardown(test_server_that_is_not_to_be_used, begin, end),
+        cmocka_unit_test_setup_teardown(test_last_answers_are_not_waited_for_long, begin, end),
+        cmocka_unit_test_setup_teardown(test_error_that_leaves_the_link_up, begin, end),
         cmocka_unit_test_setup_teardown(test_strange_pushes, begin, end),
         cmocka_unit_test_setup_teardown(test_server_that_is_silent_is_lost, begin, end),
         cmocka_unit_test_setup_teardown(test_server_that_is_idle_is_not_lost, begin, end),
