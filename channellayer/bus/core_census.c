@@ -1,11 +1,12 @@
 /* Who is alive. On channels_redis's wire the memberships of a process that was killed stay for group_expiry. So each process of
- * Peneus leaves two more keys on each Redis that it has members on, which channels_redis does not look at:
+ * Peneus that receives something leaves two more keys on each Redis, which channels_redis does not look at:
  *
  *     {prefix}:peneus:alive            sorted set: each client (as in its channels' names), and when it was last seen
  *     {prefix}:peneus:groups:{client}  set: the keys of the groups in which it has members
  *
  * Every CENSUS_MS a process says that it lives, and takes the members of those that have not for CENSUS_DEAD_S out of their
- * groups. One that was only stopped finds itself missing, and joins its groups again. */
+ * groups. So does a process that receives nothing, without saying that it lives, when it connects and every CENSUS_DEAD_S. One that was
+ * only stopped finds itself missing, and joins its groups again. */
 #include "channellayer/bus/core_state.h"
 
 #include <stdio.h>
@@ -22,14 +23,16 @@ enum {
     CENSUS_DEAD_S = 20,
 };
 
-/* KEYS: alive. ARGV: client, seconds until it is dead, what stands before a client in the key of its groups, expiry of those.
- * 1: it was there. */
+/* KEYS: alive. ARGV: client, seconds until it is dead, what stands before a client in the key of its groups, expiry of those, whether
+ * client is to be alive. 1: it was there. */
 static const char script[] =
     "local now = tonumber(redis.call('TIME')[1])\n"
     "local was = redis.call('ZSCORE', KEYS[1], ARGV[1]) and 1 or 0\n"
-    "redis.call('ZADD', KEYS[1], now, ARGV[1])\n"
-    "redis.call('EXPIRE', KEYS[1], ARGV[4])\n"
-    "redis.call('EXPIRE', ARGV[3] .. ARGV[1], ARGV[4])\n"
+    "if ARGV[5] == '1' then\n"
+    "  redis.call('ZADD', KEYS[1], now, ARGV[1])\n"
+    "  redis.call('EXPIRE', KEYS[1], ARGV[4])\n"
+    "  redis.call('EXPIRE', ARGV[3] .. ARGV[1], ARGV[4])\n"
+    "end\n"
     "for _, dead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]), 'LIMIT', 0, 8)) do\n"
     "  for _, group in ipairs(redis.call('SMEMBERS', ARGV[3] .. dead)) do\n"
     "    for _, member in ipairs(redis.call('ZRANGE', group, 0, -1)) do\n"
@@ -41,58 +44,63 @@ static const char script[] =
     "end\n"
     "return was\n";
 
-static const char groups_before[] = ":peneus:groups:";
+const char core_groups_infix[] = ":peneus:groups:";
 
 static void on_seen(void *context, void *argument, const struct redisReply *reply)
 {
     struct core_shard *shard = context;
-    (void)argument;
+    bool alive = argument != NULL;
     if (reply == NULL || reply->type != REDIS_REPLY_INTEGER)
         return;
-    bool missed = shard->counted && reply->integer == 0;
-    shard->counted = true;
+    bool missed = alive && shard->counted && reply->integer == 0;
+    shard->counted = alive;
     if (missed)
         core_shard_forgotten(shard);
 }
 
-static void say(struct core_shard *shard)
+/* Whether something of this process may be in Redis, or be sent to it. */
+static bool is_alive(const struct core *core)
+{
+    return core->members.count > 0 || core->keys.count > 0;
+}
+
+void core_census_say(struct core_shard *shard)
 {
     struct core *core = shard->core;
+    bool alive = is_alive(core);
     char dead[16], expiry[24];
-    struct name alive, before;
-    char *alive_text = core_text(core, ":peneus:alive", (struct name){ "", 0 }, &alive);
-    char *before_text = core_text(core, groups_before, (struct name){ "", 0 }, &before);
+    struct name whole, before;
+    char *whole_text = core_text(core, ":peneus:alive", (struct name){ "", 0 }, &whole);
+    char *before_text = core_text(core, core_groups_infix, (struct name){ "", 0 }, &before);
     snprintf(dead, sizeof dead, "%d", CENSUS_DEAD_S);
     snprintf(expiry, sizeof expiry, "%llu", (unsigned long long)(core->settings->group_expiry_ms + 999) / 1000);
     const struct name words[] = {
-        WORD("EVAL"), WORD(script), WORD("1"), alive, core->settings->client,
-        { dead, strlen(dead) }, before, { expiry, strlen(expiry) },
+        WORD("EVAL"), WORD(script), WORD("1"), whole, core->settings->client,
+        { dead, strlen(dead) }, before, { expiry, strlen(expiry) }, alive ? WORD("1") : WORD("0"),
     };
-    (void)core_send(shard, sizeof words / sizeof words[0], words, on_seen, NULL);
-    mem_free(alive_text);
+    (void)core_send(shard, sizeof words / sizeof words[0], words, on_seen, alive ? shard : NULL);
+    mem_free(whole_text);
     mem_free(before_text);
 }
 
-void core_census_note(struct core_shard *shard, struct name group_key, bool joined)
+bool core_census_list(struct core_shard *shard, struct name group_key, bool listed,
+                      void (*on_reply)(void *context, void *argument, const struct redisReply *reply), void *argument)
 {
     struct core *core = shard->core;
     struct name key;
-    char *text = core_text(core, groups_before, core->settings->client, &key);
-    if (joined && !shard->told)
-        say(shard);
-    shard->told = shard->told || joined;
-    const struct name words[] = { joined ? WORD("SADD") : WORD("SREM"), key, group_key };
-    (void)core_send(shard, 3, words, NULL, NULL);
+    char *text = core_text(core, core_groups_infix, core->settings->client, &key);
+    const struct name words[] = { listed ? WORD("SADD") : WORD("SREM"), key, group_key };
+    bool sent = core_send(shard, 3, words, on_reply, argument) == REDIS_LINK_OK;
     mem_free(text);
+    return sent;
 }
 
 static void on_time(uv_timer_t *timer)
 {
     struct core *core = timer->data;
-    for (size_t i = 0; i < core->shard_count && core->members.count > 0 && !core->closed; i++) {
-        if (core->shards[i].told)
-            say(&core->shards[i]);
-    }
+    bool idle = !is_alive(core) && ++core->idle_turns % (CENSUS_DEAD_S * 1000 / CENSUS_MS) != 0;
+    for (size_t i = 0; i < core->shard_count && !idle && !core->closed; i++)
+        core_census_say(&core->shards[i]);
 }
 
 void core_census_begin(struct core *core)

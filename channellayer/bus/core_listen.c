@@ -100,8 +100,11 @@ static void key_added(struct core *core)
 void core_made(struct core *core, struct name channel)
 {
     struct key *key = key_of(core, channel, true);
+    bool first = core->keys.count == 1 && key->channels == 0;
     if (key->channels++ == 0 && !key->general)
         key_added(core);
+    for (size_t i = 0; first && i < core->shard_count; i++)
+        core_census_say(&core->shards[i]); /* this process receives from now on */
 }
 
 void core_wanted(struct core *core, struct name channel, size_t receivers)

@@ -48,31 +48,6 @@ static void went_down(struct core *core)
         put_event(core, core->settings->on_disconnect);
 }
 
-struct lost {
-    const struct core *core;
-    size_t shard;
-    bool every;
-};
-
-static bool missed(void *context, struct name group)
-{
-    const struct lost *lost = context;
-    return lost->every || redis_shard(group, lost->core->shard_count) == lost->shard;
-}
-
-/* every: this process could not be reached at all; otherwise the groups of that shard were not known for a while. */
-static void tell_gap(struct core_shard *shard, bool every)
-{
-    struct core *core = shard->core;
-    struct lost lost = { core, (size_t)(shard - core->shards), every };
-    struct layer *layer = remote_enter(&core->remote);
-    atomic_fetch_add(&core->remote.gaps, 1);
-    if (layer != NULL) {
-        layer_gap(layer, missed, &lost);
-        layer_release(layer);
-    }
-}
-
 static const struct redis_host *host_of(const struct core_shard *shard)
 {
     return &shard->core->settings->hosts[shard - shard->core->shards];
@@ -98,24 +73,24 @@ static void on_error(void *context, const char *command, const char *error)
 
 void core_shard_forgotten(struct core_shard *shard)
 {
-    shard->told = false;
     core_members_restore(shard);
-    tell_gap(shard, false);
 }
 
 static void on_commands_up(void *context)
 {
     struct core_shard *shard = context;
-    shard->told = shard->counted = false;
+    shard->counted = false;
     remote_trouble(&shard->core->remote, &shard->commands, NULL, NULL);
     bool again = shard->was_up;
     shard->was_up = true;
     patience_back(&shard->patience);
+    core_census_say(shard);
     core_members_restore(shard);
+    if (again)
+        core_review(shard);
+    core_query_resume(shard->core);
     core_resume(shard->core);
     came_up(shard->core, again);
-    if (again)
-        tell_gap(shard, false);
 }
 
 static void on_listener_up(void *context)
@@ -126,8 +101,6 @@ static void on_listener_up(void *context)
     shard->was_listening = true;
     core_listener_up(shard);
     came_up(shard->core, again);
-    if (again && core_receives_at(shard->core, (size_t)(shard - shard->core->shards)))
-        tell_gap(shard, true);
 }
 
 static void on_commands_down(void *context, const char *reason)
@@ -145,6 +118,7 @@ static void on_listener_down(void *context, const char *reason)
     shard->listener_id = 0;
     on_listener_failed(context, reason);
     went_down(shard->core);
+    core_gap_unheard(shard);
 }
 
 static void on_closed(void *context)
@@ -153,7 +127,7 @@ static void on_closed(void *context)
     core_closed(shard->core);
 }
 
-static const struct redis_link_events commands_events = { 
+static const struct redis_link_events commands_events = {
     .on_up = on_commands_up, .on_down = on_commands_down, .on_failed = on_commands_failed, .on_error = on_error, .on_closed = on_closed,
 };
 static const struct redis_link_events listener_events = {

@@ -6,7 +6,9 @@
  *
  *   redis_core.c    what the layer asks, time, beginning and end
  *   core_shard.c    the two connections to each Redis, and what their loss means
- *   core_members.c  memberships, as the groups' sorted sets have them
+ *   core_members.c  memberships: what is wanted, and what the groups' sorted sets have
+ *   core_review.c   what those have besides, when a connection is back
+ *   core_gap.c      who may have missed messages, and is told
  *   core_census.c   which processes live, so that those of the dead end
  *   core_listen.c   the keys that this process receives from, and the loop that empties them
  *   core_publish.c  messages on their way out, in order
@@ -34,7 +36,6 @@
 enum {
     CORE_ACTIVE = 64,           /* group messages at once: each may be as large as all names of its members */
     CORE_SHARDS = 64,           /* a bit for each in core_job.served */
-    CORE_UNWRITTEN_MS = 10000,
     CORE_TICK_MS = 100,
     CORE_STOP_MS = 1000,        /* that what was asked for last may take when the layer is gone */
     CORE_BLOCK_S = 5,           /* of one BZPOPMIN */
@@ -60,8 +61,10 @@ struct core_shard {
     int64_t listener_id; /* for CLIENT UNBLOCK; 0: not known */
     bool unblocking;    /* a CLIENT UNBLOCK is unanswered */
     uint64_t listen_at; /* after an error: not before; 0: at once */
-    bool told;          /* the census: it has been told of this process, through the present connection */
-    bool counted;       /* and has answered */
+    bool counted;       /* the census has had this process, through the present connection */
+    bool unheard;       /* listener was lost while messages came this way: they may have been missed, of any group */
+    bool gap;           /* or some have, of groups on it (core_group_missed()) */
+    size_t restoring;   /* members that are being written again */
 };
 
 enum core_stage {
@@ -103,7 +106,11 @@ struct core {
     double last_score;
 
     struct table members;
-    struct list_node unwritten; /* jobs: JOIN and LEAVE whose Redis is away */
+    struct table groups;
+    struct list_node refused; /* members that are to be tried again */
+    size_t open_members;      /* on which Redis and we do not agree */
+    size_t refused_members;   /* of them, those that Redis has refused */
+    unsigned idle_turns;      /* of the census */
 
     struct table keys;
     uint64_t keys_version;  /* grows with each that is added */
@@ -111,9 +118,10 @@ struct core {
     struct list_node queued;  /* jobs, in order */
     struct list_node waiting; /* for a connection */
     struct list_node flow;
-    struct list_node sent;    /* and JOIN, LEAVE, FLUSH, QUERY */
+    struct list_node sent;    /* and FLUSH, QUERY */
     unsigned active;          /* group messages in flow and sent */
     size_t job_count;
+    struct list_node unasked; /* jobs: QUERY whose Redis is away */
     struct core_job *last_send; /* it was the last thing asked for; or NULL */
     size_t next_shard;        /* of a message to a channel without "!": in turn, as channels_redis does */
 };
@@ -148,17 +156,43 @@ int core_send(struct core_shard *shard, size_t count, const struct name *words,
               void (*on_reply)(void *context, void *argument, const struct redisReply *reply), void *argument);
 
 /* core_members.c */
-void core_join(struct core *core, struct core_job *job);
-void core_leave(struct core *core, struct core_job *job);
-void core_query(struct core *core, struct core_job *job);
-void core_members_restore(struct core_shard *shard);
-void core_members_expire(struct core *core, uint64_t then);
+void core_join(struct core *core, struct remote_item *item);
+void core_leave(struct core *core, struct remote_item *item);
+/* Who joined group is told that it is not confirmed yet: once it is, messages may have been missed. */
+void core_join_late(struct core *core, struct name group);
+/* A member that Redis has is taken out, unless it is wanted. key: of its group's sorted set. */
+void core_disown(struct core *core, struct name key, struct name channel);
+void core_members_restore(struct core_shard *shard); /* writes them all again */
+void core_members_tick(struct core *core, uint64_t now);
 void core_members_free(struct core *core);
+/* Whether messages of group may have been missed; and its members of a shard's groups have been told. */
+bool core_group_missed(const struct core *core, struct name group);
+void core_groups_told(struct core_shard *shard);
+
+/* core_review.c */
+void core_review(struct core_shard *shard);
+
+/* core_gap.c */
+/* The listener of shard is lost. */
+void core_gap_unheard(struct core_shard *shard);
+/* Some of its groups have core_group_missed(). */
+void core_gap_soon(struct core_shard *shard);
+/* Tells those shards' members whose connections are back. waits: there are others. */
+void core_gap_tick(struct core *core, bool *waits);
+
+/* core_query.c */
+void core_query(struct core *core, struct core_job *job);
+void core_query_resume(struct core *core);
+void core_query_expire(struct core *core, uint64_t then);
 
 /* core_census.c */
 void core_census_begin(struct core *core);
-/* This process has its first member of the group, or no more. The connection is there. */
-void core_census_note(struct core_shard *shard, struct name group_key, bool joined);
+extern const char core_groups_infix[]; /* between the prefix and a client, in the key of the list of its groups */
+/* Says that this process lives, if it does, and looks for the dead. */
+void core_census_say(struct core_shard *shard);
+/* Puts a group into the list of this process's groups, or takes it out. False: it could not be sent. */
+bool core_census_list(struct core_shard *shard, struct name group_key, bool listed,
+                      void (*on_reply)(void *context, void *argument, const struct redisReply *reply), void *argument);
 
 /* core_listen.c */
 void core_made(struct core *core, struct name channel);
@@ -195,6 +229,7 @@ void core_letters_free(struct core_job *job);
 /* core_wire.c */
 /* prefix, between and name, and the whole of it in *whole; mem_free() it. */
 char *core_text(const struct core *core, const char *between, struct name name, struct name *whole);
+extern const char core_group_infix[];
 /* The same for the key of a group's sorted set. */
 char *core_group_key(const struct core *core, struct name group, struct name *key);
 /* What of a channel's name is in the key that its messages lie under: everything up to its "!". */

@@ -31,9 +31,11 @@ char *core_text(const struct core *core, const char *between, struct name name, 
     return text;
 }
 
+const char core_group_infix[] = ":group:";
+
 char *core_group_key(const struct core *core, struct name group, struct name *key)
 {
-    return core_text(core, ":group:", group, key);
+    return core_text(core, core_group_infix, group, key);
 }
 
 size_t core_capacity(const struct redis_settings *settings, struct name channel)

@@ -96,7 +96,10 @@ static bool is_late(void *context, const struct remote_item *settle)
     struct core_shard *shard = &moment->core->shards[redis_shard(settle->group, moment->core->shard_count)];
     if (over)
         patience_in_vain(&shard->patience, moment->now);
-    return over || patience_is_over(&shard->patience, moment->now, redis_link_heard_at(shard->commands));
+    bool late = over || patience_is_over(&shard->patience, moment->now, redis_link_heard_at(shard->commands));
+    if (late)
+        core_join_late(moment->core, settle->group);
+    return late;
 }
 
 /* A settle that is told now must not be written to when the answer comes. */
@@ -125,18 +128,26 @@ static uint64_t before(uint64_t now, uint64_t duration)
 
 static void close_everything(struct core *core);
 
+static bool has_ended(const struct core *core)
+{
+    return core->job_count == 0 && core->open_members == 0;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct core *core = timer->data;
     uint64_t now = clock_ms();
     bool waits = false;
     core_publish_expire(core, before(now, core->settings->buffer_time_ms));
-    core_members_expire(core, before(now, CORE_UNWRITTEN_MS));
+    core_query_expire(core, before(now, PATIENCE_AWAY_MS));
+    core_members_tick(core, now);
     expire_settles(core);
+    core_gap_tick(core, &waits);
     core_listen_tick(core, now, &waits);
-    if (core->stop_at != 0 && (core->job_count == 0 || now >= core->stop_at))
+    waits = waits || core->job_count > 0 || !list_empty(&core->refused) || ledger_waits(&core->ledger);
+    if (core->stop_at != 0 && (has_ended(core) || now >= core->stop_at))
         close_everything(core);
-    else if (core->job_count == 0 && !ledger_waits(&core->ledger) && !waits)
+    else if (core->stop_at == 0 && !waits)
         uv_timer_stop(timer);
 }
 
@@ -191,10 +202,10 @@ static void take(struct remote *remote, struct remote_item *item)
         remote_done(item, true);
         break;
     case REMOTE_JOIN:
-        core_join(core, core_job_create(core, item));
+        core_join(core, item);
         break;
     case REMOTE_LEAVE:
-        core_leave(core, core_job_create(core, item));
+        core_leave(core, item);
         break;
     case REMOTE_QUERY:
         core_query(core, core_job_create(core, item));
@@ -207,7 +218,6 @@ static void take(struct remote *remote, struct remote_item *item)
 
 static void free_core(struct core *core)
 {
-    core_members_free(core);
     core_keys_free(core);
     fernet_destroy(core->fernet);
     redis_settings_release(core->settings);
@@ -226,9 +236,10 @@ void core_closed(struct core *core)
         return;
     fail_all(&core->queued);
     fail_all(&core->waiting);
-    fail_all(&core->unwritten);
+    fail_all(&core->unasked);
     fail_all(&core->flow);
     fail_all(&core->sent);
+    core_members_free(core);
     ledger_deinit(&core->ledger);
     free_core(core);
     remote_stopped(&core->remote);
@@ -255,7 +266,7 @@ static void stop(struct remote *remote)
 {
     struct core *core = core_of(remote);
     core->stop_at = clock_ms() + CORE_STOP_MS;
-    if (core->job_count == 0)
+    if (has_ended(core))
         close_everything(core);
     else
         core_begin_ticking(core);
@@ -268,8 +279,10 @@ static const struct remote_operations operations = {
 static void begin_empty(struct core *core)
 {
     table_init(&core->members);
+    table_init(&core->groups);
+    list_init(&core->refused);
     table_init(&core->keys);
-    list_init(&core->unwritten);
+    list_init(&core->unasked);
     list_init(&core->queued);
     list_init(&core->waiting);
     list_init(&core->flow);

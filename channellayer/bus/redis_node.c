@@ -69,11 +69,38 @@ static void release_held(struct redis_node *node, struct topic *topic)
     }
 }
 
+static void note_refusal(struct redis_pubsub *bus, struct topic *topic, const char *text)
+{
+    mem_free(topic->refusal);
+    topic->refusal = mem_alloc(strlen(text) + 1);
+    strcpy(topic->refusal, text);
+    topic->refusals++;
+    topic->refused_at = clock_ms();
+    list_remove(&topic->of_refused);
+    list_append(&bus->refused, &topic->of_refused);
+}
+
+/* It is confirmed, or nobody wants it any more. */
+static void forget_refusal(struct redis_pubsub *bus, struct topic *topic)
+{
+    bool counted = !list_empty(&topic->of_refused);
+    topic->refusals = 0;
+    list_remove(&topic->of_refused);
+    for (struct list_node *at = bus->refused.next; at != &bus->refused; at = at->next) {
+        if (!list_entry(at, struct topic, of_refused)->query_wanted)
+            return;
+    }
+    if (counted)
+        remote_refuses_nothing(&bus->remote);
+}
+
 void redis_node_update(struct redis_node *node, struct topic *topic)
 {
     struct redis_pubsub *bus = node->bus;
     bool wanted = topic_wanted(topic), settled = topic_settled(topic);
     count_open(node, topic, !settled);
+    if (!wanted || topic->state == TOPIC_CONFIRMED)
+        forget_refusal(bus, topic);
     if (settled) {
         bool refused = wanted && topic->state == TOPIC_REFUSED;
         receipts_confirm(&topic->receipts, &bus->ledger, refused ? LAYER_REFUSED : LAYER_OK, topic->refusal);
@@ -101,15 +128,18 @@ void redis_node_remove(struct redis_node *node, struct topic *topic)
     topic->node = NULL;
 }
 
-static void keep_refusal(struct topic *topic, const char *text)
+void redis_node_retry(struct redis_node *node, struct topic *topic)
 {
-    mem_free(topic->refusal);
-    topic->refusal = mem_alloc(strlen(text) + 1);
-    strcpy(topic->refusal, text);
+    set_state(topic, TOPIC_IDLE);
+    redis_node_update(node, topic);
 }
 
 static void on_refused(struct redis_node *node, const struct redis_request *request, struct topic *topic, const struct redisReply *reply)
 {
+    if (redis_error_kind(reply->str) == REDIS_ERROR_AWAY) {
+        topic->state = TOPIC_IDLE;
+        return; /* the connection ends, and everything is said again */
+    }
     if (!request->subscribing) {
         topic->state = TOPIC_IDLE;
     } else if (request->count > 1) {
@@ -121,7 +151,7 @@ static void on_refused(struct redis_node *node, const struct redis_request *requ
         return; /* the new map puts it where it belongs */
     } else {
         set_state(topic, TOPIC_REFUSED);
-        keep_refusal(topic, reply->str);
+        note_refusal(node->bus, topic, reply->str);
         if (!topic->query_wanted)
             remote_refused(&node->bus->remote, node->host->label, "SUBSCRIBE", reply->str);
     }

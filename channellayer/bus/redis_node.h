@@ -73,6 +73,9 @@ void redis_node_remove(struct redis_node *node, struct topic *topic);
 /* Something about topic has changed: says it to Redis soon, confirms what is done, and frees the topic where nobody needs it. */
 void redis_node_update(struct redis_node *node, struct topic *topic);
 
+/* Asks for a topic that is REFUSED once more. */
+void redis_node_retry(struct redis_node *node, struct topic *topic);
+
 /* Sends what is to be said about topics. */
 void redis_node_flush(struct redis_node *node);
 

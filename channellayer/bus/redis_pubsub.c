@@ -14,6 +14,9 @@
 enum {
     EXPIRY_CHECK_MS = 100,
     HOLD_MS = 5000,     /* a publish waits so long for the subscription of its own group */
+    RETRY_FIRST_MS = 1000,
+    RETRY_LONGEST_MS = 30000,
+    RETRY_SOON_MS = 250, /* for somebody who joins */
     PUT_CAPACITY = 100, /* of a channel that a message from elsewhere finds gone */
 };
 
@@ -149,6 +152,8 @@ static void settle(struct redis_pubsub *bus, struct remote_item *item)
     char *text;
     struct name name = topic_of(bus, item, &text);
     struct topic *topic = item->joined ? topic_find(&bus->topics, name) : NULL;
+    if (topic != NULL && topic->state == TOPIC_REFUSED && clock_ms() - topic->refused_at >= RETRY_SOON_MS)
+        redis_node_retry(topic->node, topic);
     if (topic != NULL && topic_wanted(topic) && topic->state == TOPIC_REFUSED) {
         remote_settled(item, LAYER_REFUSED, topic->refusal);
     } else {
@@ -325,6 +330,20 @@ static void let_go(struct topic *topic, uint64_t now)
     list_remove(&topic->of_holding);
 }
 
+/* Asks again for what Redis has refused: an ACL may have been corrected. */
+static void retry_refused(struct redis_pubsub *bus, uint64_t now)
+{
+    for (struct list_node *at = bus->refused.next, *next; at != &bus->refused; at = next) {
+        struct topic *topic = list_entry(at, struct topic, of_refused);
+        next = at->next;
+        uint64_t wait = RETRY_FIRST_MS;
+        for (unsigned i = 1; i < topic->refusals && wait < RETRY_LONGEST_MS; i++)
+            wait *= 2;
+        if (topic->state == TOPIC_REFUSED && now - topic->refused_at >= (wait < RETRY_LONGEST_MS ? wait : RETRY_LONGEST_MS))
+            redis_node_retry(topic->node, topic);
+    }
+}
+
 static void on_expiry(uv_timer_t *timer)
 {
     struct redis_pubsub *bus = timer->data;
@@ -336,6 +355,7 @@ static void on_expiry(uv_timer_t *timer)
     for (struct list_node *at = bus->nodes.next; at != &bus->nodes; at = at->next)
         redis_node_expire(list_entry(at, struct redis_node, link), now > patience ? now - patience : 0);
     connect_all(bus);
+    retry_refused(bus, now);
     redis_queries_pump(bus);
     ledger_expire(&bus->ledger, is_late, bus);
 }
@@ -474,6 +494,7 @@ struct bus *bus_redis_create(struct layer *layer, const void *given)
     table_init(&bus->topics);
     redis_queries_init(&bus->queries);
     list_init(&bus->holding);
+    list_init(&bus->refused);
     list_init(&bus->nodes);
     const struct redis_settings *settings = bus->settings;
     if (settings->key_count > 0 && (bus->fernet = fernet_create(settings->keys[0], settings->key_count)) == NULL)

@@ -30,6 +30,7 @@ struct redis_pubsub {
     struct topic *anchor;            /* nobody's: it keeps the table from being empty, so that no insertion fails */
     struct redis_queries queries;
     struct list_node holding;        /* topics that hold publishes */
+    struct list_node refused;        /* topics that are wanted, and that Redis has refused */
     struct list_node nodes;
     struct redis_node **shards;      /* settings->host_count; of a cluster: one, the node of what has no place yet */
     struct redis_cluster *cluster;   /* NULL: there is none */

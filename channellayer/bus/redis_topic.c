@@ -17,6 +17,7 @@ struct topic *topic_create(struct name prefix, struct name rest)
     list_init(&topic->of_node);
     list_init(&topic->of_dirty);
     list_init(&topic->of_holding);
+    list_init(&topic->of_refused);
     list_init(&topic->held);
     list_init(&topic->receipts);
     return topic;
@@ -27,6 +28,7 @@ void topic_destroy(struct topic *topic)
     list_remove(&topic->of_node);
     list_remove(&topic->of_dirty);
     list_remove(&topic->of_holding);
+    list_remove(&topic->of_refused);
     mem_free(topic->refusal);
     mem_free(topic);
 }

@@ -5,7 +5,7 @@
  * Limits:  one for each group with members here and each channel made here.
  *
  *   IDLE ──SUBSCRIBE──▶ ASKED ──▶ CONFIRMED ──UNSUBSCRIBE──▶ LEAVING ──▶ IDLE        a lost connection: all are IDLE
- *                         └──────▶ REFUSED (an error that will not pass; IDLE after the next reconnect)
+ *                         └──────▶ REFUSED ──after 1 s, 2 s, … 30 s, or for somebody who joins──▶ IDLE
  */
 #ifndef PENEUS_CHANNELLAYER_BUS_REDIS_TOPIC_H
 #define PENEUS_CHANNELLAYER_BUS_REDIS_TOPIC_H
@@ -32,6 +32,7 @@ struct topic {
     struct list_node of_node;    /* its node's topics */
     struct list_node of_dirty;   /* its node's topics that something is to be said about */
     struct list_node of_holding; /* the bus's topics that hold publishes */
+    struct list_node of_refused; /* the bus's topics that Redis has refused and that are wanted */
     struct list_node held;       /* struct publish: until the subscription is confirmed */
     struct list_node receipts;   /* struct receipt: of joins and leaves that are not done */
     struct redis_node *node;
@@ -43,7 +44,9 @@ struct topic {
     bool query_wanted; /* redis_query.h */
     bool open;  /* counted in its node's open_topics */
     bool alone; /* was refused together with others: ask for it by itself */
-    char *refusal; /* REFUSED: what Redis said; mem_free(); or NULL */
+    char *refusal; /* what Redis said last against it; mem_free(); or NULL */
+    unsigned refusals;   /* in a row */
+    uint64_t refused_at; /* clock_ms(), of the last */
     size_t prefix_length; /* of name, before the group */
     struct name name;
 };

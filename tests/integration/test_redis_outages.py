@@ -15,6 +15,7 @@ from peneus.testing import LiveServer
 
 from tests.integration.core_harness import PATIENCE, WebSocket, eventually
 from tests.support.redis import redis_server
+from tests.support.redis_fleet import sentinels
 
 BUSES = ["redis", "redis-core"]
 SHARDS = 3
@@ -272,5 +273,217 @@ def test_who_may_not_send_is_told(redis, bus, rules, caplog):
         await asyncio.sleep(0.2)  # who settles just after a failure is told of it
         await layer.group_send("prices", {"type": "allowed"})
         assert (await received(listener, channel))["type"] == "allowed"
+
+    run(main())
+
+
+# --- memberships: what is wanted, and what Redis has ---
+
+
+def test_core_leaving_and_joining_again_while_redis_is_away(redis):
+    """For longer than anybody waits: the last wish counts, whatever was asked for before."""
+
+    async def main():
+        layer, other = layer_at("redis-core", redis), layer_at("redis-core", redis)
+        channel = await layer.new_channel()
+        for group in ("rejoined", "left", "steady"):
+            await layer.group_add(group, channel)
+        redis.kill()
+        await until(lambda: stats(layer)["bus_links_up"] == 0)
+        for group in ("rejoined", "left"):
+            await layer.group_discard(group, channel)
+        for group in ("rejoined", "new", "gone"):
+            await layer.group_add(group, channel)
+        await layer.group_discard("gone", channel)
+        await asyncio.sleep(11)
+        redis.start()
+        await until(lambda: core_groups(redis) == {"new": 1, "rejoined": 1, "steady": 1})
+        for group in ("rejoined", "new", "steady"):
+            await other.group_send(group, {"type": group})
+            await until_received(layer, channel, group)
+        assert core_groups(redis) == {"new": 1, "rejoined": 1, "steady": 1}
+
+    run(main())
+
+
+def core_groups(redis):
+    """How many members each group has."""
+    keys = [line.decode() for line in redis.command("KEYS", "asgi:group:*") if line.startswith(b"asgi:")]
+    return {key.removeprefix("asgi:group:"): int(redis.command("ZCARD", key)[0][1:]) for key in sorted(keys)}
+
+
+async def until_received(layer, channel, kind):
+    while (await received(layer, channel))["type"] != kind:
+        pass
+
+
+def full(redis):
+    redis.command("CONFIG", "SET", "maxmemory", "1")
+
+
+def not_full(redis):
+    redis.command("CONFIG", "SET", "maxmemory", "0")
+
+
+def forbidden(command):
+    return lambda redis: allow(redis, "~*", "&*", "+@all", f"-{command}")
+
+
+def allowed(redis):
+    allow(redis, "~*", "&*", "+@all")
+
+
+REFUSALS = [
+    pytest.param("redis-core", full, not_full, "OOM", id="core-maxmemory"),
+    pytest.param("redis-core", forbidden("zadd"), allowed, "NOPERM", id="core-zadd"),
+    pytest.param("redis", forbidden("subscribe"), allowed, "NOPERM", id="redis-subscribe"),
+]
+
+
+@pytest.mark.parametrize(("bus", "refuse", "relent", "said"), REFUSALS)
+def test_a_refused_join_is_an_error_and_tried_again(redis, bus, refuse, relent, said):
+    async def main():
+        allowed(redis)
+        layer, other = ChannelLayer(bus=bus, hosts=[market(redis)]), layer_at(bus, redis)
+        channel = await layer.new_channel()
+        await layer.group_add("before", channel)
+        refuse(redis)
+        for _ in range(2):
+            with pytest.raises(BusUnavailable, match=f"has refused group 'prices': {said}"):
+                await layer.group_add("prices", channel)
+        assert said in layer.trouble()
+        assert not member_at(redis, bus, "prices")
+        relent(redis)
+        await until(lambda: member_at(redis, bus, "prices"), "nobody has tried it again")
+        await until(lambda: layer.trouble() == "")
+        await other.group_send("prices", {"type": "now"})
+        await until_received(layer, channel, "now")
+        await layer.group_add("prices", channel)
+
+    run(main())
+
+
+@pytest.mark.parametrize(("bus", "refuse", "relent", "said"), REFUSALS)
+def test_a_join_after_a_refusal_is_as_redis_says_now(redis, bus, refuse, relent, said):
+    """Neither is it taken for done because the group was refused before, nor refused because it was."""
+
+    async def main():
+        allowed(redis)
+        layer = ChannelLayer(bus=bus, hosts=[market(redis)])
+        channels = [await layer.new_channel() for _ in range(3)]
+        refuse(redis)
+        for channel in channels[:2]:
+            with pytest.raises(BusUnavailable, match=said):
+                await layer.group_add("prices", channel)
+        await asyncio.sleep(0.5)
+        with pytest.raises(BusUnavailable, match=said):
+            await layer.group_add("prices", channels[0])
+        relent(redis)
+        await asyncio.sleep(0.3)
+        await layer.group_add("prices", channels[2])
+        if bus == "redis":
+            assert member_at(redis, bus, "prices")
+        else:
+            await until(lambda: core_groups(redis) == {"prices": 3})
+
+    run(main())
+
+
+def test_a_refused_topic_is_nobody_elses(redis, caplog):
+    """Joins to allowed groups at the same moment are neither warned of nor refused."""
+
+    async def main():
+        allow(redis, "~*", "+@all", "&asgispecific*", "&asgi__group__open*")
+        layer = ChannelLayer(bus="redis", hosts=[market(redis)])
+        channel = await layer.new_channel()
+        groups = ["open.1", "shut.1", "open.2", "shut.2", "open.3"]
+        results = await asyncio.gather(*(layer.group_add(group, channel) for group in groups), return_exceptions=True)
+        assert [type(result) for result in results] == [type(None), BusUnavailable] * 2 + [type(None)]
+        assert not [record for record in caplog.records if "not joined" in record.getMessage()]
+
+    run(main())
+
+
+def test_core_a_refused_leave_is_an_error_and_tried_again(redis):
+    async def main():
+        allowed(redis)
+        layer = ChannelLayer(bus="redis-core", hosts=[market(redis)])
+        channel = await layer.new_channel()
+        await layer.group_add("prices", channel)
+        forbidden("zrem")(redis)
+        with pytest.raises(BusUnavailable, match="has refused group 'prices': NOPERM"):
+            await layer.group_discard("prices", channel)
+        assert core_groups(redis) == {"prices": 1}
+        allowed(redis)
+        await until(lambda: core_groups(redis) == {})
+        assert redis.command("EXISTS", f"asgi:peneus:groups:{layer.client_prefix}")[0] == b":0"
+
+    run(main())
+
+
+def test_core_what_a_promoted_replica_still_has(redis):
+    """The old master has confirmed the leave and told nobody of it: who has left is taken out when the connection is back."""
+
+    async def main():
+        layer, other = layer_at("redis-core", redis), layer_at("redis-core", redis)
+        channel, theirs = await layer.new_channel(), await other.new_channel()
+        for group in ("left", "kept"):
+            await layer.group_add(group, channel)
+            await other.group_add(group, theirs)
+        await layer.group_discard("left", channel)
+        listed, key = f"asgi:peneus:groups:{layer.client_prefix}", "asgi:group:left"
+        redis.command("ZADD", key, str(int(time.time())), channel)
+        redis.command("SADD", listed, key)
+        redis.command("ZADD", "asgi:group:unknown", str(int(time.time())), channel)
+        redis.command("SADD", listed, "asgi:group:unknown")
+        redis.command("CLIENT", "KILL", "TYPE", "normal")
+        await until(lambda: core_groups(redis) == {"kept": 2, "left": 1})
+        await until(lambda: redis.command("SMEMBERS", listed)[2::2] == [b"asgi:group:kept"])
+        await other.group_send("left", {"type": "left"})
+        await other.group_send("kept", {"type": "kept"})
+        kinds = [(await received(layer, channel))["type"]]
+        while kinds[-1] != "kept":
+            kinds.append((await received(layer, channel))["type"])
+        assert "left" not in kinds
+
+    run(main())
+
+
+def test_core_leaves_while_sentinel_replaces_the_master():
+    """Some leave, some close, some stay and some join, all the time: what Redis has then is what is wanted."""
+    with sentinels() as fleet:
+
+        async def main():
+            addresses = [("127.0.0.1", sentinel.port) for sentinel in fleet.sentinels]
+            layer = ChannelLayer(bus="redis-core", hosts=[{"sentinels": addresses, "master_name": "market"}])
+            channels = [await layer.new_channel() for _ in range(60)]
+            for channel in channels[:50]:
+                await layer.group_add("prices", channel)
+            fleet.order_fail_over()
+            for number in range(40):
+                await layer.group_discard("prices", channels[number])
+                if number % 4 == 0:
+                    await layer.group_add("prices", channels[50 + number // 4])
+                await asyncio.sleep(0.05)
+            await until(lambda: fleet.master_port() == fleet.replica.port)
+            await until(lambda: core_groups(fleet.replica) == {"prices": 20})
+            await until(lambda: stats(layer)["bus_links_up"] == 2)
+            await asyncio.sleep(1)
+            assert core_groups(fleet.replica) == {"prices": 20}
+
+        run(main())
+
+
+def test_core_how_many_are_in_a_group_may_be_the_first_question(redis):
+    """A management command that counts has no connection yet."""
+
+    async def main():
+        layer = layer_at("redis-core", redis)
+        await layer.group_add("prices", await layer.new_channel())
+        for _ in range(3):
+            assert await layer_at("redis-core", redis).group_count("prices") == 1
+        redis.kill()
+        with pytest.raises(BusUnavailable):
+            await layer_at("redis-core", redis).group_count("prices")
 
     run(main())
