@@ -10,11 +10,16 @@ enum {
     SLOTS = 16384,
     REFRESH_AFTER_MS = 200, /* what asks for a map comes in crowds */
     REFRESH_EVERY_MS = 30000,
+    MAPS_IN_TROUBLE = 5, /* from one node while another is away: its map may be an old one */
 };
 
 struct redis_cluster {
     struct redis_pubsub *bus;
-    struct redis_host seeds; /* the cluster's host, as one of several addresses */
+    const struct redis_host *host;
+    struct redis_host seeds;         /* whom to ask: host's addresses, and those of the nodes that the map has */
+    struct redis_address *addresses; /* seeds's, once there is a map; mem_free() */
+    unsigned maps_in_trouble;
+    bool changing;           /* asks another node, although this one answers */
     struct redis_link *asker;
     uv_timer_t timer;
     bool soon;               /* the timer runs for a refresh that somebody wants */
@@ -127,10 +132,12 @@ static void move_topic(struct redis_pubsub *bus, struct topic *topic)
 {
     struct redis_node *old = topic->node, *node = pubsub_node_of(bus, topic->name);
     if (node != old) {
-        bool heard = topic->state != TOPIC_IDLE;
+        topic->missed = topic->missed || topic->state == TOPIC_CONFIRMED;
+        node->told_lost = node->told_lost || old->told_lost;
+        old->told_lost = false;
         redis_node_remove(old, topic);
         redis_node_add(node, topic);
-        if (heard && topic_wanted(topic))
+        if (topic->missed && topic_wanted(topic))
             redis_node_miss(node);
     }
     redis_node_update(node, topic);
@@ -154,6 +161,51 @@ static void move_all_of(struct redis_pubsub *bus, struct redis_node *node)
         list_remove(&publish->link);
         redis_node_publish(pubsub_node_of(bus, publish->topic), publish);
     }
+}
+
+/* Every node of the map may be asked for the next one: the seeds may be gone by then. */
+static void know_nodes(struct redis_cluster *cluster)
+{
+    size_t count = cluster->host->address_count, bytes = 0;
+    for (struct list_node *at = cluster->bus->nodes.next; at != &cluster->bus->nodes; at = at->next) {
+        const struct redis_node *node = list_entry(at, struct redis_node, link);
+        if (node->own_host == NULL || !node->mapped)
+            continue;
+        count++;
+        bytes += strlen(node->own_host->addresses[0].host) + 1;
+    }
+    struct redis_address *addresses = mem_try_alloc(count * sizeof *addresses + bytes);
+    if (addresses == NULL)
+        return; /* the old ones remain */
+    char *text = (char *)(addresses + count);
+    size_t used = 0;
+    for (struct list_node *at = cluster->bus->nodes.next; at != &cluster->bus->nodes; at = at->next) {
+        const struct redis_node *node = list_entry(at, struct redis_node, link);
+        if (node->own_host == NULL || !node->mapped)
+            continue;
+        const struct redis_address *address = &node->own_host->addresses[0];
+        size_t size = strlen(address->host) + 1;
+        addresses[used++] = (struct redis_address){ .host = memcpy(text, address->host, size), .port = address->port };
+        text += size;
+    }
+    memcpy(addresses + used, cluster->host->addresses, cluster->host->address_count * sizeof *addresses);
+    mem_free(cluster->addresses);
+    cluster->addresses = cluster->seeds.addresses = addresses;
+    cluster->seeds.address_count = count;
+}
+
+/* While a node is away, maps come from several nodes: the one that is asked may be cut off, and have an old one. */
+static void ask_another_in_trouble(struct redis_cluster *cluster)
+{
+    const struct remote *remote = &cluster->bus->remote;
+    bool trouble = atomic_load(&remote->links_up) < atomic_load(&remote->links);
+    cluster->maps_in_trouble = trouble ? cluster->maps_in_trouble + 1 : 0;
+    if (cluster->maps_in_trouble < MAPS_IN_TROUBLE)
+        return;
+    cluster->maps_in_trouble = 0;
+    cluster->changing = true;
+    redis_link_renew(cluster->asker, "another node is asked");
+    cluster->changing = false;
 }
 
 static void apply(struct redis_cluster *cluster)
@@ -185,9 +237,11 @@ static void on_map(void *context, void *argument, const struct redisReply *reply
     bool whole = true;
     for (size_t i = 0; i < reply->elements; i++)
         whole = read_range(cluster, reply->element[i]) && whole;
+    know_nodes(cluster);
     apply(cluster);
     if (!whole)
         redis_cluster_refresh(cluster);
+    ask_another_in_trouble(cluster);
 }
 
 static void ask(struct redis_cluster *cluster)
@@ -226,6 +280,7 @@ static void on_asker_closed(void *context)
     struct redis_cluster *cluster = context;
     struct redis_pubsub *bus = cluster->bus;
     remote_trouble(&bus->remote, cluster, NULL, NULL);
+    mem_free(cluster->addresses);
     mem_free(cluster);
     pubsub_closed(bus);
 }
@@ -239,7 +294,8 @@ static void on_timer_closed(uv_handle_t *timer)
 static void on_down(void *context, const char *reason)
 {
     struct redis_cluster *cluster = context;
-    remote_trouble(&cluster->bus->remote, cluster, cluster->seeds.label, reason);
+    if (!cluster->changing)
+        remote_trouble(&cluster->bus->remote, cluster, cluster->seeds.label, reason);
 }
 
 static void on_error(void *context, const char *command, const char *error)
@@ -259,6 +315,7 @@ struct redis_cluster *redis_cluster_create(struct redis_pubsub *bus, const struc
         return NULL;
     memset(cluster, 0, sizeof *cluster);
     cluster->bus = bus;
+    cluster->host = host;
     cluster->seeds = *host;
     cluster->seeds.kind = REDIS_SINGLE;
     cluster->seeds.any_role = true;

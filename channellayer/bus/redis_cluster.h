@@ -2,7 +2,7 @@
  *
  * Owner:   the pubsub bus.
  * Thread:  the bus's.
- * Limits:  one connection of its own, to one of the seeds in turn; the map is asked for at most five times a second.
+ * Limits:  one connection of its own, to one of the known nodes and the seeds in turn; the map is asked for at most five times a second.
  */
 #ifndef PENEUS_CHANNELLAYER_BUS_REDIS_CLUSTER_H
 #define PENEUS_CHANNELLAYER_BUS_REDIS_CLUSTER_H

@@ -74,9 +74,8 @@ struct redis_link {
     void *context;
     uint64_t silence_ms;
     struct redis_sentinel *sentinel; /* NULL: host is no REDIS_SENTINEL */
-    struct redis_address master;     /* that it has named; host points to the next */
-    char master_host[256];
-    const struct redis_address *address; /* of this attempt: master, or one of host->addresses */
+    struct redis_address address;    /* of this attempt, or the last one: a copy; port 0 and no path: none yet */
+    char address_host[256];          /* what its host points to */
     char numbers[MOST_NUMBERS][NUMBER_SIZE]; /* that its host's name has */
     unsigned number_count;
     unsigned numbers_tried;
@@ -387,7 +386,7 @@ static const struct redis_wire_events wire_events = { on_open, on_reply, on_lost
 static void connect_next(struct redis_link *link)
 {
     char reason[REASON_SIZE];
-    const struct redis_address *address = link->address;
+    const struct redis_address *address = &link->address;
     bool named = address->path == NULL;
     struct redis_wire_target target = {
         .number = named ? link->numbers[link->numbers_tried] : NULL,
@@ -439,7 +438,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 
 static void resolve(struct redis_link *link)
 {
-    const char *host = link->address->host;
+    const char *host = link->address.host;
     struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
     if (host == NULL || is_number(host)) {
         snprintf(link->numbers[0], NUMBER_SIZE, "%s", host != NULL ? host : "");
@@ -460,6 +459,15 @@ static void resolve(struct redis_link *link)
     }
 }
 
+static void set_address(struct redis_link *link, const struct redis_address *address)
+{
+    link->address = *address;
+    if (address->host != NULL) {
+        snprintf(link->address_host, sizeof link->address_host, "%s", address->host);
+        link->address.host = link->address_host;
+    }
+}
+
 static void attempt(struct redis_link *link)
 {
     if (link->sentinel != NULL) {
@@ -467,32 +475,25 @@ static void attempt(struct redis_link *link)
         redis_sentinel_ask(link->sentinel, link->failures > 1);
         return;
     }
-    link->address = &link->host->addresses[link->next_address % link->host->address_count];
+    set_address(link, &link->host->addresses[link->next_address % link->host->address_count]);
     resolve(link);
 }
 
 /* --- Sentinel --- */
-
-static void set_master(struct redis_link *link, const char *host, int port)
-{
-    snprintf(link->master_host, sizeof link->master_host, "%s", host);
-    link->master = (struct redis_address){ .host = link->master_host, .port = port };
-}
 
 static void on_master(void *context, const char *host, int port)
 {
     struct redis_link *link = context;
     if (link->state != LINK_ASKING)
         return;
-    set_master(link, host, port);
-    link->address = &link->master;
+    set_address(link, &(struct redis_address){ .host = host, .port = port });
     resolve(link);
 }
 
 static void on_switch(void *context, const char *host, int port)
 {
     struct redis_link *link = context;
-    bool same = strcmp(link->master_host, host) == 0 && link->master.port == port;
+    bool same = strcmp(link->address_host, host) == 0 && link->address.port == port;
     if (link->state == LINK_CLOSING || (same && link->state == LINK_UP))
         return;
     redis_link_renew(link, "another server is the master now");
@@ -584,7 +585,7 @@ int redis_link_protocol(const struct redis_link *link)
 
 const char *redis_link_host(const struct redis_link *link)
 {
-    return link->address != NULL ? link->address->host : NULL;
+    return link->address.host;
 }
 
 uint64_t redis_link_heard_at(const struct redis_link *link)

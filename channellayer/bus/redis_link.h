@@ -44,7 +44,8 @@ struct redis_reader {
     bool quiet;     /* it takes care of errors itself: no on_error */
 };
 
-/* host lives as long as the link; it may be REDIS_SINGLE or REDIS_SENTINEL. silence_ms: 0 for a default (3 s); a link that waits in
+/* host lives as long as the link; it may be REDIS_SINGLE or REDIS_SENTINEL. Its addresses may be exchanged for others on the loop's
+ * thread. silence_ms: 0 for a default (3 s); a link that waits in
  * blocking commands adds their time. The first attempt begins on the loop's next turn. NULL when there is no memory. */
 struct redis_link *redis_link_create(uv_loop_t *loop, const struct redis_host *host, uint64_t silence_ms,
                                      const struct redis_link_events *events, void *context);

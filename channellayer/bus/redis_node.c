@@ -32,7 +32,8 @@ static struct name text(const char *string)
 
 static void check_recovered(struct redis_node *node)
 {
-    if (node->recovering && node->open_topics == 0 && node->subscriber != NULL && redis_link_is_up(node->subscriber))
+    bool up = node->subscriber != NULL && redis_link_is_up(node->subscriber);
+    if (node->recovering && node->open_topics == 0 && (up || list_empty(&node->topics)))
         pubsub_recovered(node->bus, node);
 }
 
@@ -76,6 +77,7 @@ static void note_refusal(struct redis_pubsub *bus, struct topic *topic, const ch
     strcpy(topic->refusal, text);
     topic->refusals++;
     topic->refused_at = clock_ms();
+    topic->missed = true;
     list_remove(&topic->of_refused);
     list_append(&bus->refused, &topic->of_refused);
 }
@@ -126,6 +128,7 @@ void redis_node_remove(struct redis_node *node, struct topic *topic)
     list_remove(&topic->of_dirty);
     list_remove(&topic->of_node);
     topic->node = NULL;
+    check_recovered(node); /* others recover what was its last */
 }
 
 void redis_node_retry(struct redis_node *node, struct topic *topic)
@@ -175,6 +178,8 @@ static void on_subscription(void *context, void *argument, const struct redisRep
             continue;
         }
         set_state(topic, request->subscribing ? TOPIC_CONFIRMED : TOPIC_IDLE);
+        if (request->subscribing && topic->missed)
+            redis_node_miss(node);
         redis_node_update(node, topic);
     } while (whole && request->answered < request->count);
     if (request->answered == request->count)
@@ -357,6 +362,7 @@ static void on_subscriber_down(void *context, const char *reason)
     for (struct list_node *at = node->topics.next, *next; at != &node->topics; at = next) {
         struct topic *topic = list_entry(at, struct topic, of_node);
         next = at->next;
+        topic->missed = topic->missed || topic->state == TOPIC_CONFIRMED;
         topic->state = TOPIC_IDLE;
         topic->alone = false;
         redis_node_update(node, topic); /* may free it */
@@ -376,14 +382,25 @@ static void on_failed(struct redis_node *node, struct redis_link **link, const c
 static void on_subscriber_failed(void *context, const char *reason)
 {
     struct redis_node *node = context;
-    if (!list_empty(&node->topics))
-        redis_node_miss(node); /* members of groups that nobody serves */
     on_failed(node, &node->subscriber, reason);
 }
 
 static bool is_text(const struct redisReply *reply)
 {
     return reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS;
+}
+
+/* Redis has ended a subscription. It is asked for again here: its slot may be back before the map is asked for. */
+static void lose_topic(struct redis_node *node, struct name name)
+{
+    struct topic *topic = topic_find(&node->bus->topics, name);
+    if (topic == NULL || topic->node != node || topic->state != TOPIC_CONFIRMED)
+        return; /* the answer to a command follows */
+    topic->state = TOPIC_IDLE;
+    topic->missed = topic->missed || topic_wanted(topic);
+    if (topic->missed)
+        redis_node_miss(node);
+    redis_node_update(node, topic); /* may free it */
 }
 
 static void on_push(void *context, const struct redisReply *push)
@@ -397,6 +414,7 @@ static void on_push(void *context, const struct redisReply *push)
             pubsub_heard(node->bus, (struct name){ topic->str, topic->len }, (struct name){ payload->str, payload->len });
     } else if (strcmp(kind->str, "sunsubscribe") == 0 && node->bus->cluster != NULL) {
         redis_cluster_refresh(node->bus->cluster); /* its slot has moved away */
+        lose_topic(node, (struct name){ topic->str, topic->len });
     }
 }
 

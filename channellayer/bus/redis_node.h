@@ -79,7 +79,7 @@ void redis_node_retry(struct redis_node *node, struct topic *topic);
 /* Sends what is to be said about topics. */
 void redis_node_flush(struct redis_node *node);
 
-/* Messages may be missed from now on, until every topic is subscribed: pubsub_recovered() then. */
+/* Messages of some of its topics may be missed (topic.missed), until every topic is subscribed: pubsub_recovered() then. */
 void redis_node_miss(struct redis_node *node);
 
 /* Publishes payload (encrypted where the bus does so) now. As redis_link_send(). */

@@ -140,11 +140,16 @@ static bool is_late(void *context, const struct remote_item *settle)
     if (!settle->joined)
         return over;
     char *text;
-    struct redis_node *node = pubsub_node_of(bus, topic_of(bus, settle, &text));
-    mem_free(text);
+    struct name name = topic_of(bus, settle, &text);
+    struct redis_node *node = pubsub_node_of(bus, name);
     if (over)
         patience_in_vain(&node->patience, now);
-    return over || patience_is_over(&node->patience, now, node->subscriber != NULL ? redis_link_heard_at(node->subscriber) : 0);
+    over = over || patience_is_over(&node->patience, now, node->subscriber != NULL ? redis_link_heard_at(node->subscriber) : 0);
+    struct topic *topic = over ? topic_find(&bus->topics, name) : NULL;
+    if (topic != NULL && topic->state != TOPIC_CONFIRMED)
+        topic->missed = true; /* from now on: whoever joins is told that he has */
+    mem_free(text);
+    return over;
 }
 
 static void settle(struct redis_pubsub *bus, struct remote_item *item)
@@ -249,7 +254,6 @@ static void tell_all(struct redis_pubsub *bus, struct name encoded)
 
 void pubsub_lost(struct redis_pubsub *bus, struct redis_node *node)
 {
-    atomic_fetch_add(&bus->remote.gaps, 1);
     if (!node->told_lost)
         tell_all(bus, bus->settings->on_disconnect);
     node->told_lost = true;
@@ -259,6 +263,11 @@ struct missed {
     struct redis_pubsub *bus;
     const struct redis_node *node;
 };
+
+static bool has_missed(const struct topic *topic, const struct redis_node *node)
+{
+    return topic->node == node && topic->missed && topic->state == TOPIC_CONFIRMED && !topic->query_wanted;
+}
 
 static bool was_missed(void *context, struct name group)
 {
@@ -270,7 +279,25 @@ static bool was_missed(void *context, struct name group)
         return true; /* no name is so long */
     memcpy(text, prefix.bytes, prefix.length);
     memcpy(text + prefix.length, group.bytes, group.length);
-    return pubsub_node_of(missed->bus, topic) == missed->node;
+    const struct topic *found = topic_find(&missed->bus->topics, topic);
+    return found != NULL && has_missed(found, missed->node);
+}
+
+/* Tells the members of node's groups that have missed something. */
+static void tell_missed(struct redis_pubsub *bus, struct redis_node *node, struct layer *layer)
+{
+    struct missed missed = { bus, node };
+    bool any = false;
+    for (struct list_node *at = node->topics.next; at != &node->topics; at = at->next)
+        any = any || has_missed(list_entry(at, struct topic, of_node), node);
+    if (!any)
+        return;
+    atomic_fetch_add(&bus->remote.gaps, 1);
+    layer_gap(layer, was_missed, &missed);
+    for (struct list_node *at = node->topics.next; at != &node->topics; at = at->next) {
+        struct topic *topic = list_entry(at, struct topic, of_node);
+        topic->missed = topic->missed && !has_missed(topic, node);
+    }
 }
 
 void pubsub_recovered(struct redis_pubsub *bus, struct redis_node *node)
@@ -281,8 +308,7 @@ void pubsub_recovered(struct redis_pubsub *bus, struct redis_node *node)
     struct layer *layer = remote_enter(&bus->remote);
     if (layer == NULL)
         return;
-    struct missed missed = { bus, node };
-    layer_gap(layer, was_missed, &missed);
+    tell_missed(bus, node, layer);
     layer_release(layer);
     if (told_lost)
         tell_all(bus, bus->settings->on_reconnect);

@@ -42,6 +42,7 @@ struct topic {
     bool group_wanted;
     bool channel_wanted;
     bool query_wanted; /* redis_query.h */
+    bool missed; /* messages may have been, and its group is to be told once it is confirmed */
     bool open;  /* counted in its node's open_topics */
     bool alone; /* was refused together with others: ask for it by itself */
     char *refusal; /* what Redis said last against it; mem_free(); or NULL */

@@ -51,23 +51,32 @@ def sentinels() -> Iterator[Watched]:
 
 
 @contextmanager
-def cluster(nodes: int = 3) -> Iterator[list[Redis]]:
-    """Masters alone, all slots covered."""
+def cluster(nodes: int = 3, replicas: int = 0) -> Iterator[list[Redis]]:
+    """Masters, all slots covered; then replicas for each, as `cluster_replica()` finds them."""
     client = shutil.which("redis-cli")
     if client is None:
         raise RuntimeError("redis-cli is missing: apt-get install redis-tools")
     with ExitStack() as stack:
         fleet = []
-        for _ in range(nodes):
+        for _ in range(nodes * (1 + replicas)):
             port = free_port(below=20_000)  # the nodes talk on port + 10000
             options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no")
             fleet.append(stack.enter_context(redis_server(*options, port=port)))
         addresses = [f"127.0.0.1:{redis.port}" for redis in fleet]
-        command = [client, "--cluster", "create", *addresses, "--cluster-yes"]
+        command = [client, "--cluster", "create", *addresses, "--cluster-replicas", str(replicas), "--cluster-yes"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
         for redis in fleet:
             _wait(lambda r=redis: b"cluster_state:ok" in r.command("CLUSTER", "INFO"))
+        for redis in fleet[nodes:]:
+            _wait(lambda r=redis: b"master_link_status:up" in r.command("INFO", "replication"))
         yield fleet
+
+
+def cluster_replica(fleet: list[Redis], master: Redis) -> Redis:
+    """The server that is a replica of master."""
+    replicas = master.command("CLUSTER", "REPLICAS", master.command("CLUSTER", "MYID")[1].decode())
+    ports = {int(line.split()[1].split(b"@")[0].split(b":")[1]) for line in b"\n".join(replicas).splitlines() if b"@" in line}
+    return next(redis for redis in fleet if redis.port in ports)
 
 
 def _raw(redis: Redis, *words: str) -> bytes:
