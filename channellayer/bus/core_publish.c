@@ -38,12 +38,25 @@ static void leave_active(struct core_job *job)
         job->core->active--;
 }
 
+static struct core_job *job_at(struct list_node *node)
+{
+    return list_entry(node, struct core_job, link);
+}
+
+/* Among those that wait each has the place of its order: when a connection is lost, jobs that were on their way come back one after the
+ * other, and meanwhile later ones are begun and find no connection. */
 static void wait_for_redis(struct core_job *job)
 {
+    struct list_node *waiting = &job->core->waiting, *behind = waiting;
     leave_active(job);
     if (is_group(job))
         core_letters_free(job); /* who is in the group is asked again */
-    move(job, &job->core->waiting, CORE_QUEUED);
+    if (!list_empty(waiting) && job_at(waiting->prev)->number > job->number) {
+        behind = waiting->next;
+        while (job_at(behind)->number < job->number)
+            behind = behind->next;
+    }
+    move(job, behind, CORE_QUEUED);
 }
 
 static void finish(struct core_job *job, bool done)

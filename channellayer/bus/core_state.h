@@ -80,6 +80,7 @@ struct core_job {
     struct core *core;
     struct remote_item *item; /* NULL: it has been ended */
     uint64_t asked_at;
+    uint64_t number;             /* grows with each job */
     struct note note;
     enum core_stage stage;
     bool failed;
@@ -116,11 +117,12 @@ struct core {
     uint64_t keys_version;  /* grows with each that is added */
 
     struct list_node queued;  /* jobs, in order */
-    struct list_node waiting; /* for a connection */
+    struct list_node waiting; /* for a connection, in order; all of them were asked for before those in queued */
     struct list_node flow;
     struct list_node sent;    /* and FLUSH, QUERY */
     unsigned active;          /* group messages in flow and sent */
     size_t job_count;
+    uint64_t last_number;     /* of a job */
     struct list_node unasked; /* jobs: QUERY whose Redis is away */
     struct core_job *last_send; /* it was the last thing asked for; or NULL */
     size_t next_shard;        /* of a message to a channel without "!": in turn, as channels_redis does */

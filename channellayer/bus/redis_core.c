@@ -44,6 +44,7 @@ struct core_job *core_job_create(struct core *core, struct remote_item *item)
     job->core = core;
     job->item = item;
     job->asked_at = item->asked_at;
+    job->number = ++core->last_number;
     job->note = ledger_note(&core->ledger, item->group.length > 0 ? item->group : item->channel, item->asked_at);
     core->job_count++;
     core_begin_ticking(core);

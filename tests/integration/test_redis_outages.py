@@ -198,6 +198,40 @@ def test_a_late_join_is_logged_seldom(bus, caplog):
     assert 1 <= len(lines) <= 100
 
 
+@pytest.mark.parametrize("fault", ["freeze", "kill"])
+def test_core_order_is_kept_by_more_messages_than_go_out_at_once(redis, fault):
+    """Some are on their way when the connection is lost, and others wait for their turn."""
+
+    async def main():
+        layer = layer_at("redis-core", redis, capacity=10_000)
+        sender = layer_at("redis-core", redis, buffer_time=PATIENCE)
+        channel = await layer.new_channel()
+        await layer.group_add("prices", channel)
+        await sender.group_send("prices", {"type": "x", "n": -1})
+        assert (await received(layer, channel))["n"] == -1
+        redis.freeze()
+        for n in range(400):
+            sender._core.group_send("prices", msgpack.packb({"type": "x", "n": n}), None)
+            if n % 50 == 0:
+                await asyncio.sleep(0.01)
+        if fault == "freeze":
+            await until(lambda: stats(sender)["bus_links_up"] == 0)
+            redis.thaw()
+        else:
+            redis.kill()
+            redis.start()
+            await until(lambda: member_at(redis, "redis-core", "prices"))
+        await sender.group_send("prices", {"type": "x", "n": 400})
+        numbers = []
+        while not numbers or numbers[-1] != 400:
+            message = await received(layer, channel)
+            numbers += [message["n"]] if "n" in message else []
+        assert numbers == sorted(numbers)
+        assert fault == "kill" or len(numbers) == 401  # an empty Redis knows no member at first
+
+    run(main())
+
+
 # --- one that refuses ---
 
 
