@@ -41,6 +41,13 @@ void *mem_try_alloc(size_t size)
     return malloc(size > 0 ? size : 1);
 }
 
+void *mem_try_calloc(size_t count, size_t size)
+{
+    if (told_to_fail())
+        return NULL;
+    return count > 0 && size > 0 ? calloc(count, size) : calloc(1, 1);
+}
+
 void *mem_try_realloc(void *pointer, size_t size)
 {
     if (told_to_fail())

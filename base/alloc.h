@@ -18,6 +18,9 @@ void *mem_zalloc(size_t size);
 /* size bytes, or NULL: for sizes that a peer or an application chooses. */
 void *mem_try_alloc(size_t size);
 
+/* count objects of size bytes, zeroed, or NULL: for counts that a peer chooses. Pages that are not written to take no memory. */
+void *mem_try_calloc(size_t count, size_t size);
+
 /* Resizes pointer (may be NULL) to size bytes, or returns NULL and leaves it as it was. */
 void *mem_try_realloc(void *pointer, size_t size);
 

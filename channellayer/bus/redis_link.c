@@ -350,6 +350,7 @@ static void on_greeted(void *context, const char *refusal)
         fail(link, refusal);
         return;
     }
+    redis_wire_trust(link->wire);
     set_state(link, LINK_UP);
     link->up_since = link->checked_at = uv_now(link->loop);
     uv_timer_start(&link->timer, on_check, CHECK_MS, CHECK_MS);

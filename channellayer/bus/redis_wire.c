@@ -34,17 +34,10 @@ struct redis_wire {
     int waiting_for;       /* events of poll */
     redisContext *redis;
     SSL *ssl;              /* NULL: none. redis's, once the handshake has begun */
+    bool trusted;          /* redis_wire_trust() */
     const struct redis_wire_events *events;
     void *context;
 };
-
-static void *try_calloc(size_t count, size_t size)
-{
-    if (size != 0 && count > SIZE_MAX / size)
-        return NULL;
-    void *memory = mem_try_alloc(count * size);
-    return memory == NULL ? NULL : memset(memory, 0, count * size);
-}
 
 static char *try_strdup(const char *text)
 {
@@ -55,7 +48,7 @@ static char *try_strdup(const char *text)
 
 static void use_our_memory(void)
 {
-    hiredisAllocFuncs ours = { mem_try_alloc, try_calloc, mem_try_realloc, try_strdup, mem_free };
+    hiredisAllocFuncs ours = { mem_try_alloc, mem_try_calloc, mem_try_realloc, try_strdup, mem_free };
     hiredisSetAllocators(&ours);
 }
 
@@ -153,12 +146,26 @@ static void write_out(struct redis_wire *wire)
     wait_for(wire, done || blocked ? UV_READABLE : UV_READABLE | UV_WRITABLE);
 }
 
+/* Whether what has come of a reply, which is not whole, is more than any reply of a Redis is. */
+static bool is_endless(const struct redis_wire *wire)
+{
+    const redisReader *reader = wire->redis->reader;
+    size_t length = reader->len - reader->pos;
+    if (length > (wire->trusted ? (size_t)WIRE_STRING : (size_t)WIRE_LINE))
+        return true;
+    return length > WIRE_LINE && memchr(reader->buf + reader->pos, '\n', WIRE_LINE) == NULL;
+}
+
 static bool hand_on_replies(struct redis_wire *wire)
 {
     while (wire->state == WIRE_OPEN) {
         void *reply = NULL;
         if (redisGetReplyFromReader(wire->redis, &reply) != REDIS_OK) {
             lose_by_redis(wire);
+            return false;
+        }
+        if (reply == NULL && is_endless(wire)) {
+            lose(wire, "Protocol error: a reply is longer than any of Redis");
             return false;
         }
         if (reply == NULL)
@@ -242,6 +249,7 @@ struct redis_wire *redis_wire_open(uv_loop_t *loop, const struct redis_wire_targ
         goto fail;
     }
     wire->poll.data = wire;
+    wire->redis->reader->maxelements = WIRE_FEW;
     wire->ssl = ssl;
     wire->events = events;
     wire->context = context;
@@ -267,6 +275,12 @@ void redis_wire_close(struct redis_wire *wire)
     assert(wire->state != WIRE_CLOSING);
     wire->state = WIRE_CLOSING;
     uv_close((uv_handle_t *)&wire->poll, on_poll_closed);
+}
+
+void redis_wire_trust(struct redis_wire *wire)
+{
+    wire->trusted = true;
+    wire->redis->reader->maxelements = WIRE_ELEMENTS;
 }
 
 static int append(struct redis_wire *wire, const char *bytes, size_t size)

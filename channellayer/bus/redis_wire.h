@@ -2,7 +2,9 @@
  *
  * Owner:   the link that opens it; freed by itself after redis_wire_close().
  * Thread:  that of its loop.
- * Limits:  none; what is not yet written waits in memory, and the bus bounds it.
+ * Limits:  what is not yet written waits in memory, and the bus bounds it. Of what comes, a line has at most WIRE_LINE bytes, an array
+ *          WIRE_ELEMENTS elements and a string WIRE_STRING bytes; until redis_wire_trust() it is WIRE_FEW elements, and WIRE_LINE bytes of a
+ *          string. A server that sends more is lost.
  *
  * hiredis gives the socket, the TLS, the writer and the reader. Its asynchronous context is not used: that keeps its own
  * table of subscriptions, takes the error of a SUBSCRIBE for another command's answer, knows no SSUBSCRIBE, and looks names
@@ -20,6 +22,8 @@
 struct redisReply;
 struct redis_tls;
 struct redis_wire;
+
+enum { WIRE_LINE = 64 * 1024, WIRE_FEW = 256, WIRE_ELEMENTS = 1024 * 1024, WIRE_STRING = 512 * 1024 * 1024 };
 
 struct redis_wire_events {
     void (*on_open)(void *context);
@@ -41,6 +45,9 @@ struct redis_wire *redis_wire_open(uv_loop_t *loop, const struct redis_wire_targ
 
 /* No event comes any more. May be called from within one. */
 void redis_wire_close(struct redis_wire *wire);
+
+/* The server has greeted: from now on it may send messages. */
+void redis_wire_trust(struct redis_wire *wire);
 
 /* Adds a command to what is written at the end of this turn of the loop. 0, or -1 when there is no memory: nothing was added. */
 int redis_wire_send(struct redis_wire *wire, size_t count, const struct name *words);

@@ -4,6 +4,7 @@
 
 #include <hiredis/hiredis.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "tests/unit/fake_redis.h"
@@ -450,6 +451,78 @@ static void test_error_that_leaves_the_link_up(void **state)
     assert_int_equal(bench->downs, 0);
 }
 
+static long resident_kib(void)
+{
+    long pages = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld %ld", &pages, &resident), 2);
+    fclose(file);
+    return resident * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+/* A reply that announces more than it brings, before and after the greeting: no memory goes to what does not come. */
+static void refused_at_once(struct bench *bench, const char *said, const char *reason)
+{
+    long before = resident_kib();
+    bench->greeting = said;
+    dial(bench);
+    UNTIL(bench, bench->failures == 2);
+    assert_non_null(strstr(bench->reason, reason));
+    assert_in_range(resident_kib() - before + 20000, 0, 40000);
+}
+
+static void test_array_bomb_before_the_greeting(void **state)
+{
+    refused_at_once(*state, "*100000000\r\n", "length out of range");
+}
+
+static void test_map_bomb_before_the_greeting(void **state)
+{
+    refused_at_once(*state, "%50000000\r\n", "length out of range");
+}
+
+static char endless[200 * 1024];
+
+static void test_endless_line_before_the_greeting(void **state)
+{
+    memset(endless, 'x', sizeof endless - 1);
+    endless[0] = '+';
+    refused_at_once(*state, endless, "longer than any");
+}
+
+static void test_endless_string_before_the_greeting(void **state)
+{
+    memset(endless, 'x', sizeof endless - 1);
+    memcpy(endless, "$2000000000\r\n", 13);
+    refused_at_once(*state, endless, "longer than any");
+}
+
+static void test_array_bomb_of_a_server_that_has_greeted(void **state)
+{
+    lost_by(*state, "*1048577\r\n", "length out of range");
+}
+
+static void test_endless_line_of_a_server_that_has_greeted(void **state)
+{
+    memset(endless, 'x', sizeof endless - 1);
+    endless[0] = '-';
+    lost_by(*state, endless, "longer than any");
+}
+
+/* As many elements as a large group has members: their place is there when they come. */
+static void test_large_array_that_does_not_come(void **state)
+{
+    struct bench *bench = *state;
+    dial_and_wait(bench);
+    bench->error = "*1000000\r\n+a\r\n";
+    long before = resident_kib();
+    for (int i = 0; i < 5; i++)
+        command(bench, "FAIL", "fail");
+    UNTIL(bench, bench->downs == 1); /* the answer never becomes whole */
+    assert_in_range(resident_kib() - before + 20000, 0, 26000);
+}
+
 /* Pushes of any shape: none of them is read beyond its end. */
 static void test_strange_pushes(void **state)
 {
@@ -629,6 +702,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_server_that_is_not_to_be_used, begin, end),
         cmocka_unit_test_setup_teardown(test_last_answers_are_not_waited_for_long, begin, end),
         cmocka_unit_test_setup_teardown(test_error_that_leaves_the_link_up, begin, end),
+        cmocka_unit_test_setup_teardown(test_array_bomb_before_the_greeting, begin, end),
+        cmocka_unit_test_setup_teardown(test_map_bomb_before_the_greeting, begin, end),
+        cmocka_unit_test_setup_teardown(test_endless_line_before_the_greeting, begin, end),
+        cmocka_unit_test_setup_teardown(test_endless_string_before_the_greeting, begin, end),
+        cmocka_unit_test_setup_teardown(test_array_bomb_of_a_server_that_has_greeted, begin, end),
+        cmocka_unit_test_setup_teardown(test_endless_line_of_a_server_that_has_greeted, begin, end),
+        cmocka_unit_test_setup_teardown(test_large_array_that_does_not_come, begin, end),
         cmocka_unit_test_setup_teardown(test_strange_pushes, begin, end),
         cmocka_unit_test_setup_teardown(test_server_that_is_silent_is_lost, begin, end),
         cmocka_unit_test_setup_teardown(test_server_that_is_idle_is_not_lost, begin, end),
