@@ -254,6 +254,14 @@ static PyObject *group_channels(PyObject *self, PyObject *group)
     return layer_name(group, &name) < 0 ? NULL : layer_query_new((struct layer_object *)self, group);
 }
 
+static PyObject *has(PyObject *self, PyObject *channel)
+{
+    struct name name;
+    if (!PyUnicode_Check(channel))
+        return PyErr_Format(PyExc_TypeError, "channel must be a str, not %.100s", Py_TYPE(channel)->tp_name);
+    return layer_name(channel, &name) < 0 ? NULL : PyBool_FromLong(layer_has(((struct layer_object *)self)->layer, name));
+}
+
 static PyObject *settled(PyObject *self, PyObject *args)
 {
     PyObject *name = Py_None;
@@ -328,6 +336,7 @@ static PyMethodDef methods[] = {
     {"group_send", group_send, METH_VARARGS, "Puts payload into the mailbox of every member: 'ok', 'too-large' or 'unsent'."},
     {"group_channels", group_channels, METH_O,
      "Awaits the names of the channels in group, in all processes; None where the others cannot be asked."},
+    {"has", has, METH_O, "Whether channel is in this process."},
     {"settled", settled, METH_VARARGS,
      "Awaits, wait seconds at most, that the bus has confirmed what was asked of it before, for one name or everything."},
     {"abandon", abandon, METH_NOARGS, "In the child of a fork: it is never freed, as threads that are not here may hold its locks."},

@@ -29,9 +29,9 @@ struct bus_operations {
     /* channel has become a member of group, or renewed it; first: the first one in this process. left: no more; last: no other. */
     void (*joined)(struct bus *bus, struct name group, struct name channel, bool first);
     void (*left)(struct bus *bus, struct name group, struct name channel, bool last);
-    /* A channel that another process receives from joins group, or renews, or leaves. False: it cannot be another's. NULL: nobody
-     * but the process that a channel belongs to can make it a member. */
-    bool (*elsewhere)(struct bus *bus, struct name group, struct name channel, bool joins);
+    /* A channel that another process receives from joins group, or renews, or leaves. overflow: the group's policy where the channel is
+     * its first member. False: it cannot be another's. NULL: nobody but the process that a channel belongs to can make it a member. */
+    bool (*elsewhere)(struct bus *bus, struct name group, struct name channel, bool joins, enum overflow overflow);
     /* This process receives from channel, or no more. */
     void (*made)(struct bus *bus, struct name channel);
     void (*gone)(struct bus *bus, struct name channel);

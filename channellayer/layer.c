@@ -343,11 +343,11 @@ void layer_pass(struct layer *layer, uint64_t id)
     leave(layer, &aftermath);
 }
 
-/* Whether the bus has made channel, which is not here, a member of group, or no more. */
-static bool is_anothers(struct layer *layer, struct name group, struct name channel, bool joins)
+/* Asks the bus to make channel, which is not here, a member of group, or no more. True: the bus has taken it on. */
+static bool is_anothers(struct layer *layer, struct name group, struct name channel, bool joins, enum overflow overflow)
 {
     const struct bus_operations *bus = layer->bus->operations;
-    return bus->elsewhere != NULL && bus->elsewhere(layer->bus, group, channel, joins);
+    return bus->elsewhere != NULL && bus->elsewhere(layer->bus, group, channel, joins, overflow);
 }
 
 int layer_group_add(struct layer *layer, struct name group, struct name name, size_t capacity, enum overflow overflow)
@@ -364,7 +364,7 @@ int layer_group_add(struct layer *layer, struct name group, struct name name, si
         result = channel->closed ? LAYER_CLOSED : group_join(layer, group, group_hash, channel, overflow, now);
         keep_or_free(layer, channel, made, result, now, &aftermath);
     }
-    if (result == LAYER_UNKNOWN && is_anothers(layer, group, name, true))
+    if (result == LAYER_UNKNOWN && is_anothers(layer, group, name, true, overflow))
         result = LAYER_OK;
     if (result == LAYER_CLOSED || result == LAYER_UNKNOWN)
         layer->counted.late_group_adds++;
@@ -385,9 +385,18 @@ void layer_group_discard(struct layer *layer, struct name group_name, struct nam
         group_leave(layer, membership);
         channel_settle(layer, channel, now);
     } else if (channel == NULL && name_is_local(name, layer->config.local_prefix)) {
-        (void)is_anothers(layer, group_name, name, false);
+        (void)is_anothers(layer, group_name, name, false, OVERFLOW_DROP_OLDEST);
     }
     leave(layer, &aftermath);
+}
+
+bool layer_has(struct layer *layer, struct name name)
+{
+    uint64_t hash = name_hash(name);
+    pthread_mutex_lock(&layer->lock);
+    bool found = channel_find(layer, name, hash) != NULL;
+    pthread_mutex_unlock(&layer->lock);
+    return found;
 }
 
 int layer_settle(struct layer *layer, const struct settling *what, struct sink *sink, uint64_t token)

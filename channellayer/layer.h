@@ -122,6 +122,9 @@ void layer_group_discard(struct layer *layer, struct name group, struct name cha
 /* Puts message into the mailbox of every member. LAYER_OK, LAYER_TOO_LARGE, LAYER_UNSENT, LAYER_NO_MEMORY (delivered to some). */
 int layer_group_send(struct layer *layer, struct name group, struct message *message);
 
+/* Whether channel is in this process. */
+bool layer_has(struct layer *layer, struct name channel);
+
 /* What layer_settle() waits for. */
 struct settling {
     struct name group;   /* what was asked for this group, or this channel; both empty: everything */

@@ -45,6 +45,7 @@ static const char script[] =
     "return was\n";
 
 const char core_groups_infix[] = ":peneus:groups:";
+const char core_alive_infix[] = ":peneus:alive";
 
 static void on_seen(void *context, void *argument, const struct redisReply *reply)
 {
@@ -70,7 +71,7 @@ void core_census_say(struct core_shard *shard)
     bool alive = is_alive(core);
     char dead[16], expiry[24];
     struct name whole, before;
-    char *whole_text = core_text(core, ":peneus:alive", (struct name){ "", 0 }, &whole);
+    char *whole_text = core_text(core, core_alive_infix, (struct name){ "", 0 }, &whole);
     char *before_text = core_text(core, core_groups_infix, (struct name){ "", 0 }, &before);
     snprintf(dead, sizeof dead, "%d", CENSUS_DEAD_S);
     snprintf(expiry, sizeof expiry, "%llu", (unsigned long long)(core->settings->group_expiry_ms + 999) / 1000);

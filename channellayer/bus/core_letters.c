@@ -6,12 +6,6 @@
 #include "base/alloc.h"
 #include "channellayer/name.h"
 
-enum {
-    CLIENT = 32,  /* hexadecimal digits of a client's id, a UUID */
-    MARK_AT = 12, /* of them: its version; 4 in channels_redis */
-    MARK = 'e',   /* in Peneus (bus_config.py) */
-};
-
 /* The channels of one key. */
 struct address {
     struct table_node by_key;
@@ -68,8 +62,7 @@ static size_t capacity_for(const struct core_job *job, const struct address *add
 {
     bool direct = job->item->kind == REMOTE_SEND;
     size_t capacity = direct ? job->item->capacity : core_capacity(job->core->settings, address->channels[0]);
-    size_t end = address->key.length;
-    bool ours = end > CLIENT && address->key.bytes[end - 1] == '!' && address->key.bytes[end - 1 - CLIENT + MARK_AT] == MARK;
+    bool ours = core_peneus_client(address->key).length > 0;
     return ours && capacity < SIZE_MAX / CORE_ROOM ? capacity * CORE_ROOM : capacity;
 }
 

@@ -46,7 +46,9 @@ struct member {
     struct list_node of_refused; /* core.refused */
     struct list_node receipts;   /* struct receipt, of joins and leaves */
     struct core_group *group;
-    bool elsewhere;      /* another process receives from channel */
+    bool elsewhere;      /* another process receives from channel: forgotten once it is agreed */
+    bool adoptable;      /* and that is one of Peneus: it is told */
+    enum overflow overflow; /* what it is told of the group */
     bool wanted;
     bool agreed;         /* Redis has confirmed that */
     bool written;        /* Redis may have it */
@@ -151,6 +153,7 @@ static struct member *make(struct core *core, struct name group, struct name cha
     member->group->members++;
     member->group->own += !elsewhere;
     member->elsewhere = elsewhere;
+    member->adoptable = elsewhere && core_peneus_client(channel).length > 0;
     member->agreed = true; /* that it is no member */
     list_init(&member->of_refused);
     list_init(&member->receipts);
@@ -229,6 +232,8 @@ static void conclude(struct core *core, struct member *member)
     member->confirmed = member->written = member->wanted;
     member->group->late = false;
     receipts_confirm(&member->receipts, &core->ledger, LAYER_OK, NULL);
+    if (member->adoptable)
+        core_adopt_tell(core, member->group->name, member->channel, member->wanted, member->overflow);
     if (!member->wanted || member->elsewhere)
         forget(core, member);
 }
@@ -246,7 +251,7 @@ static void on_written(void *context, void *argument, const struct redisReply *r
     } else if (counts && reply->type == REDIS_REPLY_ERROR) {
         member->refused = true;
         receipts_confirm(&member->receipts, &core->ledger, LAYER_REFUSED, reply->str);
-    } else if (counts && first && member->wanted && reply->type == REDIS_REPLY_INTEGER && reply->integer == 1 &&
+    } else if (counts && first && member->wanted && !member->elsewhere && reply->type == REDIS_REPLY_INTEGER && reply->integer == 1 &&
                (member->confirmed || member->group->late)) {
         member->group->missed = true; /* it was not there, and should have been */
         core_gap_soon(shard);
@@ -266,6 +271,12 @@ static int send_word(struct core_shard *shard, struct member *member, size_t cou
 static int add(struct core_shard *shard, struct member *member)
 {
     struct core *core = shard->core;
+    if (member->adoptable) {
+        int asked = core_adopt_ask(shard, member->group->key, member->channel, on_written, member);
+        member->answers += asked == REDIS_LINK_OK;
+        member->newest += asked == REDIS_LINK_OK;
+        return asked;
+    }
     char score[CORE_SCORE_SIZE], expiry[24];
     core_score(core, score);
     snprintf(expiry, sizeof expiry, "%llu", (unsigned long long)(core->settings->group_expiry_ms + 999) / 1000);
@@ -305,6 +316,8 @@ static void want(struct core *core, struct member *member, bool wanted, struct r
 {
     member->wanted = wanted;
     member->confirmed = member->confirmed && wanted;
+    if (item->elsewhere)
+        member->overflow = (enum overflow)item->capacity;
     receipts_add(&member->receipts, &core->ledger, item->group, item->asked_at);
     remote_done(item, true);
     set_agreed(core, member, false);

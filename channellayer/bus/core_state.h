@@ -7,6 +7,7 @@
  *   redis_core.c    what the layer asks, time, beginning and end
  *   core_shard.c    the two connections to each Redis, and what their loss means
  *   core_members.c  memberships: what is wanted, and what the groups' sorted sets have
+ *   core_adopt.c    members that another process has made of this one's channels
  *   core_review.c   what those have besides, when a connection is back
  *   core_gap.c      who may have missed messages, and is told
  *   core_census.c   which processes live, so that those of the dead end
@@ -171,6 +172,15 @@ void core_members_free(struct core *core);
 bool core_group_missed(const struct core *core, struct name group);
 void core_groups_told(struct core_shard *shard);
 
+/* core_adopt.c */
+/* Makes channel, of another process of Peneus, a member of a group. */
+int core_adopt_ask(struct core_shard *shard, struct name group_key, struct name channel,
+                   void (*on_reply)(void *context, void *argument, const struct redisReply *reply), void *argument);
+/* Tells that process that its channel has joined group, or left. */
+void core_adopt_tell(struct core *core, struct name group, struct name channel, bool joined, enum overflow overflow);
+/* message came for channel. True: it was such a one, and is done. */
+bool core_adopt(struct core *core, struct layer *layer, struct name channel, const struct message *message);
+
 /* core_review.c */
 void core_review(struct core_shard *shard);
 
@@ -189,6 +199,7 @@ void core_query_expire(struct core *core, uint64_t then);
 
 /* core_census.c */
 void core_census_begin(struct core *core);
+extern const char core_alive_infix[]; /* behind the prefix, in the key of those that live */
 extern const char core_groups_infix[]; /* between the prefix and a client, in the key of the list of its groups */
 /* Says that this process lives, if it does, and looks for the dead. */
 void core_census_say(struct core_shard *shard);
@@ -236,6 +247,8 @@ extern const char core_group_infix[];
 char *core_group_key(const struct core *core, struct name group, struct name *key);
 /* What of a channel's name is in the key that its messages lie under: everything up to its "!". */
 struct name core_key_name(struct name channel);
+/* The client in the name of a channel of a process of Peneus; empty: it is of another. */
+struct name core_peneus_client(struct name channel);
 size_t core_capacity(const struct redis_settings *settings, struct name channel);
 /* Appends message for names as it lies in a sorted set. 0, or -1: no memory, or no map. */
 int core_seal(struct core *core, struct bytes *out, const struct message *message, const struct name *names, size_t count, bool list);

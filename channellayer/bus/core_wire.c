@@ -19,6 +19,15 @@ struct name core_key_name(struct name channel)
     return channel;
 }
 
+struct name core_peneus_client(struct name channel)
+{
+    enum { CLIENT = 32, MARK_AT = 12, MARK = 'e' }; /* of a UUID's digits, its version; it is 4 in channels_redis (bus_config.py) */
+    size_t end = core_key_name(channel).length;
+    if (end <= CLIENT || channel.bytes[end - 1] != '!' || channel.bytes[end - 1 - CLIENT + MARK_AT] != MARK)
+        return (struct name){ "", 0 };
+    return (struct name){ channel.bytes + end - 1 - CLIENT, CLIENT };
+}
+
 char *core_text(const struct core *core, const char *between, struct name name, struct name *whole)
 {
     struct name prefix = core->settings->prefix;
@@ -136,7 +145,7 @@ static void deliver(struct core *core, struct layer *layer, const void *text, si
     struct message *message = message_create(rest.data, rest.length, NULL, 0);
     if (result <= 0 || list == NULL || message == NULL)
         atomic_fetch_add(&core->remote.unreadable, 1);
-    else
+    else if (result != ENVELOPE_OK || names.count != 1 || !core_adopt(core, layer, list[0], message))
         put(core, layer, list, names.count, result == ENVELOPE_LIST, message);
     message_release(message);
     mem_free(list);

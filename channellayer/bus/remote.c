@@ -86,13 +86,14 @@ static void gone(struct bus *bus, struct name channel)
     push_change(bus, REMOTE_GONE, no_name, channel, false, 0);
 }
 
-static bool elsewhere(struct bus *bus, struct name group, struct name channel, bool joins)
+static bool elsewhere(struct bus *bus, struct name group, struct name channel, bool joins, enum overflow overflow)
 {
     const struct name *own = &remote_of(bus)->own;
     if (own->length == 0 || memmem(channel.bytes, channel.length, own->bytes, own->length) != NULL)
         return false;
     struct remote_item *item = create(remote_of(bus), joins ? REMOTE_JOIN : REMOTE_LEAVE, group, channel);
     item->elsewhere = true;
+    item->capacity = overflow;
     push(item);
     return true;
 }
@@ -253,6 +254,15 @@ int remote_init(struct remote *remote, const struct remote_operations *operation
     remote->end.run = on_end;
     bus_thread_post(remote->thread, &remote->begin);
     return LAYER_OK;
+}
+
+struct remote_item *remote_message(struct remote *remote, struct name channel, size_t capacity, struct message *message)
+{
+    struct remote_item *item = create(remote, REMOTE_SEND, no_name, channel);
+    item->message = message_retain(message);
+    item->capacity = capacity;
+    atomic_fetch_add(&remote->pending, weight(item));
+    return item;
 }
 
 struct layer *remote_enter(struct remote *remote)

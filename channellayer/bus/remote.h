@@ -46,7 +46,7 @@ struct remote_item {
     struct remote *remote;
     enum remote_kind kind;
     bool edge;
-    bool elsewhere;         /* JOIN, LEAVE: another process receives from channel */
+    bool elsewhere;         /* JOIN, LEAVE: another process receives from channel; capacity is the group's overflow */
     bool failed;            /* SETTLE: something asked for before it has failed */
     bool full;              /* SETTLE: the SEND just before it met a full channel elsewhere */
     bool joined;            /* SETTLE: struct settling */
@@ -97,6 +97,9 @@ int remote_init(struct remote *remote, const struct remote_operations *operation
 
 /* The layer, counted, for one call or several; then layer_release(). NULL when it is gone. */
 struct layer *remote_enter(struct remote *remote);
+
+/* A SEND of the bus's own. */
+struct remote_item *remote_message(struct remote *remote, struct name channel, size_t capacity, struct message *message);
 
 /* Ends an item and frees it. PUBLISH and SEND: sent says whether it went out (else counted as unsent). SETTLE: remote_settled() with
  * LAYER_OK or LAYER_UNSENT. QUERY: tells the waiter that it has failed. */

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .counters import stats
-    from .errors import BusUnavailable
+    from .errors import BusUnavailable, ForeignChannel
     from .layer import ChannelLayer
     from .server import Server, run
 
-__all__ = ["BusUnavailable", "ChannelLayer", "Server", "__version__", "run", "stats"]
+__all__ = ["BusUnavailable", "ChannelLayer", "ForeignChannel", "Server", "__version__", "run", "stats"]
 
 _HOMES = {
     "BusUnavailable": "errors",
     "ChannelLayer": "layer",
+    "ForeignChannel": "errors",
     "Server": "server",
     "run": "server",
     "stats": "counters",

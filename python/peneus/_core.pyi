@@ -196,6 +196,8 @@ class Layer:
         """`"ok"`, `"too-large"` or `"unsent"` (the bus cannot send it)."""
     def group_channels(self, group: str) -> Awaitable[list[str] | None]:
         """Awaits the names of the channels in group, in all processes; None where the others cannot be asked."""
+    def has(self, channel: str) -> bool:
+        """Whether channel is in this process."""
     def settled(
         self, wait: float, name: str | None = None, is_group: bool = False, joined: bool = False
     ) -> Awaitable[bool | str | None]:

@@ -33,5 +33,10 @@ class WorkersFailed(ConfigurationError):
         self.status = status
 
 
+class ForeignChannel(RuntimeError, AssertionError):
+    """Only the process that a channel belongs to can do what was asked for. It is the RuntimeError of channels_redis.pubsub and
+    the AssertionError of channels_redis.core."""
+
+
 class BusUnavailable(ConnectionError):
     """A message could not be sent to the other processes of a channel layer, or nobody has confirmed it in time."""

@@ -11,7 +11,8 @@ from channels.layers import BaseChannelLayer  # type: ignore[import-untyped]
 
 from . import bus_config, bus_log, counters, hubs, layer_config, layer_life, layer_names
 from ._core import Connection, Inbox, Layer, current_connection
-from .errors import BusUnavailable
+from .channel_names import ChannelNames
+from .errors import BusUnavailable, ForeignChannel
 from .layer_config import MIB
 from .origin import Origin, origin
 from .seldom import Seldom
@@ -123,6 +124,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         self._prune_at = FIRST_PRUNE
         self._swept = time.monotonic()
         self._used = False
+        self._names = ChannelNames(self._bus.kind, self.prefix, self.client_prefix)
         self._late = Seldom(logger)
         self._end_counting = counters.layers.add(self, self._core)
 
@@ -157,8 +159,10 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
             await self._confirmed(channel)  # one of this process's own has it already
 
     async def receive(self, channel: str) -> Any:
-        """The next message of channel. Of several that wait for it, one gets it."""
+        """The next message of channel. Of several that wait for it, one gets it. ForeignChannel for another process's own."""
         self._check_channel(self, channel)
+        if self._is_foreign(channel):
+            raise ForeignChannel(f"{channel!r} belongs to another process, which alone receives from it")
         self._sweep()
         return await self._core.receive(channel, self._capacities.of(channel), self._serializer.decode)
 
@@ -168,7 +172,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
 
     async def new_channel(self, prefix: str = "specific") -> str:
         """A new channel of this process. It belongs to the connection whose application runs here, if one does."""
-        channel = self._new_name(prefix)
+        channel = self._names.new(prefix)
         self._check_channel(self, channel)
         made_by = origin(self)
         if not self._core.new_channel(channel, self._capacities.of(channel), made_by.gaps):
@@ -185,10 +189,12 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         """Joins, or renews group_expiry. After the end of the channel's connection it changes nothing.
 
         When it returns, messages of other processes reach the channel too; where the bus cannot be reached, as soon as it can.
-        BusUnavailable where Redis has refused it; it is tried again, until group_discard().
+        BusUnavailable where Redis has refused it; it is tried again, until group_discard(). A channel of another process: on bus
+        "redis-core" that process joins it, and ends the membership with the connection; on the others ForeignChannel is raised.
         """
         self._check_group(self, group)
         self._check_channel(self, channel)
+        self._check_own(channel)
         self._sweep()
         result = self._core.group_add(group, channel, self._capacities.of(channel), self._overflow.of(group))
         if result != "ok":
@@ -198,9 +204,10 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
             await self._joined(group, True, late, group, self._bus.where, channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
-        """Leaves; not being a member is no error."""
+        """Leaves; not being a member is no error. Another process's channel: as in group_add()."""
         self._check_group(self, group)
         self._check_channel(self, channel)
+        self._check_own(channel)
         self._core.group_discard(group, channel)
         if self._alone():
             await self._joined(group, True, "Group %s is not left at %s yet by %s", group, self._bus.where, channel)
@@ -265,10 +272,15 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         self._bus = bus_config.for_child(self._bus)
         self._begin()
 
-    def _new_name(self, prefix: str) -> str:
-        if self._bus.kind == "redis":
-            return f"{self.prefix}{prefix.removesuffix('.')}.{uuid.uuid4().hex}"
-        return f"{prefix}.{self.client_prefix}!{uuid.uuid4().hex}"
+    def _is_foreign(self, channel: str) -> bool:
+        return channel not in self._origins and self._names.is_foreign(channel) and not self._core.has(channel)
+
+    def _check_own(self, channel: str) -> None:
+        if self._bus.kind != "redis-core" and self._is_foreign(channel):
+            raise ForeignChannel(
+                f"{channel!r} belongs to another process, which alone can change its groups on bus {self._bus.kind!r}: "
+                "send it a message, and let its consumer do it"
+            )
 
     def _encode(self, message: dict[str, Any]) -> bytes:
         if not isinstance(message, dict):

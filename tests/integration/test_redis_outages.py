@@ -300,7 +300,6 @@ def test_who_may_not_send_is_told(redis, bus, rules, caplog):
         assert "NOPERM" in layer.trouble() and "secret" not in layer.trouble()
         while not [record for record in caplog.records if "NOPERM" in record.getMessage()]:
             await asyncio.sleep(0.2)
-            await layer.group_discard("nothing", channel)
             with contextlib.suppress(BusUnavailable):
                 await layer.group_send("prices", {"type": "x"})
         allow(redis, "~*", "&*", "+@all")
@@ -519,5 +518,133 @@ def test_core_how_many_are_in_a_group_may_be_the_first_question(redis):
         redis.kill()
         with pytest.raises(BusUnavailable):
             await layer_at("redis-core", redis).group_count("prices")
+
+    run(main())
+
+
+# --- who may have missed something is told, once ---
+
+
+class Listener:
+    """A channel that asks for gaps."""
+
+    def __init__(self, bus, *servers):
+        self.layer = layer_at(bus, *servers)
+        self.other = layer_at(bus, *servers, buffer_time=PATIENCE)
+        client = self.layer.client_prefix
+        self.channel = f"specific.{client}!x" if bus == "redis-core" else f"asgispecific.{client[:13]}{'0' * 19}"
+        assert self.layer._core.new_channel(self.channel, 1000, True)
+
+    async def join(self, *groups):
+        for group in groups:
+            await self.layer.group_add(group, self.channel)
+            await self.heard(group)
+
+    async def heard(self, group):
+        """The gaps that were told until a message of group comes, each with its groups."""
+        await self.other.group_send(group, {"type": "mark"})
+        gaps = []
+        while (message := await received(self.layer, self.channel))["type"] != "mark":
+            assert message["type"] == "channel.layer.gap"
+            gaps.append(sorted(message["groups"]))
+        return gaps
+
+    async def after_the_gap(self):
+        message = await received(self.layer, self.channel)
+        assert message["type"] == "channel.layer.gap", message
+        return sorted(message["groups"])
+
+
+@buses
+@pytest.mark.parametrize("fault", ["lost", "restarted"])
+def test_a_gap_is_told_once_for_each_outage(redis, bus, fault):
+    async def main():
+        listener = Listener(bus, redis)
+        await listener.join("prices", "news")
+        for _ in range(3):
+            before = stats(listener.layer)["bus_gaps"]
+            if fault == "restarted":
+                redis.kill()
+                redis.start()
+            else:
+                for kind in ("normal", "pubsub"):
+                    redis.command("CLIENT", "KILL", "TYPE", kind)
+            assert await listener.after_the_gap() == ["news", "prices"]
+            await until(lambda: stats(listener.other)["bus_links_up"] == stats(listener.other)["bus_links"])
+            await asyncio.sleep(0.5)
+            assert await listener.heard("news") == []
+            assert stats(listener.layer)["bus_gaps"] == before + 1
+
+    run(main())
+
+
+def test_core_no_gap_is_told_where_nothing_was_lost(redis):
+    """The connection that joins and sends is not the one that hears; and a census that has lost a process is no loss."""
+
+    async def main():
+        listener = Listener("redis-core", redis)
+        await listener.join("prices")
+        for _ in range(3):
+            before = stats(listener.layer)["bus_reconnects"]
+            for client in [client for client in redis.clients() if client["cmd"] != "bzpopmin"]:
+                redis.command("CLIENT", "KILL", "ID", client["id"])
+            await until(lambda b=before: stats(listener.layer)["bus_reconnects"] > b)
+            assert await listener.heard("prices") == []
+        assert redis.command("ZREM", "asgi:peneus:alive", listener.layer.client_prefix)[0] == b":1"
+        await until(lambda: redis.command("ZSCORE", "asgi:peneus:alive", listener.layer.client_prefix)[0] != b"$-1")
+        await asyncio.sleep(0.5)
+        assert await listener.heard("prices") == []
+        assert stats(listener.layer)["bus_gaps"] == 0
+
+    run(main())
+
+
+def test_core_whose_members_had_gone_is_told_alone(redis):
+    """Taken for dead, as a process that was stopped is: it joins again, and its groups are told that were without it."""
+
+    async def main():
+        listener = Listener("redis-core", redis)
+        await listener.join("prices", "news")
+        redis.command("DEL", "asgi:group:prices")
+        redis.command("ZREM", "asgi:peneus:alive", listener.layer.client_prefix)
+        assert await listener.after_the_gap() == ["prices"]
+        assert await listener.heard("prices") == []
+
+    run(main())
+
+
+@buses
+def test_who_joined_late_is_told(redis, bus):
+    """group_add() has returned, and from then on messages were missed."""
+
+    async def main():
+        redis.kill()
+        listener = Listener(bus, redis)
+        await listener.layer.group_add("prices", listener.channel)
+        redis.start()
+        assert await listener.after_the_gap() == ["prices"]
+        assert await listener.heard("prices") == []
+
+    run(main())
+
+
+def test_core_members_of_the_dead_go_while_nobody_joins(redis):
+    """All processes were killed, others are there and do nothing."""
+
+    async def main():
+        idle = layer_at("redis-core", redis)
+        await until(lambda: stats(idle)["bus_links_up"] == 2)
+        dead = "0" * 12 + "e" + "0" * 19
+        redis.command("ZADD", "asgi:group:prices", str(int(time.time())), f"specific.{dead}!x")
+        redis.command("SADD", f"asgi:peneus:groups:{dead}", "asgi:group:prices")
+        redis.command("ZADD", "asgi:peneus:alive", "1", dead)
+        await until(lambda: core_groups(redis) == {})  # 20 s at most
+        redis.command("ZADD", "asgi:group:prices", str(int(time.time())), f"specific.{dead}!x")
+        redis.command("SADD", f"asgi:peneus:groups:{dead}", "asgi:group:prices")
+        redis.command("ZADD", "asgi:peneus:alive", "1", dead)
+        began = layer_at("redis-core", redis)
+        await until(lambda: core_groups(redis) == {})
+        assert redis.command("KEYS", "asgi:peneus:*") == [b"*0"]
+        del began
 
     run(main())
