@@ -50,8 +50,11 @@ static PyObject *names_of(struct layer_query *query)
 
 static int give(struct layer_query *query, int status, PyObject **result)
 {
+    const struct message *answer = query->wait.told_answer;
     if (status == LAYER_NO_MEMORY)
         PyErr_NoMemory();
+    else if (status == LAYER_REFUSED && answer != NULL)
+        *result = PyUnicode_DecodeUTF8((const char *)answer->bytes, (Py_ssize_t)answer->length, "replace");
     else
         *result = status == LAYER_OK ? names_of(query) : Py_NewRef(Py_None);
     return PyErr_Occurred() ? -1 : 1;

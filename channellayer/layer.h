@@ -138,9 +138,9 @@ struct settling {
  * LAYER_FULL: the layer_send() just before found the channel full elsewhere. LAYER_NO_MEMORY. */
 int layer_settle(struct layer *layer, const struct settling *what, struct sink *sink, uint64_t token);
 
-/* Asks the other processes which channels they have in group: LAYER_EMPTY, and sink will be told token, once, with the status
- * LAYER_OK, LAYER_UNSENT or LAYER_NO_MEMORY, and as its answer a length byte and a name for each channel. LAYER_OK: there are no
- * others that could be asked. LAYER_NO_MEMORY. */
+/* Asks the other processes which channels they have in group: LAYER_EMPTY, and sink will be told token, once, with a status: LAYER_OK,
+ * and as its answer a length byte and a name for each channel; LAYER_REFUSED, and as its answer a reason for people; LAYER_UNSENT or
+ * LAYER_NO_MEMORY. LAYER_OK: there are no others that could be asked. LAYER_NO_MEMORY. */
 int layer_query(struct layer *layer, struct name group, struct sink *sink, uint64_t token);
 
 /* Empties every mailbox and every group, and forgets channels that nobody owns and nobody waits on. */

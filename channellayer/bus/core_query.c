@@ -21,7 +21,10 @@ static void on_members(void *context, void *argument, const struct redisReply *r
         return;
     }
     if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
-        core_job_failed(job, reply);
+        if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
+            remote_settled(job->item, LAYER_REFUSED, reply->str);
+            job->item = NULL;
+        }
         core_job_done(job, false);
         return;
     }

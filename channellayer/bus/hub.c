@@ -18,7 +18,9 @@ enum {
     LAST_WAIT_MS = 150, /* below HUB_GRACE_MS, so that a new hub does not forward before we are back */
     CLOCK_MS = 100,
     ANSWER_MS = 10000,     /* settle_time_ms, where it is 0 */
-    ON_THE_WAY = 256 * 1024, /* bytes that are given to the socket ahead of it; the rest can still expire */
+    ON_THE_WAY = 256 * 1024, /* bytes that are given to the socket ahead of it; the rest can still expire, or change */
+    QUIET_MS = 1000,       /* after which the hub is asked whether it lives */
+    SILENCE_MS = 4000,     /* after which it counts as gone */
 };
 
 /*   WAITING ──clock──▶ CONNECTING ──connected──▶ GREETING ──hello──▶ UP
@@ -53,6 +55,10 @@ struct bus_hub {
     bool unsent;         /* a message since the last settle could not be given to the socket */
     uint64_t wait_ms;    /* before the next attempt */
     uint64_t retry_at;   /* clock_ms() */
+    struct patience patience;
+    uint64_t heard_at;   /* clock_ms(): of a frame; or when the present state began */
+    uint64_t ticked_at;  /* clock_ms() */
+    bool asked_alive;    /* a SETTLE that nobody waits for is on its way */
     struct hub_names groups;
     struct hub_names channels;
     struct list_node waiting; /* of struct remote_item: PUBLISH, SEND, SETTLE, in order */
@@ -91,14 +97,26 @@ static void say(struct bus_hub *hub, enum hub_kind kind, uint64_t number, struct
         (void)hub_pipe_say(&hub->pipe, &(struct hub_frame){ .kind = kind, .number = number, .name = name });
 }
 
-static void announce_group(void *context, struct name group)
+static void announce_group(void *context, struct name group, bool wanted)
 {
-    say(context, HUB_JOIN, 0, group);
+    say(context, wanted ? HUB_JOIN : HUB_LEAVE, 0, group);
 }
 
-static void announce_channel(void *context, struct name channel)
+static void announce_channel(void *context, struct name channel, bool wanted)
 {
-    say(context, HUB_RECEIVE, 0, channel);
+    say(context, wanted ? HUB_RECEIVE : HUB_UNRECEIVE, 0, channel);
+}
+
+static bool has_room(const struct bus_hub *hub)
+{
+    return hub->state == UP && hub->pipe.out_bytes < ON_THE_WAY;
+}
+
+/* Says what has changed. What there is no room for waits: it may change back. */
+static void announce(struct bus_hub *hub)
+{
+    for (bool more = true; more && has_room(hub);)
+        more = hub_names_next(&hub->groups, announce_group, hub) || hub_names_next(&hub->channels, announce_channel, hub);
 }
 
 /* A channel whose name says whose it is needs no announcement. */
@@ -138,9 +156,11 @@ static void ask(struct bus_hub *hub, struct remote_item *item)
     say(hub, item->kind == REMOTE_QUERY ? HUB_QUERY : HUB_SETTLE, asked->number, item->group);
 }
 
+/* Changes go first: a message, or a settle, stands behind the joins that were asked for before it. */
 static void pump(struct bus_hub *hub)
 {
-    while (hub->state == UP && !list_empty(&hub->waiting) && hub->pipe.out_bytes < ON_THE_WAY) {
+    announce(hub);
+    while (has_room(hub) && !list_empty(&hub->waiting)) {
         struct remote_item *item = list_entry(hub->waiting.next, struct remote_item, link);
         list_remove(&item->link);
         if (item->message == NULL) {
@@ -158,6 +178,12 @@ static uint64_t patience(const struct bus_hub *hub, const struct remote_item *it
     return item->message != NULL ? hub->buffer_time_ms : PATIENCE_AWAY_MS; /* without a hub nothing can be confirmed */
 }
 
+/* A join, while the hub is known to be away: it is announced when there is one. */
+static bool is_not_waited_for(struct bus_hub *hub, const struct remote_item *item, uint64_t now)
+{
+    return item->kind == REMOTE_SETTLE && item->joined && patience_is_over(&hub->patience, now, hub->heard_at);
+}
+
 /* What has waited too long fails, and with a message everything that was to be confirmed after it. */
 static void expire(struct bus_hub *hub)
 {
@@ -166,7 +192,7 @@ static void expire(struct bus_hub *hub)
     for (struct list_node *node = hub->waiting.next, *next; node != &hub->waiting; node = next) {
         struct remote_item *item = list_entry(node, struct remote_item, link);
         next = node->next;
-        bool late = now - item->asked_at >= patience(hub, item);
+        bool late = now - item->asked_at >= patience(hub, item) || is_not_waited_for(hub, item, now);
         /* A settle behind a message that may still go out waits with it. */
         if (item->message == NULL && node != hub->waiting.next)
             late = late && now - item->asked_at >= hub->buffer_time_ms;
@@ -189,6 +215,8 @@ static void fail_asked(struct bus_hub *hub, uint64_t then)
         next = node->next;
         if (asked->until > then)
             continue;
+        if (asked->item->joined)
+            patience_in_vain(&hub->patience, clock_ms());
         list_remove(&asked->link);
         remote_done(asked->item, false);
         mem_free(asked);
@@ -231,10 +259,12 @@ static void tell_gap(struct bus_hub *hub)
 static void on_hello(struct bus_hub *hub)
 {
     set_state(hub, UP);
+    patience_back(&hub->patience);
     remote_trouble(&hub->remote, hub, NULL, NULL);
     hub->wait_ms = FIRST_WAIT_MS;
-    hub_names_each(&hub->groups, announce_group, hub);
-    hub_names_each(&hub->channels, announce_channel, hub);
+    hub_names_begin(&hub->groups);
+    hub_names_begin(&hub->channels);
+    announce(hub);
     if (hub->was_up) {
         atomic_fetch_add(&hub->remote.reconnects, 1);
         tell_gap(hub);
@@ -282,6 +312,8 @@ static bool on_frame(struct hub_pipe *pipe, const struct hub_frame *frame)
 {
     struct bus_hub *hub = hub_of(pipe);
     struct remote_item *item;
+    hub->heard_at = clock_ms();
+    hub->asked_alive = false;
     if (hub->state == GREETING && frame->kind == HUB_HELLO && frame->number == HUB_VERSION) {
         on_hello(hub);
         return true;
@@ -300,7 +332,9 @@ static bool on_frame(struct hub_pipe *pipe, const struct hub_frame *frame)
         return true;
     case HUB_ANSWER:
         item = answered(hub, frame->number);
-        if (item != NULL)
+        if (item != NULL && frame->name.length > 0)
+            remote_settled(item, LAYER_REFUSED, "a process that has members in it did not answer in time");
+        else if (item != NULL)
             remote_answer(item, frame->payload);
         return true;
     case HUB_QUERY:
@@ -319,6 +353,8 @@ static bool on_frame(struct hub_pipe *pipe, const struct hub_frame *frame)
 static void lose(struct bus_hub *hub, const char *why)
 {
     remote_trouble(&hub->remote, hub, hub->path, why);
+    if (hub->state == UP)
+        patience_away(&hub->patience, clock_ms());
     set_state(hub, CLOSING);
     fail_asked(hub, UINT64_MAX);
     hub_pipe_close(&hub->pipe);
@@ -364,6 +400,7 @@ static void on_connect(uv_connect_t *request, int status)
         return;
     }
     set_state(hub, GREETING);
+    hub->heard_at = clock_ms();
     hub_pipe_begin(&hub->pipe);
     if (hub->state == GREETING)
         (void)hub_pipe_say(&hub->pipe, &(struct hub_frame){ .kind = HUB_HELLO, .number = HUB_VERSION, .name = { hub->client, strlen(hub->client) } });
@@ -372,14 +409,34 @@ static void on_connect(uv_connect_t *request, int status)
 static void connect_now(struct bus_hub *hub)
 {
     set_state(hub, CONNECTING);
+    hub->heard_at = clock_ms();
+    hub->asked_alive = false;
     hub_pipe_init(&hub->pipe, remote_loop(&hub->remote), &callbacks, 0);
     hub->connect.data = hub;
     uv_pipe_connect(&hub->connect, &hub->pipe.pipe, hub->path, on_connect);
 }
 
+/* Asks a hub that is quiet whether it lives, and gives up one that is silent: stopped, or stuck. */
+static void look_after(struct bus_hub *hub, uint64_t now)
+{
+    uint64_t before = hub->ticked_at;
+    hub->ticked_at = now;
+    if (hub->state != CONNECTING && hub->state != GREETING && hub->state != UP)
+        return;
+    if (now - before > QUIET_MS)
+        hub->heard_at = now; /* it was this process that stood still */
+    if (now - hub->heard_at >= SILENCE_MS) {
+        lose(hub, "the hub does not answer");
+    } else if (hub->state == UP && !hub->asked_alive && now - hub->heard_at >= QUIET_MS) {
+        hub->asked_alive = true;
+        say(hub, HUB_SETTLE, 0, (struct name){ "", 0 });
+    }
+}
+
 static void on_clock(uv_timer_t *clock)
 {
     struct bus_hub *hub = clock->data;
+    look_after(hub, clock_ms());
     if (hub->state == WAITING && clock_ms() >= hub->retry_at)
         connect_now(hub);
     expire(hub);
@@ -394,12 +451,18 @@ static void start(struct remote *remote)
     atomic_store(&remote->links, 1);
     uv_timer_init(remote_loop(remote), &hub->clock);
     hub->clock.data = hub;
+    hub->ticked_at = clock_ms();
+    patience_away(&hub->patience, clock_ms());
     uv_timer_start(&hub->clock, on_clock, CLOCK_MS, CLOCK_MS);
     connect_now(hub);
 }
 
 static void wait(struct bus_hub *hub, struct remote_item *item)
 {
+    if (is_not_waited_for(hub, item, clock_ms())) {
+        remote_done(item, false);
+        return;
+    }
     list_append(&hub->waiting, &item->link);
     pump(hub);
 }
@@ -409,24 +472,18 @@ static void take(struct remote *remote, struct remote_item *item)
     struct bus_hub *hub = (struct bus_hub *)remote;
     switch (item->kind) {
     case REMOTE_JOIN:
-        hub_names_add(&hub->groups, item->group);
-        say(hub, HUB_JOIN, 0, item->group);
+        hub_names_want(&hub->groups, item->group, true);
         break;
     case REMOTE_LEAVE:
-        hub_names_remove(&hub->groups, item->group);
-        say(hub, HUB_LEAVE, 0, item->group);
+        hub_names_want(&hub->groups, item->group, false);
         break;
     case REMOTE_MADE:
-        if (is_anybodys(item->channel)) {
-            hub_names_add(&hub->channels, item->channel);
-            say(hub, HUB_RECEIVE, 0, item->channel);
-        }
+        if (is_anybodys(item->channel))
+            hub_names_want(&hub->channels, item->channel, true);
         break;
     case REMOTE_GONE:
-        if (is_anybodys(item->channel)) {
-            hub_names_remove(&hub->channels, item->channel);
-            say(hub, HUB_UNRECEIVE, 0, item->channel);
-        }
+        if (is_anybodys(item->channel))
+            hub_names_want(&hub->channels, item->channel, false);
         break;
     case REMOTE_PUBLISH:
     case REMOTE_SEND:
@@ -439,6 +496,7 @@ static void take(struct remote *remote, struct remote_item *item)
         break; /* the hub keeps nothing of a group; waiting messages for channels are their receivers' */
     }
     remote_done(item, true);
+    announce(hub);
 }
 
 static void on_clock_closed(uv_handle_t *handle)

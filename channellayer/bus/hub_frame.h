@@ -29,7 +29,7 @@ enum hub_kind {
     HUB_SETTLED,   /* to the process */
     HUB_GAP,       /* to the process: it was so slow that messages for it were dropped */
     HUB_QUERY,     /* both ways: which channels are in the group name? number comes back */
-    HUB_ANSWER,    /* both ways: number; payload: a length byte and a name for each channel */
+    HUB_ANSWER,    /* both ways: number; payload: a length byte and a name for each channel; name, to the process: "?": some did not answer */
     HUB_KINDS,
 };
 

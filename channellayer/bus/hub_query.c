@@ -1,5 +1,5 @@
 /* The hub's questions: one process asks which channels are in a group, those that have announced it answer, and the asker gets all
- * answers as one, at the latest after QUERY_MS. */
+ * answers as one, at the latest after QUERY_MS, and then is told that some are missing. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -9,12 +9,26 @@ enum { QUERY_MS = 1000 };
 
 static void finish(struct hub_query *query)
 {
-    struct hub_frame answer = { HUB_ANSWER, query->number, { "", 0 }, { query->names.data, query->names.length } };
+    bool partial = query->partial || query->missing > 0 || query->names.failed;
+    struct hub_frame answer = { HUB_ANSWER, query->number, { "?", partial }, { query->names.data, query->names.length } };
     list_remove(&query->of_hub);
     if (query->asker != NULL)
         (void)hub_pipe_say(&query->asker->pipe, &answer);
     bytes_deinit(&query->names);
+    mem_free(query->asked);
     mem_free(query);
+}
+
+static void ask(struct hub_query *query, struct hub_member *member, struct name group)
+{
+    struct hub_chunk *chunk = hub_chunk_create(&(struct hub_frame){ HUB_QUERY, query->id, group, { NULL, 0 } }, false);
+    if (chunk != NULL && hub_pipe_write(&member->pipe, chunk)) {
+        query->asked[query->asked_count++] = member;
+        query->missing++;
+    } else {
+        query->partial = true;
+    }
+    hub_chunk_release(chunk);
 }
 
 void hub_ask(struct hub_member *asker, const struct hub_frame *frame)
@@ -26,32 +40,45 @@ void hub_ask(struct hub_member *asker, const struct hub_frame *frame)
         .id = ++hub->last_query,
         .asker = asker,
         .number = frame->number,
-        .missing = 1, /* until all have been asked: an answer may not finish it before */
         .until = uv_now(bus_thread_loop(hub->thread)) + QUERY_MS,
     };
     list_append(&hub->queries, &query->of_hub);
-    for (struct list_node *node = topic != NULL ? topic->followers.next : NULL; topic != NULL && node != &topic->followers;
-         node = node->next) {
+    size_t count = topic != NULL ? list_length(&topic->followers) : 0;
+    query->asked = count > 0 ? mem_try_alloc(count * sizeof(struct hub_member *)) : NULL;
+    query->partial = count > 0 && query->asked == NULL;
+    for (struct list_node *node = query->asked != NULL ? topic->followers.next : NULL; node != NULL && node != &topic->followers; node = node->next) {
         struct hub_member *member = list_entry(node, struct hub_follow, of_topic)->member;
-        if (member == asker)
-            continue;
-        struct hub_chunk *chunk = hub_chunk_create(&(struct hub_frame){ HUB_QUERY, query->id, frame->name, { NULL, 0 } }, false);
-        if (chunk != NULL && hub_pipe_write(&member->pipe, chunk))
-            query->missing++;
-        hub_chunk_release(chunk);
+        if (member != asker)
+            ask(query, member, frame->name);
     }
-    if (--query->missing == 0)
+    if (query->missing == 0)
         finish(query);
 }
 
-void hub_answered(struct hub *hub, const struct hub_frame *frame)
+/* member has answered, or has gone. */
+static bool strike_off(struct hub_query *query, const struct hub_member *member)
 {
+    for (size_t i = 0; i < query->asked_count; i++) {
+        if (query->asked[i] != member)
+            continue;
+        query->asked[i] = NULL;
+        query->missing--;
+        return true;
+    }
+    return false;
+}
+
+void hub_answered(struct hub_member *member, const struct hub_frame *frame)
+{
+    struct hub *hub = member->hub;
     for (struct list_node *node = hub->queries.next; node != &hub->queries; node = node->next) {
         struct hub_query *query = list_entry(node, struct hub_query, of_hub);
         if (query->id != frame->number)
             continue;
+        if (!strike_off(query, member))
+            return;
         bytes_add(&query->names, frame->payload.bytes, frame->payload.length);
-        if (--query->missing == 0)
+        if (query->missing == 0)
             finish(query);
         return;
     }
@@ -69,10 +96,13 @@ void hub_queries_expire(struct hub *hub, uint64_t now)
 
 void hub_queries_forget(struct hub *hub, const struct hub_member *member)
 {
-    for (struct list_node *node = hub->queries.next; node != &hub->queries; node = node->next) {
+    for (struct list_node *node = hub->queries.next, *next; node != &hub->queries; node = next) {
         struct hub_query *query = list_entry(node, struct hub_query, of_hub);
+        next = node->next;
         if (query->asker == member)
             query->asker = NULL;
+        if (strike_off(query, member) && query->missing == 0)
+            finish(query);
     }
 }
 

@@ -124,7 +124,7 @@ static bool obey(struct hub_member *member, const struct hub_frame *frame)
         hub_ask(member, frame);
         return true;
     case HUB_ANSWER:
-        hub_answered(hub, frame);
+        hub_answered(member, frame);
         return true;
     default:
         return false;

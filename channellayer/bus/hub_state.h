@@ -54,7 +54,10 @@ struct hub_query {
     uint64_t id;
     struct hub_member *asker; /* NULL: it has gone */
     uint64_t number;          /* the asker's */
+    struct hub_member **asked; /* those whose answers are missing; NULL where one has come; mem_free() */
+    size_t asked_count;
     size_t missing;           /* answers */
+    bool partial;             /* somebody could not be asked */
     uint64_t until;           /* loop time */
     struct bytes names;
 };
@@ -113,7 +116,7 @@ void hub_late_free(struct hub *hub);
 
 /* hub_query.c */
 void hub_ask(struct hub_member *asker, const struct hub_frame *frame);
-void hub_answered(struct hub *hub, const struct hub_frame *frame);
+void hub_answered(struct hub_member *member, const struct hub_frame *frame);
 void hub_queries_expire(struct hub *hub, uint64_t now);
 void hub_queries_forget(struct hub *hub, const struct hub_member *member);
 void hub_queries_free(struct hub *hub);

@@ -194,8 +194,9 @@ class Layer:
     def group_discard(self, group: str, channel: str) -> None: ...
     def group_send(self, group: str, payload: bytes, key: bytes | None) -> str:
         """`"ok"`, `"too-large"` or `"unsent"` (the bus cannot send it)."""
-    def group_channels(self, group: str) -> Awaitable[list[str] | None]:
-        """Awaits the names of the channels in group, in all processes; None where the others cannot be asked."""
+    def group_channels(self, group: str) -> Awaitable[list[str] | str | None]:
+        """Awaits the names of the channels in group, in all processes; None where the others cannot be asked; a str where they
+        have not all answered: the reason."""
     def has(self, channel: str) -> bool:
         """Whether channel is in this process."""
     def settled(

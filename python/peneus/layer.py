@@ -244,11 +244,12 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
 
     async def group_channels(self, group: str) -> list[str]:
         """The channels in group, sorted, of every process; on bus "redis" of every process of Peneus, as Redis's pub/sub does not
-        know who listens, and those of channels_redis are not asked. BusUnavailable where nobody can be asked."""
+        know who listens, and those of channels_redis are not asked. BusUnavailable where nobody can be asked, and on bus "hub"
+        where one of the processes has not answered."""
         self._check_group(self, group)
         channels = await self._core.group_channels(group)
-        if channels is None:
-            raise BusUnavailable(f"{self._bus.where} has not said who is in group {group!r}. {self._why()}")
+        if channels is None or isinstance(channels, str):
+            raise BusUnavailable(f"{self._bus.where} has not said who is in group {group!r}. {channels or self._why()}")
         return sorted(channels)
 
     async def group_count(self, group: str) -> int:

@@ -138,6 +138,45 @@ def test_the_hub_dies_and_returns(path: Path) -> None:
     assert not path.exists()
 
 
+def test_who_is_in_a_group_is_not_half_the_truth(path: Path, hub: peneus.hub.Hub) -> None:
+    """One of the processes has members and does not answer."""
+    with Process(path) as a, Process(path) as b, Process(path) as c:
+        mine, yours = a.ask("new"), b.ask("new")
+        a.ask("add", "g", mine)
+        b.ask("add", "g", yours)
+        b.process.send_signal(signal.SIGSTOP)
+        assert c.ask("members", "g") == {"error": "BusUnavailable"}
+        b.process.send_signal(signal.SIGCONT)
+        eventually(lambda: c.ask("members", "g") == sorted([mine, yours]))
+
+
+HOST = "import peneus.hub, sys, time; hub = peneus.hub.host(sys.argv[1]); print('ready', flush=True); time.sleep(600)"
+
+
+def test_a_hub_that_hangs(path: Path) -> None:
+    """Nobody who joins waits for it for long; it is given up; and when it runs again everybody is back, with all groups."""
+    with Process(path) as a, Process(path) as b:
+        hub = subprocess.Popen([sys.executable, "-c", HOST, str(path)], stdout=subprocess.PIPE, cwd=ROOT)
+        try:
+            assert hub.stdout is not None and hub.stdout.readline() == b"ready\n"
+            channel = a.ask("new")
+            a.ask("add", "before", channel)
+            hub.send_signal(signal.SIGSTOP)
+            for number in range(20):
+                a.ask("add", f"meanwhile-{number}", channel)
+            eventually(lambda: a.ask("links") == b.ask("links") == 0)
+            a.ask("discard", "before", channel)
+            hub.send_signal(signal.SIGCONT)
+            eventually(lambda: a.ask("links") == b.ask("links") == 1)
+            eventually(lambda: b.ask("members", "meanwhile-19") == [channel])
+            assert b.ask("members", "before") == []
+            b.ask("group_send", "meanwhile-0", TICK)
+            assert a.ask("receive", channel, 10) == TICK
+        finally:
+            hub.kill()
+            hub.communicate()
+
+
 def test_without_a_hub_publishing_fails_with_a_sentence(path: Path) -> None:
     layer = peneus.ChannelLayer(bus="hub", hub=path, buffer_time=0.3)
 

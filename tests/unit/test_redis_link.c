@@ -4,10 +4,10 @@
 
 #include <hiredis/hiredis.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "tests/unit/fake_redis.h"
+#include "tests/unit/resident.h"
 
 enum { PATIENCE_MS = 20000, NOTE_SIZE = 4096 };
 
@@ -449,16 +449,6 @@ static void test_error_that_leaves_the_link_up(void **state)
     UNTIL(bench, bench->note[0] != '\0');
     assert_string_equal(bench->note, "quiet OOM command not allowed when used memory > 'maxmemory'.\n");
     assert_int_equal(bench->downs, 0);
-}
-
-static long resident_kib(void)
-{
-    long pages = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    assert_non_null(file);
-    assert_int_equal(fscanf(file, "%ld %ld", &pages, &resident), 2);
-    fclose(file);
-    return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 /* A reply that announces more than it brings, before and after the greeting: no memory goes to what does not come. */
