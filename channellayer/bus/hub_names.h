@@ -31,9 +31,4 @@ bool hub_names_next(struct hub_names *names, void (*each)(void *context, struct 
 /* Another hub, which has been told nothing. */
 void hub_names_begin(struct hub_names *names);
 
-static inline bool hub_names_changed(const struct hub_names *names)
-{
-    return !list_empty(&names->changed);
-}
-
 #endif

@@ -26,6 +26,8 @@ enum {
     REST_LONGEST_MS = 5000,
     STABLE_MS = 2000,      /* a connection that lived so long was no failure */
     CHECK_MS = 1000,       /* how often a connection's health is looked at */
+    CHECK_SOON_MS = 300,   /* the same, where the server ends connections that are idle (`timeout 1`) */
+    SHORT_LIFE_MS = 5000,
     SILENCE_MS = 3000,
     CONNECT_TIMEOUT_MS = 5000,
     LEAVE_MS = 300,
@@ -90,6 +92,7 @@ struct redis_link {
     uint64_t up_since;
     uint64_t heard_at;
     uint64_t checked_at;
+    uint64_t check_ms;
     char leaving_for[REASON_SIZE]; /* LEAVING: the error */
 };
 
@@ -330,7 +333,7 @@ static void on_check(uv_timer_t *timer)
     struct redis_link *link = timer->data;
     uint64_t now = uv_now(link->loop), before = link->checked_at;
     link->checked_at = now;
-    if (now - before > 2 * (uint64_t)CHECK_MS)
+    if (now - before > link->check_ms + CHECK_MS)
         return; /* it was this process that stood still: what has come meanwhile is not read yet */
     if (!list_empty(&link->asked)) {
         uint64_t since = list_entry(link->asked.next, struct asked, link)->sent_at;
@@ -338,7 +341,7 @@ static void on_check(uv_timer_t *timer)
             since = link->heard_at;
         if (now - since >= link->silence_ms)
             fail(link, "the server does not answer");
-    } else if (now - link->heard_at >= CHECK_MS) {
+    } else if (now - link->heard_at >= link->check_ms) {
         ask(link, 1, &ping, (struct redis_reader){ on_pong, NULL, .quiet = true }, link);
     }
 }
@@ -353,7 +356,7 @@ static void on_greeted(void *context, const char *refusal)
     redis_wire_trust(link->wire);
     set_state(link, LINK_UP);
     link->up_since = link->checked_at = uv_now(link->loop);
-    uv_timer_start(&link->timer, on_check, CHECK_MS, CHECK_MS);
+    uv_timer_start(&link->timer, on_check, link->check_ms, link->check_ms);
     if (link->events->on_up != NULL)
         link->events->on_up(link->context);
 }
@@ -378,7 +381,12 @@ static void on_open(void *context)
 
 static void on_lost(void *context, const char *reason)
 {
-    fail(context, reason);
+    struct redis_link *link = context;
+    uint64_t now = uv_now(link->loop);
+    bool idle = link->state == LINK_UP && list_empty(&link->asked) && now - link->heard_at >= CHECK_MS / 2;
+    if (idle && now - link->up_since < SHORT_LIFE_MS)
+        link->check_ms = CHECK_SOON_MS;
+    fail(link, reason);
 }
 
 static const struct redis_wire_events wire_events = { on_open, on_reply, on_lost };
@@ -542,6 +550,7 @@ struct redis_link *redis_link_create(uv_loop_t *loop, const struct redis_host *h
     link->loop = loop;
     link->host = host;
     link->silence_ms = silence_ms != 0 ? silence_ms : SILENCE_MS;
+    link->check_ms = CHECK_MS;
     link->events = events;
     link->context = context;
     list_init(&link->asked);

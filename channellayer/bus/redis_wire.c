@@ -219,12 +219,15 @@ static redisContext *dial(const struct redis_wire_target *target, char *reason, 
     else
         REDIS_OPTIONS_SET_UNIX(&options, target->path);
     options.options |= REDIS_OPT_NO_PUSH_AUTOFREE;
+    errno = 0;
     redisContext *redis = redisConnectWithOptions(&options);
+    int error = errno;
     if (redis != NULL && redis->err == 0) {
         fcntl(redis->fd, F_SETFD, FD_CLOEXEC);
         return redis;
     }
-    snprintf(reason, size, "%s", redis == NULL ? "there is no memory" : redis->errstr);
+    /* Of a Unix socket hiredis says only that there was an error. */
+    snprintf(reason, size, "%s", redis == NULL ? "there is no memory" : redis->errstr[0] != '\0' ? redis->errstr : strerror(error));
     if (redis != NULL)
         redisFree(redis);
     return NULL;

@@ -232,6 +232,22 @@ def test_core_order_is_kept_by_more_messages_than_go_out_at_once(redis, fault):
     run(main())
 
 
+@buses
+def test_a_server_that_ends_idle_connections(bus):
+    """`timeout 1`: the first loss is noticed, and then there is always something said in time."""
+    with redis_server("--timeout", "1") as redis:
+
+        async def main():
+            listener = Listener(bus, redis)
+            await listener.join("prices")
+            await asyncio.sleep(8)
+            assert stats(listener.layer)["bus_reconnects"] <= stats(listener.layer)["bus_links"]
+            assert stats(listener.layer)["bus_gaps"] == 0
+            assert await listener.heard("prices") == []
+
+        run(main())
+
+
 # --- one that refuses ---
 
 

@@ -598,6 +598,7 @@ static void test_second_address(void **state)
     bench->host.address_count = 2;
     dial_and_wait(bench);
     assert_int_equal(bench->failures, 1);
+    assert_string_equal(bench->reason, "No such file or directory");
 }
 
 static void end_in_callback(void *context, void *argument, const struct redisReply *reply)
