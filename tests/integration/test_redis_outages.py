@@ -465,7 +465,7 @@ def test_core_a_refused_leave_is_an_error_and_tried_again(redis):
         assert core_groups(redis) == {"prices": 1}
         allowed(redis)
         await until(lambda: core_groups(redis) == {})
-        assert redis.command("EXISTS", f"asgi:peneus:groups:{layer.client_prefix}")[0] == b":0"
+        await until(lambda: redis.command("EXISTS", f"asgi:peneus:groups:{layer.client_prefix}")[0] == b":0")
 
     run(main())
 
@@ -481,6 +481,7 @@ def test_core_what_a_promoted_replica_still_has(redis):
             await other.group_add(group, theirs)
         await layer.group_discard("left", channel)
         listed, key = f"asgi:peneus:groups:{layer.client_prefix}", "asgi:group:left"
+        await until(lambda: redis.command("SMEMBERS", listed)[2::2] == [b"asgi:group:kept"])
         redis.command("ZADD", key, str(int(time.time())), channel)
         redis.command("SADD", listed, key)
         redis.command("ZADD", "asgi:group:unknown", str(int(time.time())), channel)
