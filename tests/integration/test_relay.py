@@ -20,7 +20,8 @@ TEXT, BINARY, CLOSE = 1, 2, 8
 
 @pytest.fixture
 def server() -> Iterator[LiveServer]:
-    with LiveServer("tests.integration.relay_apps:application", close_timeout=1) as server:
+    # no pings: on a busy machine a test may take longer than their interval, and its clients take them for messages
+    with LiveServer("tests.integration.relay_apps:application", close_timeout=1, ping_interval=3600) as server:
         yield server
 
 
