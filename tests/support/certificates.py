@@ -20,10 +20,12 @@ def make(directory: Path) -> Certificates:
             "-addext", "keyUsage=critical,keyCertSign",
         )  # fmt: skip
     _openssl(directory, "req", *_fresh_key("server"), "-out", "server.csr", "-subj", "/CN=localhost")
-    (directory / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    # Python 3.13 and later want the identifiers; not each openssl adds them to a certificate that it signs.
+    extensions = ("subjectAltName=DNS:localhost,IP:127.0.0.1", "subjectKeyIdentifier=hash", "authorityKeyIdentifier=keyid")
+    (directory / "extensions").write_text("\n".join(extensions) + "\n")
     _openssl(
         directory, "x509", "-req", "-in", "server.csr", "-CA", "authority.crt", "-CAkey", "authority.key", "-CAcreateserial",
-        "-out", "server.crt", "-days", "2", "-extfile", "names",
+        "-out", "server.crt", "-days", "2", "-extfile", "extensions",
     )  # fmt: skip
     return Certificates(directory / "authority.crt", directory / "server.crt", directory / "server.key", directory / "other.crt")
 

@@ -38,7 +38,19 @@ class Authority:
         self._directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
-        certificate = self._build(self._name, self._key, [x509.BasicConstraints(ca=True, path_length=None)])
+        # What RFC 5280 asks of an authority's certificate: Python 3.13 and later refuse one that lacks any of it.
+        usage = x509.KeyUsage(
+            key_cert_sign=True,
+            crl_sign=True,
+            digital_signature=False,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        certificate = self._build(self._name, self._key, [x509.BasicConstraints(ca=True, path_length=None), usage])
         self.file = directory / f"{name}.pem"
         self.file.write_bytes(certificate.public_bytes(Encoding.PEM))
 
@@ -68,8 +80,12 @@ class Authority:
             .not_valid_after(now + timedelta(days=2))
         )
         for extension in extensions:
-            builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
-        return builder.sign(self._key, hashes.SHA256())
+            critical = isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
+            builder = builder.add_extension(extension, critical)
+        # RFC 5280 asks for both identifiers, and so does Python 3.13.
+        own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        signers = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return builder.add_extension(own, critical=False).add_extension(signers, critical=False).sign(self._key, hashes.SHA256())
 
 
 def _named(name: str) -> x509.Name:
