@@ -36,6 +36,7 @@ class Consumer:
         self.taken = []
         self.ready = threading.Event()
         self.released = asyncio.Event()
+        self.refused = threading.Event()
 
     async def __call__(self, scope, receive, send):
         connection = _core.current_connection.get()
@@ -259,6 +260,8 @@ async def refuse_while_waiting(consumer, inbox, send):
     second = asyncio.ensure_future(consumer.layer.receive(CHANNEL, CAPACITY, decode))
     await asyncio.sleep(0)
     await send({"type": "websocket.close"})
+    await asyncio.sleep(0)  # the I/O thread gets it
+    assert consumer.refused.wait(PATIENCE)  # the loop stands still: what is queued for it meanwhile, it takes at once
     consumer.send("message")
     await first
     consumer.taken.append(await asyncio.wait_for(second, PATIENCE))
@@ -266,8 +269,12 @@ async def refuse_while_waiting(consumer, inbox, send):
 
 def test_a_message_that_it_was_told_of_and_does_not_take_goes_to_the_next(serve):
     server, consumer = serve(refuse_while_waiting, accepts=False)
-    with server.websocket() as client:
+    with server.websocket() as client, server.connect() as other:
         assert client.head()[0] == 403
+        # The I/O thread queues the disconnect when it has sent the refusal, and before it reads from its sockets again.
+        other.send(b"GET\r\n\r\n")
+        assert other.head()[0] == 400
+        consumer.refused.set()
         server.idle()
     assert consumer.taken == ["websocket.disconnect", "message"]
 
