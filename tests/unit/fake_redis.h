@@ -20,6 +20,7 @@
 #include <uv.h>
 
 #include "base/alloc.h"
+#include "tests/unit/range.h"
 
 enum { FAKE_WORDS = 8, FAKE_BUFFER = 65536, FAKE_LOG = 4096 };
 
@@ -69,7 +70,7 @@ static inline size_t fake_command(struct fake_redis *fake, size_t *count, char *
         return 0;
     assert_int_equal(*at, '*');
     *count = (size_t)atoi(at + 1);
-    assert_in_range(*count, 1, FAKE_WORDS);
+    assert_uint_in_range(*count, 1, FAKE_WORDS);
     at = line + 1;
     for (size_t i = 0; i < *count; i++) {
         line = at < end ? memchr(at, '\n', (size_t)(end - at)) : NULL;

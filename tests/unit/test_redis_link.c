@@ -459,7 +459,7 @@ static void refused_at_once(struct bench *bench, const char *said, const char *r
     dial(bench);
     UNTIL(bench, bench->failures == 2);
     assert_non_null(strstr(bench->reason, reason));
-    assert_in_range(resident_kib() - before + 20000, 0, 40000);
+    assert_uint_in_range(resident_kib() - before + 20000, 0, 40000);
 }
 
 static void test_array_bomb_before_the_greeting(void **state)
@@ -510,7 +510,7 @@ static void test_large_array_that_does_not_come(void **state)
     for (int i = 0; i < 5; i++)
         command(bench, "FAIL", "fail");
     UNTIL(bench, bench->downs == 1); /* the answer never becomes whole */
-    assert_in_range(resident_kib() - before + 20000, 0, 26000);
+    assert_uint_in_range(resident_kib() - before + 20000, 0, 26000);
 }
 
 /* Pushes of any shape: none of them is read beyond its end. */
