@@ -12,7 +12,7 @@ mkdir -p build
 exec 9>build/fuzz.lock
 flock 9 # the tests of several targets may begin at once
 [ -f build/fuzz/build.ninja ] || CC=clang meson setup build/fuzz -Dextension=false -Dfuzzers=true -Db_sanitize=address,undefined \
-    -Db_lundef=false -Dbuildtype=debugoptimized -Dwerror=false >build/fuzz.log || { cat build/fuzz.log >&2; exit 1; }
+    -Db_lundef=false -Dbuildtype=debugoptimized >build/fuzz.log || { cat build/fuzz.log >&2; exit 1; }
 ninja -C build/fuzz --quiet
 exec 9>&-
 [ $# -gt 0 ] || set -- $(ls tests/fuzz/corpus)

@@ -6,12 +6,11 @@ cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
 export PATH
 
-# gcc sees problems in instrumented code that are not there, so warnings are no errors here.
 setup() { # directory, options: configured once
     directory=$1
     shift
     [ -f "$directory/build.ninja" ] && return
-    meson setup "$directory" -Dwerror=false -Dbuildtype=debugoptimized -Db_lundef=false "$@" >"$directory.log" || { cat "$directory.log" >&2; exit 1; }
+    meson setup "$directory" -Dbuildtype=debugoptimized -Db_lundef=false "$@" >"$directory.log" || { cat "$directory.log" >&2; exit 1; }
 }
 
 # An environment of its own, build/NAME-venv, that sees the packages of .venv behind the instrumented Peneus: name, sanitizers.
@@ -24,7 +23,7 @@ extension() {
     fi
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --ignore-installed \
         --upgrade --force-reinstall "-Cbuild-dir=build/$1-extension" \
-        -Csetup-args=-Dwerror=false -Csetup-args=-Dbuildtype=debugoptimized -Csetup-args=-Db_lundef=false "-Csetup-args=-Db_sanitize=$2" .
+        -Csetup-args=-Dbuildtype=debugoptimized -Csetup-args=-Db_lundef=false "-Csetup-args=-Db_sanitize=$2" .
 }
 
 case ${1:?thread or address} in

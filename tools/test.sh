@@ -1,6 +1,7 @@
 #!/bin/sh
-# test.sh quick|all [pytest's arguments]: the C unit tests, then the tests under tests/ against the Peneus in .venv. "quick" leaves
-# out the tests with the marker long or alone (pyproject.toml). With arguments, pytest runs exactly what they select.
+# test.sh quick|all [pytest's arguments]: the C unit tests, then the tests under tests/ against the Peneus in .venv. A warning of
+# the compiler is an error here, in all C code. "quick" leaves out the tests with the marker long or alone (pyproject.toml). With
+# arguments, pytest runs exactly what they select.
 set -eu
 which=${1:?quick or all}
 shift
@@ -12,8 +13,9 @@ PATH="$PWD/.venv/bin:$PATH"
 export PATH
 
 echo "==> C unit tests"
-[ -f build/unit/build.ninja ] || meson setup build/unit -Dextension=false -Dunit_tests=true >build/unit.log || { cat build/unit.log >&2; exit 1; }
-meson test -C build/unit --print-errorlogs
+[ -f build/unit/build.ninja ] || meson setup build/unit -Dunit_tests=true -Dwerror=true >build/unit.log || { cat build/unit.log >&2; exit 1; }
+ninja -C build/unit --quiet
+meson test -C build/unit --no-rebuild --print-errorlogs
 
 if [ $# -gt 0 ]; then
     echo "==> Python tests"

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 tools/install_debian.sh test valgrind
 PATH="$PWD/.venv/bin:$PATH"
 export PATH
-[ -f build/unit/build.ninja ] || meson setup build/unit -Dextension=false -Dunit_tests=true >build/unit.log || { cat build/unit.log >&2; exit 1; }
+[ -f build/unit/build.ninja ] || meson setup build/unit -Dunit_tests=true -Dwerror=true >build/unit.log || { cat build/unit.log >&2; exit 1; }
 ninja -C build/unit --quiet
 echo "==> C unit tests under valgrind"
 PENEUS_VALGRIND=1 meson test -C build/unit --no-rebuild --print-errorlogs --timeout-multiplier 20 --logbase valgrind \
