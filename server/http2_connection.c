@@ -300,7 +300,8 @@ static int on_stream_close(nghttp2_session *nghttp2, int32_t id, uint32_t code, 
 {
     struct http2_session *session = context;
     struct http2_stream *stream = http2_find_stream(session, id);
-    (void)nghttp2, (void)code;
+    (void)nghttp2;
+    (void)code;
     http2_history_end(&session->history, id, HTTP2_ENDED_BY_PEER);
     if (stream != NULL)
         http2_stream_closed(stream);
@@ -351,7 +352,8 @@ static int send_data(nghttp2_session *nghttp2, nghttp2_frame *frame, const uint8
     struct transport *transport = &session->connection->transport;
     struct http2_stream *stream = http2_find_stream(session, frame->hd.stream_id);
     struct buffer *out = transport_out(transport);
-    (void)nghttp2, (void)source;
+    (void)nghttp2;
+    (void)source;
     if (stream == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* nghttp2 resets the stream */
     if (buffer_reserve(out, FRAME_HEADER + length) == NULL)

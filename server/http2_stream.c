@@ -69,7 +69,8 @@ static ssize_t on_wanted(nghttp2_session *nghttp2, int32_t id, uint8_t *room, si
                          void *context)
 {
     struct http2_stream *stream = http2_find_stream(context, id);
-    (void)room, (void)source;
+    (void)room;
+    (void)source;
     if (stream == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* our stream has been closed: nghttp2 resets it, unless it already has */
     struct transport *transport = &stream->connection->transport;
