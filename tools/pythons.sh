@@ -8,7 +8,7 @@ tools/install_debian.sh build test debug
 [ $# -gt 0 ] || set -- -q tests/integration
 
 find_pythons() {
-    for version in 3.10 3.11 3.12 3.13 3.14; do
+    for version in 3.10 3.11 3.12 3.13 3.14 3.15; do
         for python in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$version".*/bin/python3; do
             path=$(command -v "$python" 2>/dev/null) || continue
             # A shim of pyenv's is no interpreter; the headers are needed too.

@@ -36,7 +36,7 @@ def single_callable(application: Any, name: str = "application") -> Any:
     """application as an ASGI 3 callable: one of ASGI 2 is wrapped."""
     if not callable(application):
         raise ApplicationImportError(f"{name!r} is a {type(application).__name__}, which cannot be called; name an application")
-    return guarantee_single_callable(application)  # type: ignore[no-untyped-call]
+    return guarantee_single_callable(application)
 
 
 def _import(name: str, path: str) -> ModuleType:
