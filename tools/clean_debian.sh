@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
-# clean_debian.sh DIRECTORY MIRROR [COMMAND...]: proves the two commands on a Debian 12 where nothing was installed by hand.
+# clean_debian.sh DIRECTORY MIRROR [RELEASE [COMMAND...]]: proves the two commands on a Debian where nothing was installed by hand.
 #
-# Makes a Debian root in DIRECTORY (outside the repository; kept there for the next time) from the Debian archive MIRROR,
-# puts a fresh clone of this repository into a copy of it, installs make, and runs there, as root: `make demo` until its
-# page answers, `make demo` again (which must find nothing to do), then `make test`. With COMMAND only those, for example:
-#   clean_debian.sh DIRECTORY MIRROR demo
+# Makes a root of the Debian release RELEASE (bookworm is the default; trixie, sid) in DIRECTORY (outside the repository; kept
+# there for the next time) from the Debian archive MIRROR, puts a fresh clone of this repository into a copy of it, installs make,
+# and runs there, as root: `make demo` until its page answers, `make demo` again (which must find nothing to do), then `make test`.
+# With COMMAND only those, for example:
+#   clean_debian.sh DIRECTORY MIRROR trixie demo
 # The clone is of what is committed. What the machine says to pip and TLS (PIP_*, proxies, certificates) holds inside too.
 # Log: DIRECTORY/log. Needs root, debootstrap and git.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
-directory=${1:?usage: clean_debian.sh DIRECTORY MIRROR [COMMAND...]}
-mirror=${2:?usage: clean_debian.sh DIRECTORY MIRROR [COMMAND...]}
-shift 2
+usage="usage: clean_debian.sh DIRECTORY MIRROR [RELEASE [COMMAND...]]"
+directory=${1:?$usage}
+mirror=${2:?$usage}
+release=${3:-bookworm}
+shift $(($# < 3 ? $# : 3))
 commands=("${@:-all}")
 [ "$(id -u)" = 0 ] || { echo "clean_debian.sh needs root, for debootstrap and chroot" >&2; exit 1; }
 command -v debootstrap >/dev/null || { echo "clean_debian.sh needs debootstrap: apt-get install debootstrap" >&2; exit 1; }
@@ -39,12 +42,12 @@ stop_demo() {
     demo_pid=""
 }
 
-if [ ! -f "$base/.complete" ]; then
-    echo "==> debootstrap"
+if [ "$(cat "$base/.release" 2>/dev/null)" != "$release" ]; then
+    echo "==> debootstrap $release"
     rm -rf "$base"
-    debootstrap --variant=minbase --include=ca-certificates bookworm "$base" "$mirror" >"$directory/debootstrap.log" 2>&1 ||
+    debootstrap --variant=minbase --include=ca-certificates "$release" "$base" "$mirror" >"$directory/debootstrap.log" 2>&1 ||
         { tail "$directory/debootstrap.log"; exit 1; }
-    touch "$base/.complete"
+    echo "$release" >"$base/.release"
 fi
 
 echo "==> a copy of it, and a fresh clone of $(git -C "$here" rev-parse --short HEAD)"
