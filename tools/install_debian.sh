@@ -14,7 +14,7 @@ for group in "$@"; do
     case $group in
     build) wanted="$wanted gcc libc6-dev pkg-config python3 python3-dev python3-venv libuv1-dev libwslay-dev zlib1g-dev libnghttp2-dev libssl-dev ca-certificates" ;;
     test)
-        wanted="$wanted libcmocka-dev redis-server openssl iproute2 chromium fonts-dejavu-core"
+        wanted="$wanted libcmocka-dev libcrypt-dev redis-server openssl iproute2 chromium fonts-dejavu-core"
         go_found || wanted="$wanted golang-go"
         ;;
     tsan) wanted="$wanted clang libclang-rt-14-dev" ;;

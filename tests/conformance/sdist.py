@@ -30,10 +30,13 @@ DAPHNE = Sdist("daphne", "4.2.3", "1c458f81926b37301cadc8ec1b6316d9a5db53fba061f
 CHANNELS_REDIS = Sdist("channels_redis", "4.3.0", "740ee7b54f0e28cf2264a940a24453d3f00526a96931f911fcb69228ef245dd2")
 
 
+HAS_FILTERS = hasattr(tarfile, "data_filter")
+
+
 def unpack(archive: Path, destination: Path) -> None:
     """Unpacks regular files and folders only, and only below destination, as files of this user."""
     with tarfile.open(archive) as tar:
-        if hasattr(tarfile, "data_filter"):
+        if HAS_FILTERS:
             tar.extractall(destination, filter="data")
         else:  # before Python 3.10.12 and 3.11.4: Debian 12 has 3.11.2
             tar.extractall(destination, members=plain_members(tar, destination.resolve()))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.sdist import unpack
+from tests.conformance import sdist
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
@@ -16,7 +16,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
 
 
 def test_only_files_and_folders_below_the_destination(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    monkeypatch.setattr(sdist, "HAS_FILTERS", False)
     archive, destination = tmp_path / "some.tar.gz", tmp_path / "destination"
     destination.mkdir()
     content = b"content"
@@ -30,7 +30,7 @@ def test_only_files_and_folders_below_the_destination(tmp_path: Path, monkeypatc
             tar.addfile(file, io.BytesIO(content))
         tar.addfile(member("package/hard", tarfile.LNKTYPE, "package/file"))
         tar.addfile(member("package/fifo", tarfile.FIFOTYPE))
-    unpack(archive, destination)
+    sdist.unpack(archive, destination)
     assert sorted(tmp_path.rglob("*")) == sorted(
         [archive, destination, *(destination / name for name in ("link", "link/outside", "package", "package/file"))]
     )
