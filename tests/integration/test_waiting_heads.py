@@ -25,6 +25,7 @@ from tests.integration.raw_http2 import (
     frame,
     request,
 )
+from tests.support import nghttp2
 
 KIB, MIB = 1024, 1024 * 1024
 ONE = 64 * KIB  # the most that one head, and what is kept beside it, takes here
@@ -94,7 +95,9 @@ def test_heads_of_one_http2_connection(ends: bool) -> None:
                 assert attacker.alive()
             assert MIB - ONE < waiting(server) < MIB + ONE
             refused = {stream for stream, code in attacker.resets.items() if code == REFUSED_STREAM}
-            assert 180 < len(refused) == server.stats()["heads_refused_total"]
+            assert 180 < server.stats()["heads_refused_total"]
+            if not ends or nghttp2.version() < nghttp2.RESETS_ARE_NOT_ANSWERED:
+                assert len(refused) == server.stats()["heads_refused_total"]
             other.send(request(1, "/other"))  # has a window of its own
             assert other.alive() and not other.resets
         other.wait(lambda: other.ended == {1})
