@@ -17,7 +17,7 @@ for group in "$@"; do
         wanted="$wanted libcmocka-dev libcrypt-dev redis-server openssl iproute2 chromium fonts-dejavu-core"
         go_found || wanted="$wanted golang-go"
         ;;
-    tsan) wanted="$wanted clang libclang-rt-14-dev" ;;
+    tsan) wanted="$wanted clang libclang-rt-dev" ;;
     analyze) wanted="$wanted clang-tidy cppcheck" ;;
     valgrind) wanted="$wanted valgrind libc6-dbg" ;;
     debug) wanted="$wanted python3-dbg" ;;
