@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from .errors import SettingError
 from .logs import timestamp
+from .printable import printable
 
 _WORDS = {
     ("websocket", "connecting"): "WSCONNECTING",
@@ -38,7 +39,8 @@ class AccessLog:
 
     def _text(self, word: str, details: Mapping[str, Any]) -> None:
         status, size = details.get("status") or "-", details.get("size") or "-"
-        self._stream.write(f'{details["client"]} - - [{self._now()}] "{word} {details["path"]}" {status} {size}\n')
+        client, request = _field(details["client"]), _quoted(f"{word} {details['path']}")
+        self._stream.write(f'{client} - - [{self._now()}] "{request}" {status} {size}\n')
 
     def _json(self, word: str, details: Mapping[str, Any]) -> None:
         entry: dict[str, Any] = {"time": timestamp(time.time()), "method": word}
@@ -54,6 +56,18 @@ class AccessLog:
             self._second = second
             self._date = time.strftime("%d/%b/%Y:%H:%M:%S", time.localtime(second))
         return self._date
+
+
+def _quoted(text: str) -> str:
+    """text as it stands between quotation marks."""
+    if '"' in text or "\\" in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return printable(text)
+
+
+def _field(value: object) -> str:
+    """value as it stands between spaces: what a proxy calls its client may be anything."""
+    return _quoted(str(value)).replace(" ", "\\x20")
 
 
 def open_stream(access_log: str | None, verbosity: int) -> TextIO | None:

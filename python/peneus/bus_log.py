@@ -8,6 +8,7 @@ import weakref
 from typing import Any
 
 from . import counters
+from .printable import printable
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class BusLog:
                 return
             self._troubles[layer] = trouble, now
         if trouble:
-            logger.warning("Channel layer: %s", trouble)
+            logger.warning("Channel layer: %s", printable(trouble))
         elif " has refused " in before:
             logger.info("Channel layer: %s refuses nothing any more", layer.where)
         else:

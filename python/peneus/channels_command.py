@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import control
+from .printable import printable
 
 DEFAULT_ROWS = 20
 CLEAR = "\x1b[2J\x1b[H"
@@ -195,6 +196,7 @@ def _more(found: list[Any], rows: int, what: str) -> list[str]:
 def _table(heads: Sequence[str], rows: list[list[str]]) -> list[str]:
     """Columns as wide as what is in them; those whose head begins with > are numbers."""
     titles = [head.removeprefix(">") for head in heads]
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (titles, *rows)) for column in range(len(heads))]
 
     def line(cells: Sequence[str]) -> str:

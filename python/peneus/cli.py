@@ -18,6 +18,7 @@ from typing import Any
 from . import endpoints, imports, logs, options, server, settings
 from .errors import ApplicationImportError, ConfigurationError, SettingError, WorkersFailed
 from .options import Option
+from .printable import printable
 from .version import installed_version
 
 logger = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ def run(made: server.Server) -> int:
     made.run()
     if made.hurried and _threads():
         # Python would wait for these threads at its exit, however long they are stuck.
-        logger.warning("Leaving without waiting for %s", ", ".join(_threads()))
+        logger.warning("Leaving without waiting for %s", ", ".join(map(printable, _threads())))
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

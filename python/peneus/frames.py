@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any
 
+from .printable import printable
+
 # Iterators that Python puts around what is awaited. They have no attribute for it; the garbage collector knows.
 _WRAPPERS = ("async_generator_asend", "async_generator_athrow", "anext_awaitable", "coroutine_wrapper", "FutureIter")
 
@@ -67,9 +69,9 @@ def _entry(code: CodeType, line: int | None) -> str:
 
 
 def _short(value: Any) -> str:
-    """repr(value), at most 200 characters; never fails: it is somebody else's code."""
+    """repr(value) on one line, at most 200 characters; never fails: it is somebody else's code."""
     try:
-        text = repr(value)
+        text = printable(repr(value))
     except Exception as error:
         text = f"<{type(value).__name__}, whose repr() raised {type(error).__name__}>"
     return text if len(text) <= 200 else text[:197] + "..."

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import frames
 from ._core import current_connection
+from .printable import printable
 
 if TYPE_CHECKING:
     from ._core import Connection
@@ -36,7 +37,7 @@ def _name(connection: "Connection") -> str:
     scope = connection.scope
     client = scope.get("client")
     peer = f" from {client[0]}:{client[1]}" if client else ""
-    return f"<{connection.protocol} {scope.get('path')}{peer}, {connection.state}>"
+    return printable(f"<{connection.protocol} {scope.get('path')}{peer}, {connection.state}>")
 
 
 def _details(connection: "Connection") -> Iterator[str]:
@@ -45,10 +46,10 @@ def _details(connection: "Connection") -> Iterator[str]:
     yield "It is stuck at (innermost last):"
     yield from frames.await_chain(task.get_coro())
     for child in _children(connection, task):
-        yield f"Its task {child.get_name()} is at (innermost last):"
+        yield f"Its task {printable(child.get_name())} is at (innermost last):"
         yield from frames.await_chain(child.get_coro())
     for thread, frame in _threads(connection):
-        yield f"Thread {thread} runs for it, at (innermost last):"
+        yield f"Thread {printable(thread)} runs for it, at (innermost last):"
         yield from frames.thread_stack(frame)
 
 
@@ -56,7 +57,7 @@ def _held(connection: "Connection") -> str:
     report = connection.report()
     if report is None or not report["channels"]:
         return "It held no channel."
-    names = ", ".join(report["group_names"])
+    names = ", ".join(map(printable, report["group_names"]))
     more = report["groups"] - len(report["group_names"])
     groups = f"{report['groups']} groups" + (f" ({names}{f' and {more} more' if more > 0 else ''})" if names else "")
     return (

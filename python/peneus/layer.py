@@ -15,6 +15,7 @@ from .channel_names import ChannelNames
 from .errors import BusUnavailable, ForeignChannel
 from .layer_config import MIB
 from .origin import Origin, origin
+from .printable import printable
 from .seldom import Seldom
 from .serializers import serializer
 
@@ -176,7 +177,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         self._check_channel(self, channel)
         made_by = origin(self)
         if not self._core.new_channel(channel, self._capacities.of(channel), made_by.gaps):
-            logger.debug("Channel %s was made after its application had ended: it gets no message", channel)
+            logger.debug("Channel %s was made after its application had ended: it gets no message", printable(channel))
             return channel
         self._origins[channel] = made_by
         if len(self._origins) > self._prune_at:
@@ -318,7 +319,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         if isinstance(settled, str):
             raise BusUnavailable(f"{self._bus.where} has refused {'group' if is_group else 'channel'} {name!r}: {settled}")
         if not settled:
-            self._late.warning(late, *words)
+            self._late.warning(late, *map(printable, words))
 
     def _why(self) -> str:
         """What the bus says itself, or what to look at."""

@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 from .errors import StartupFailed
+from .printable import printable
 
 logger = logging.getLogger("peneus.server")
 
@@ -58,7 +59,8 @@ class Lifespan:
             await self._application(scope, self._receive, self._send)
         except Exception as error:
             if self._asked:
-                logger.error("Exception inside the application's lifespan: %s", str(error) or repr(error), exc_info=error)
+                text = printable(str(error) or repr(error))
+                logger.error("Exception inside the application's lifespan: %s", text, exc_info=error)
             else:  # how Django, Channels and most others say that they do not know this type of scope
                 logger.debug("The application does not speak lifespan: %r", error)
         finally:

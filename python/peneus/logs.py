@@ -3,8 +3,18 @@
 import json
 import logging
 import time
+from typing import Any
+
+from .printable import printable
 
 LEVELS = {0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG, 3: logging.DEBUG}
+
+
+class TextFormatter(logging.Formatter):
+    """The lines of a traceback stay lines; what else an exception's text has that cannot be printed is escaped."""
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(map(printable, super().formatException(ei).split("\n")))
 
 
 class JsonFormatter(logging.Formatter):
@@ -32,5 +42,5 @@ def timestamp(moment: float) -> str:
 def configure(verbosity: int, log_fmt: str, log_format: str) -> None:
     """Sets the root logger up, on standard error, unless the application has done so already."""
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if log_format == "json" else logging.Formatter(log_fmt))
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(log_fmt))
     logging.basicConfig(level=LEVELS[verbosity], handlers=[handler])

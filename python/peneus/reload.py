@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 
 from .errors import SettingError
+from .printable import printable
 
 logger = logging.getLogger(__name__)
 
@@ -25,5 +26,5 @@ async def watch(on_change: Callable[[], object]) -> None:
     async for changed in awatch(directory, watch_filter=PythonFilter()):
         paths = sorted(path.removeprefix(directory + os.sep) for _, path in changed)
         more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-        logger.info("Changed: %s%s", ", ".join(paths[:3]), more)
+        logger.info("Changed: %s%s", ", ".join(map(printable, paths[:3])), more)
         on_change()

@@ -19,6 +19,7 @@ from .desk import DeskThread
 from .errors import ListenError
 from .gone import client_left
 from .lifespan import Lifespan
+from .printable import printable
 
 logger = logging.getLogger(__name__)
 
@@ -350,14 +351,15 @@ def _logging_with(action_logger: ActionLogger) -> Callable[[Connection, str, dic
 
 def _on_error(connection: Connection, error: BaseException) -> None:
     if client_left(error):
-        logger.debug("The client has left, and with it ends its application: %s", error, exc_info=error)
+        logger.debug("The client has left, and with it ends its application: %s", printable(error), exc_info=error)
     else:
-        logger.error("Exception inside application: %s", str(error) or repr(error), exc_info=error)
+        logger.error("Exception inside application: %s", printable(str(error) or repr(error)), exc_info=error)
 
 
 def _on_malformed(scope: dict[str, Any]) -> None:
-    logger.debug("%s: ignored what is malformed in a proxy's headers", scope.get("path"))
+    logger.debug("%s: ignored what is malformed in a proxy's headers", printable(scope.get("path")))
 
 
 def _on_fault(connection: Connection, sentence: str) -> None:
-    logger.error("%s %s: %s", connection.scope.get("method", "WEBSOCKET"), connection.scope.get("path"), sentence)
+    scope = connection.scope
+    logger.error("%s", printable(f"{scope.get('method', 'WEBSOCKET')} {scope.get('path')}: {sentence}"))

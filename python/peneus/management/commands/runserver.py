@@ -13,6 +13,7 @@ from django.core.management.commands import runserver  # type: ignore[import-unt
 
 from peneus import endpoints
 from peneus.errors import ConfigurationError
+from peneus.printable import printable
 from peneus.server import Server
 from peneus.version import installed_version
 
@@ -94,6 +95,7 @@ class Command(runserver.Command):  # type: ignore[misc]
 
     def log_action(self, protocol: str, action: str, details: dict[str, Any]) -> None:
         """The console's line for a request, in Django's colours."""
+        details = {**details, "path": printable(details["path"]), "client": printable(details["client"])}
         if protocol == "http" and action == "complete":
             line = "HTTP %(method)s %(path)s %(status)s [%(time_taken).2f, %(client)s]"
             level, style = self._manner(details["status"])
