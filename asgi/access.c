@@ -94,6 +94,81 @@ static int add_response(struct pyconnection *connection, PyObject *details)
                : 0;
 }
 
+/* What the access log has of a request of which only this is known. */
+static PyObject *refusal_details(struct pyserver *server, const struct refusal_event *refusal)
+{
+    const struct strings *s = &server->state->strings;
+    const struct peer *peer = peers_get(&server->peers, 0, &refusal->endpoints);
+    const char *bytes = (const char *)refusal->event.bytes;
+    PyObject *details = peer == NULL ? NULL : PyDict_New();
+    if (details == NULL)
+        return NULL;
+    PyObject *client = peer->client == Py_None ? Py_NewRef(Py_None) : address_text(peer->client);
+    if (dict_set_steal(details, s->client, client) < 0 ||
+        dict_set_steal(details, s->method, PyUnicode_DecodeLatin1(bytes + refusal->method.offset, refusal->method.length, NULL)) < 0 ||
+        dict_set_steal(details, s->path, PyUnicode_DecodeUTF8(bytes + refusal->target.offset, refusal->target.length, "replace")) < 0 ||
+        dict_set_steal(details, s->status, PyLong_FromLong(refusal->status)) < 0 ||
+        dict_set_steal(details, s->time_taken, PyFloat_FromDouble(0)) < 0 || dict_set_steal(details, s->size, PyLong_FromLong(0)) < 0)
+        Py_CLEAR(details);
+    return details;
+}
+
+int access_refused(struct pyserver *server, const struct refusal_event *refusal)
+{
+    if (server->on_refused == NULL)
+        return 0;
+    PyObject *details = refusal_details(server, refusal);
+    PyObject *done = details == NULL ? NULL : PyObject_CallOneArg(server->on_refused, details);
+    Py_XDECREF(details);
+    Py_XDECREF(done);
+    return done == NULL ? error_report(server->state, server->loop, "Exception in Peneus's on_refused callback") : 0;
+}
+
+/* NULL: nothing to say, or it is said elsewhere. */
+static const char *cause_name(const struct event *disconnect)
+{
+    switch (disconnect->disconnect.cause) {
+    case DISCONNECT_HTTP_TIMEOUT:
+        return "http_timeout";
+    case DISCONNECT_CONNECT_TIMEOUT:
+        return "connect_timeout";
+    case DISCONNECT_SLOW:
+        return disconnect->disconnect.code == 0 ? "slow_body" : "slow_reader";
+    case DISCONNECT_LIFETIME:
+        return "lifetime";
+    case DISCONNECT_PING_TIMEOUT:
+        return "ping_timeout";
+    case DISCONNECT_PROTOCOL_ERROR:
+        return "protocol_error";
+    case DISCONNECT_TOO_LARGE:
+        if (disconnect->disconnect.code == 1011 || disconnect->disconnect.status == 503)
+            return "no_memory";
+        return disconnect->disconnect.code == 1009 ? "message_too_large" : "body_too_large";
+    case DISCONNECT_OVERFLOW:
+        return "overflow";
+    case DISCONNECT_CLIENT:
+    case DISCONNECT_APPLICATION:
+    case DISCONNECT_SHUTDOWN:
+    case DISCONNECT_FRAMING:
+    case DISCONNECT_FILE:
+        break;
+    }
+    return NULL;
+}
+
+int callback_closed(struct pyconnection *connection, const struct event *disconnect)
+{
+    const char *cause = cause_name(disconnect);
+    if (cause == NULL || connection->server->on_closed == NULL)
+        return 0;
+    PyObject *what = Py_BuildValue("(sHH)", cause, disconnect->disconnect.code, disconnect->disconnect.status);
+    if (what == NULL)
+        return report(connection, "Peneus could not say why an exchange was closed");
+    int result = callback_call(connection, connection->server->on_closed, what, "Exception in Peneus's on_closed callback");
+    Py_DECREF(what);
+    return result;
+}
+
 static int call(struct pyconnection *connection, PyObject *action)
 {
     struct pyserver *server = connection->server;

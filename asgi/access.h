@@ -17,6 +17,12 @@ int access_connected(struct pyconnection *connection);
 int access_rejected(struct pyconnection *connection);
 int access_disconnected(struct pyconnection *connection);
 
+/* on_refused about a request that no application hears of. */
+int access_refused(struct pyserver *server, const struct refusal_event *refusal);
+
+/* on_closed about an exchange that the server ends. */
+int callback_closed(struct pyconnection *connection, const struct event *disconnect);
+
 /* Calls callback (NULL: nothing happens) with the connection and argument (NULL: none) as access_ functions do. what names it. */
 int callback_call(struct pyconnection *connection, PyObject *callback, PyObject *argument, const char *what);
 

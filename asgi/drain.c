@@ -82,6 +82,7 @@ static int on_disconnect(struct pyconnection *connection, struct event *event)
         return result;
     }
     connection->disconnect = event;
+    result |= callback_closed(connection, event);
     result |= log_disconnect(connection);
     pyconnection_disconnected(connection);
     return result;
@@ -139,6 +140,13 @@ static int on_exchange(struct pyserver *server, struct event *event)
     return result;
 }
 
+static int on_refused(struct pyserver *server, struct event *event)
+{
+    int result = access_refused(server, (const struct refusal_event *)(const void *)event);
+    event_destroy(event);
+    return result;
+}
+
 static int on_server(struct pyserver *server, PyObject *callback, const char *what)
 {
     if (take_turns(server) < 0)
@@ -153,6 +161,8 @@ int pyserver_event(struct pyserver *server, struct event *event)
     switch (event->kind) {
     case EVENT_REQUEST:
         return on_request(server, event);
+    case EVENT_REFUSED:
+        return on_refused(server, event);
     case EVENT_DRAINED:
         event_destroy(event);
         return on_server(server, server->on_drained, "Exception in Peneus's on_drained callback");

@@ -95,6 +95,7 @@ static int create_native(struct pyserver *self, PyObject *mapping)
         Py_XDECREF(copy);
         return -1;
     }
+    settings.tells_refusals = self->on_refused != NULL;
     int result = create_with(self, &settings);
     Py_DECREF(copy);
     return result;
@@ -104,15 +105,15 @@ static PyObject *pyserver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 {
     static char *names[] = {"application", "settings",  "on_error",  "on_fault",  "on_kill",       "on_drained",
                             "on_stopped",  "root_path", "state",     "on_access", "prepare_scope",
-                            "on_malformed", "offers_files", NULL};
+                            "on_malformed", "offers_files", "on_refused", "on_closed", NULL};
     PyObject *application = NULL, *settings = NULL, *on_error = NULL, *on_fault = NULL, *on_kill = NULL;
     PyObject *on_drained = NULL, *on_stopped = NULL;
     PyObject *root_path = NULL, *state = Py_None, *on_access = Py_None, *prepare_scope = Py_None;
-    PyObject *on_malformed = Py_None;
+    PyObject *on_malformed = Py_None, *on_refused = Py_None, *on_closed = Py_None;
     int offers_files = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOOOOUOOOOp:Server", names, &application, &settings, &on_error,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$OOOOOOUOOOOpOO:Server", names, &application, &settings, &on_error,
                                      &on_fault, &on_kill, &on_drained, &on_stopped, &root_path, &state, &on_access,
-                                     &prepare_scope, &on_malformed, &offers_files))
+                                     &prepare_scope, &on_malformed, &offers_files, &on_refused, &on_closed))
         return NULL;
     /* PyArg_ knows no keyword that is required. */
     PyObject *const required[] = {settings, on_error, on_fault, on_kill, on_drained, on_stopped};
@@ -143,6 +144,8 @@ static PyObject *pyserver_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->on_stopped = Py_NewRef(on_stopped);
     self->prepare_scope = optional(prepare_scope);
     self->on_malformed = optional(on_malformed);
+    self->on_refused = optional(on_refused);
+    self->on_closed = optional(on_closed);
     self->offers_files = offers_files != 0;
     if (root_path == NULL)
         root_path = self->state->strings.empty;
@@ -202,6 +205,8 @@ static int traverse(PyObject *object, visitproc visit, void *arg)
     Py_VISIT(self->on_stopped);
     Py_VISIT(self->prepare_scope);
     Py_VISIT(self->on_malformed);
+    Py_VISIT(self->on_refused);
+    Py_VISIT(self->on_closed);
     for (size_t i = 0; i < self->connection_room; i++)
         Py_VISIT(self->connections[i]);
     return 0;
@@ -231,6 +236,8 @@ static int clear(PyObject *object)
     Py_CLEAR(self->on_stopped);
     Py_CLEAR(self->prepare_scope);
     Py_CLEAR(self->on_malformed);
+    Py_CLEAR(self->on_refused);
+    Py_CLEAR(self->on_closed);
     return 0;
 }
 

@@ -66,6 +66,8 @@ struct pyserver {
     PyObject *on_error, *on_fault, *on_kill, *on_drained, *on_stopped;
     PyObject *prepare_scope;   /* or NULL */
     PyObject *on_malformed;    /* or NULL */
+    PyObject *on_refused;      /* or NULL */
+    PyObject *on_closed;       /* or NULL */
 
     struct pyconnection **connections; /* by slots_index(exchange); a reference each */
     size_t connection_room;

@@ -56,5 +56,9 @@ void event_destroy(struct event *event)
         if (request->load != NULL)
             load_take_head(request->load, request_event_weight(request));
     }
+    if (event != NULL && event->kind == EVENT_REFUSED) {
+        struct refusal_event *refusal = (struct refusal_event *)event;
+        load_take_head(refusal->load, refusal_event_weight(refusal));
+    }
     mem_free(event);
 }

@@ -5,8 +5,8 @@
  * Owner:   the I/O thread creates an event, the consumer of the event queue frees it with event_destroy().
  * Thread:  moves from the I/O thread to the application's; nobody shares it.
  * Limits:  EVENT_BODY and EVENT_MESSAGE of an exchange stop, and so do the socket's reads, when receive_window bytes
- *          are announced that COMMAND_CONSUMED has not returned; each event costs event_cost(). EVENT_REQUEST is bounded by head_window
- *          and head_backlog, until event_destroy(). Every other kind comes at most once for an exchange, but EVENT_WRITTEN, which comes at
+ *          are announced that COMMAND_CONSUMED has not returned; each event costs event_cost(). EVENT_REQUEST and EVENT_REFUSED are
+ *          bounded by head_window and head_backlog, until event_destroy(). Every other kind comes at most once for an exchange, but EVENT_WRITTEN, which comes at
  *          most once for half a send_window of writes.
  *
  * Order for one exchange:
@@ -35,6 +35,7 @@ enum event_kind {
     EVENT_WRITTEN,    /* amount bytes of what was sent have left: credit for send() */
     EVENT_DISCONNECT, /* the exchange has ended: code and bytes (the reason, UTF-8) */
     EVENT_KILL,       /* application_close_timeout has passed since DISCONNECT */
+    EVENT_REFUSED,    /* struct refusal_event, of no exchange: a request that the server has answered by itself, and no application sees */
     EVENT_DRAINED,    /* server-wide: after COMMAND_SHUTDOWN the last connection has gone */
     EVENT_STOPPED,    /* server-wide: after COMMAND_STOP; the last event of all */
 };
@@ -120,6 +121,16 @@ struct request_event {
     struct field *fields;    /* inside the same allocation */
 };
 
+/* EVENT_REFUSED. The pieces point into event.bytes; they are empty where nothing was read. */
+struct refusal_event {
+    struct event event;
+    struct endpoints endpoints;
+    struct load *load; /* counted */
+    uint16_t status;
+    struct piece method;
+    struct piece target; /* as sent, perhaps its beginning */
+};
+
 /* The window that an event of length bytes takes, and that COMMAND_CONSUMED gives back. */
 static inline size_t event_cost(size_t length)
 {
@@ -130,6 +141,11 @@ static inline size_t event_cost(size_t length)
 static inline size_t request_event_weight(const struct request_event *request)
 {
     return sizeof *request + request->field_count * sizeof *request->fields + request->event.length;
+}
+
+static inline size_t refusal_event_weight(const struct refusal_event *refusal)
+{
+    return sizeof *refusal + refusal->event.length;
 }
 
 void event_destroy(struct event *event);

@@ -6,6 +6,7 @@
 #include "server/command.h"
 #include "server/connection.h"
 #include "server/event_create.h"
+#include "server/refusal.h"
 #include "server/server_state.h"
 #include "server/tls_info.h"
 
@@ -24,7 +25,7 @@ static bool draining(const struct connection *connection)
 }
 
 /* Answers by itself and says goodbye; the exchange, if there is one, must have ended. */
-static void refuse(struct connection *connection, uint16_t status)
+static void answer(struct connection *connection, uint16_t status)
 {
     struct http1_identity identity = server_identity(connection->server);
     bool is_head = connection->http1.response.head;
@@ -36,13 +37,23 @@ static void refuse(struct connection *connection, uint16_t status)
         connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT });
 }
 
+/* The same for a request that no application has heard of, and of which the parser has read some. */
+static void refuse_unread(struct connection *connection, uint16_t status)
+{
+    const struct http1_parser *parser = &connection->http1.parser;
+    struct piece method = { 0, parser->method_length }, target = { parser->method_length, parser->target_length };
+    bool is_kept = !parser->head_done && (size_t)method.length + target.length <= parser->arena.end;
+    refusal_announce(connection, status, is_kept ? parser->arena.bytes : NULL, method, target);
+    answer(connection, status);
+}
+
 /* Ends the exchange with an answer of our own, or by cutting the response off. */
 static void end_with(struct connection *connection, enum disconnect_cause cause, uint16_t status, uint16_t code)
 {
     bool responded = connection->http1.responded;
     connection_end_exchange(connection, &(struct ending){ .cause = cause, .status = responded ? 0 : status, .code = code });
     if (!responded) {
-        refuse(connection, status);
+        answer(connection, status);
     } else {
         transport_flush(&connection->transport);
         connection_close(connection, NULL);
@@ -121,7 +132,8 @@ static void on_head(void *context, const struct http1_head *head)
     if (refused == 0 && http1->websocket && draining(connection))
         refused = 503;
     if (refused != 0) {
-        refuse(connection, refused);
+        refusal_announce(connection, refused, head->bytes, head->method, head->target);
+        answer(connection, refused);
         return;
     }
     connection->exchange = exchange_begin(server, connection, http1->websocket);
@@ -130,6 +142,7 @@ static void on_head(void *context, const struct http1_head *head)
     if (request == NULL) {
         if (connection->exchange != NULL)
             exchange_finish(connection->exchange); /* nobody was told of it */
+        refusal_announce(connection, 503, head->bytes, head->method, head->target);
         end_with(connection, DISCONNECT_PROTOCOL_ERROR, 503, 0);
         return;
     }
@@ -207,12 +220,12 @@ static const struct http1_callbacks callbacks = { on_head, on_body };
 
 void http1_refuse_plain(struct connection *connection)
 {
-    refuse(connection, 400);
+    refuse_unread(connection, 400);
 }
 
 void http1_turn_away(struct connection *connection)
 {
-    refuse(connection, 503);
+    answer(connection, 503); /* a line for each would cost the application's thread what the limit is to spare it */
 }
 
 void http1_connection_begin(struct connection *connection)
@@ -265,7 +278,7 @@ static void on_parse_error(struct connection *connection)
     else if (connection->http1.state == HTTP1_BODY)
         connection_linger(connection); /* its response is out */
     else
-        refuse(connection, status);
+        refuse_unread(connection, status);
 }
 
 size_t http1_input(struct connection *connection, const unsigned char *bytes, size_t length)
@@ -401,7 +414,7 @@ void http1_deadline(struct connection *connection, int which)
         connection_close(connection, NULL);
     } else if (which == DEADLINE_HEADER) {
         server_count_timeout(connection->server, &connection->server->counters.header_timeouts_total);
-        refuse(connection, 408);
+        refuse_unread(connection, 408);
     } else if (which == DEADLINE_BODY) {
         on_body_deadline(connection);
     } else if (which == DEADLINE_HTTP && connection->exchange != NULL) {

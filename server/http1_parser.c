@@ -47,10 +47,12 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t length)
         return fail(parser, 400);
     parser->line_at = place_of(parser, at + length);
     size_t limit = parser->settings->max_target_size;
-    if (limit != 0 && length > limit - parser->target_length)
-        return fail(parser, 414);
+    bool too_long = limit != 0 && length > limit - parser->target_length;
+    if (too_long)
+        length = limit - parser->target_length; /* for the log */
     parser->target_length += (uint32_t)length;
-    return append(parser, at, length);
+    int result = append(parser, at, length);
+    return too_long ? fail(parser, 414) : result;
 }
 
 /* llhttp also speaks RTSP and ICE. */

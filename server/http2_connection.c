@@ -235,6 +235,8 @@ static int on_header(nghttp2_session *nghttp2, const nghttp2_frame *frame, const
         return 0;
     /* A byte of HPACK can stand for kilobytes: from here on nghttp2 only keeps its table right, and checks no field any more. */
     blame(session);
+    if (request)
+        http2_stream_tell_refused(stream, 431);
     http2_check(session, nghttp2_submit_rst_stream(nghttp2, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_ENHANCE_YOUR_CALM));
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
@@ -276,6 +278,8 @@ static int on_invalid_frame(nghttp2_session *nghttp2, const nghttp2_frame *frame
         http2_pay(session);
     } else {
         blame(session);
+        if (stream != NULL && is_request(frame))
+            http2_stream_tell_refused(stream, 400);
     }
     if (stream != NULL)
         stream->blamed = true;

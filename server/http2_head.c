@@ -74,9 +74,10 @@ static void add_pseudo(struct http2_head *head, const struct server_settings *se
         head->is_connect = is(value, value_length, "CONNECT");
         head->is_head = is(value, value_length, "HEAD");
     } else if (is(name, name_length, ":path")) {
-        if (settings->max_target_size != 0 && value_length > settings->max_target_size)
+        bool too_long = settings->max_target_size != 0 && value_length > settings->max_target_size;
+        head->target = keep(head, value, too_long ? settings->max_target_size : value_length); /* for the log */
+        if (too_long)
             fail(head, 414);
-        head->target = keep(head, value, value_length);
     } else if (is(name, name_length, ":authority")) {
         head->authority = keep(head, value, value_length);
     } else if (is(name, name_length, ":protocol")) {

@@ -10,6 +10,7 @@
 #include "server/event_create.h"
 #include "server/handshake.h"
 #include "server/http2_writer.h"
+#include "server/refusal.h"
 #include "server/server_state.h"
 #include "server/tls_info.h"
 
@@ -139,7 +140,7 @@ static void fail(struct http2_stream *stream)
 }
 
 /* Answers by itself; the exchange, if there is one, must have ended. */
-static void refuse(struct http2_stream *stream, uint16_t status)
+static void answer(struct http2_stream *stream, uint16_t status)
 {
     struct connection *connection = stream->connection;
     struct server *server = server_of(stream);
@@ -158,13 +159,19 @@ static void refuse(struct http2_stream *stream, uint16_t status)
         connection_linger(connection);
 }
 
+void http2_stream_tell_refused(const struct http2_stream *stream, uint16_t status)
+{
+    const struct http2_head *head = &stream->head;
+    refusal_announce(stream->session->connection, status, head->arena.bytes, head->method, head->target);
+}
+
 /* Ends the exchange with an answer of our own, or by cutting the response off. */
 static void end_with(struct http2_stream *stream, enum disconnect_cause cause, uint16_t status, uint16_t code)
 {
     bool responded = stream->responded;
     connection_end_exchange(stream->connection, &(struct ending){ .cause = cause, .status = responded ? 0 : status, .code = code });
     if (!responded)
-        refuse(stream, status);
+        answer(stream, status);
     else
         fail(stream);
 }
@@ -230,6 +237,7 @@ static void begin_exchange(struct http2_stream *stream, const struct http1_head 
     if (request == NULL) {
         if (connection->exchange != NULL)
             exchange_finish(connection->exchange); /* nobody was told of it */
+        http2_stream_tell_refused(stream, 503);
         end_with(stream, DISCONNECT_PROTOCOL_ERROR, 503, 0);
         return;
     }
@@ -259,10 +267,12 @@ void http2_stream_begin(struct http2_stream *stream, bool has_body)
         refused = handshake_check_stream(&head, &server->settings, &stream->deflate);
     if (refused == 0 && stream->websocket && server->phase >= SERVER_DRAINING)
         refused = 503;
-    if (refused != 0)
-        refuse(stream, refused);
-    else
+    if (refused != 0) {
+        http2_stream_tell_refused(stream, refused);
+        answer(stream, refused);
+    } else {
         begin_exchange(stream, &head);
+    }
     http2_head_deinit(&stream->head);
     http2_head_init(&stream->head); /* trailers are counted anew */
 }

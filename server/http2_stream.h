@@ -58,6 +58,9 @@ void http2_stream_destroy(struct http2_stream *stream);
 /* Its connection is closed: the stream is reset, if it is not over. */
 void http2_stream_detach(struct http2_stream *stream);
 
+/* A request whose head has been read so far, or all of it, is refused with status, or reset instead. */
+void http2_stream_tell_refused(const struct http2_stream *stream, uint16_t status);
+
 /* From the session: the head is complete; bytes; END_STREAM has come, or has gone out; the stream is over. */
 void http2_stream_begin(struct http2_stream *stream, bool has_body);
 void http2_stream_input(struct http2_stream *stream, const unsigned char *bytes, size_t length);

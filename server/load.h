@@ -1,7 +1,7 @@
 /* load.h: what one connection asks of the application's thread, and what all connections of a server ask together.
  *
- * Owner:   counted. A connection, each of its exchanges and each of its EVENT_REQUESTs hold a reference: an application may run longer than
- *          its connection.
+ * Owner:   counted. A connection, each of its exchanges and each of its events that load counts hold a reference: an application may run
+ *          longer than its connection.
  * Thread:  load_take_head() and load_release() any; the rest the I/O thread.
  * Limits:  head_window, head_backlog and http2_max_applications; the caller compares. HTTP/1 has one exchange at a time: its connections
  *          use the server's load.
@@ -15,7 +15,7 @@
 struct load {
     struct load *whole;       /* counted: the server's, of which this is a part; NULL: this is the server's */
     _Atomic size_t references;
-    _Atomic size_t heads;     /* request_event_weight() of the requests that the application's thread has not taken */
+    _Atomic size_t heads;     /* weight of the EVENT_REQUESTs and EVENT_REFUSEDs that the application's thread has not taken */
     size_t applications;      /* exchanges that have begun and are not freed: whose application runs, or whose stream is open */
 };
 

@@ -62,6 +62,7 @@ struct server_settings {
     unsigned http2_max_applications; /* of one connection, those of ended streams too; over: REFUSED_STREAM */
     unsigned http2_control_rate;       /* frames a second that ask for work and bring nothing; over, for a while: ENHANCE_YOUR_CALM */
     int backlog;
+    bool tells_refusals;               /* EVENT_REFUSED is wanted */
 };
 
 #endif

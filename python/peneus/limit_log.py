@@ -24,6 +24,9 @@ SENTENCES = {
     "addresses_refused_total": "Some address has --limit-connections-per-address connections: further ones of it are refused",
     "handshakes_dropped_total": "There are --limit-handshakes handshakes: the oldest are reset",
     "descriptors_exhausted_total": _descriptors,
+    "applications_refused_total": "A connection has --http2-max-applications applications: its further requests are refused",
+    "heads_refused_total": "Requests of --head-window or --head-backlog bytes wait for the event loop: further ones are refused",
+    "http2_floods_total": "HTTP/2 connections are closed that exceed --http2-control-rate",
     "proxy_errors_total": "Connections are closed that do not begin with a PROXY header of one of --trusted-proxies",
 }
 

@@ -11,7 +11,23 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from . import access, bus_log, consumers, counters, endpoints, hubs, imports, kill, limit_log, logs, loops, proxy, signals, tls
+from . import (
+    access,
+    bus_log,
+    closes,
+    consumers,
+    counters,
+    endpoints,
+    hubs,
+    imports,
+    kill,
+    limit_log,
+    logs,
+    loops,
+    proxy,
+    signals,
+    tls,
+)
 from . import settings as settings_module
 from ._core import Connection
 from ._core import Server as Core
@@ -244,6 +260,8 @@ class Server:
             if settings.trusted_proxies
             else proxy.scope_hook(settings.proxy_address_header, settings.proxy_port_header, settings.proxy_proto_header),
             offers_files=self.settings.pathsend,
+            on_refused=_refusing_with(action_logger),
+            on_closed=_on_closed,
             on_malformed=_on_malformed if logger.isEnabledFor(logging.DEBUG) else None,
         )
 
@@ -347,6 +365,28 @@ async def _sweep(hosting: hubs.Hosting) -> None:
 
 def _logging_with(action_logger: ActionLogger) -> Callable[[Connection, str, dict[str, Any]], None]:
     return lambda connection, action, details: action_logger(connection.protocol, action, details)
+
+
+def _refusing_with(action_logger: ActionLogger | None) -> Callable[[dict[str, Any]], None] | None:
+    """What logs a request that the server refuses; None where nobody would see it."""
+    if action_logger is None and not logger.isEnabledFor(logging.DEBUG):
+        return None
+
+    def on_refused(details: dict[str, Any]) -> None:
+        details["method"] = printable(details["method"]) or "-"
+        details["path"] = details["path"] or "-"
+        logger.debug("Refused a request from %s: %s", details["client"], closes.refusal(details["status"]))
+        if action_logger is not None:
+            action_logger("http", "complete", details)
+
+    return on_refused
+
+
+def _on_closed(connection: Connection, how: tuple[str, int, int]) -> None:
+    client = connection.scope.get("client")
+    peer = f" from {client[0]}:{client[1]}" if client else ""
+    name = f"{connection.scope.get('method', 'WEBSOCKET')} {connection.scope.get('path')}{peer}"
+    logger.info("%s", printable(f"{name} {closes.sentence(*how)}"))
 
 
 def _on_error(connection: Connection, error: BaseException) -> None:

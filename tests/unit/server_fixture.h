@@ -239,6 +239,8 @@ static inline void note_event(struct fixture *f, struct event *event)
         note.status = event->disconnect.status;
         note.expected = event->disconnect.expected;
         note.actual = event->disconnect.actual;
+    } else if (event->kind == EVENT_REFUSED) {
+        note.status = ((struct refusal_event *)(void *)event)->status;
     }
     fixture_note(f, &note);
 }
@@ -296,6 +298,7 @@ static inline struct server_settings test_settings(void)
         .http2_max_applications = 200,
         .http2_control_rate = 100,
         .backlog = 128,
+        .tells_refusals = true,
     };
 }
 

@@ -43,6 +43,51 @@ static void test_pipelining(void **state)
     fixture_stop(f);
 }
 
+/* A request that no application sees is told with what was read of it; the bytes of its method are followed by those of its target. */
+static void test_refused_requests(void **state)
+{
+    static const struct {
+        const char *request, *read;
+        uint16_t status;
+    } cases[] = {
+        { "GET /a HTTP/1.1\r\n\r\n", "GET/a", 400 },
+        { "GET /0123456789 HTTP/1.1\r\nHost: x\r\n\r\n", "GET/01234567", 414 },
+        { "BLAH / HTTP/1.1\r\nHost: x\r\n\r\n", "", 501 },
+        { "GET /b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", "GET/b", 426 },
+    };
+    struct server_settings settings = test_settings();
+    settings.max_target_size = 9;
+    struct fixture *f = fixture_start(&settings);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[1024];
+        int fd = dial(f);
+        say(fd, cases[i].request);
+        hear_all(fd, text, sizeof text);
+        struct note note = await(f, EVENT_REFUSED, 0);
+        assert_int_equal(note.status, cases[i].status);
+        assert_string_equal((const char *)note.bytes, cases[i].read);
+        close(fd);
+        AWAIT_STAT(f, connections, 0);
+    }
+    fixture_stop(f);
+}
+
+/* Nobody wants to know. */
+static void test_refused_requests_are_not_told(void **state)
+{
+    struct server_settings settings = test_settings();
+    struct note note;
+    char text[1024];
+    settings.tells_refusals = false;
+    struct fixture *f = fixture_start(&settings);
+    int fd = dial(f);
+    say(fd, "GET /a HTTP/1.1\r\n\r\n");
+    hear_all(fd, text, sizeof text);
+    assert_false(await_within(f, EVENT_REFUSED, 0, 50, &note));
+    close(fd);
+    fixture_stop(f);
+}
+
 /* The next request waits for the response, even a late one, and the connection goes on although the application runs. */
 static void test_one_exchange_at_a_time(void **state)
 {
@@ -499,6 +544,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keep_alive),
         cmocka_unit_test(test_pipelining),
+        cmocka_unit_test(test_refused_requests),
+        cmocka_unit_test(test_refused_requests_are_not_told),
         cmocka_unit_test(test_one_exchange_at_a_time),
         cmocka_unit_test(test_upload_waits_for_the_application),
         cmocka_unit_test(test_small_pieces_take_little_memory),
