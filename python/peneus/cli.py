@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from . import endpoints, imports, logs, options, server, settings
+from . import endpoints, imports, logs, options, server, settings, signals
 from .errors import ApplicationImportError, ConfigurationError, SettingError, WorkersFailed
 from .options import Option
 from .printable import printable
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"peneus: error: --log-fmt: {error}", file=sys.stderr)
         return 2
+    signals.spare()
     if checked.is_supervised:
         return _supervise(path, given, checked)
     try:

@@ -74,7 +74,7 @@ class Server:
         self.application = imports.single_callable(application, repr(application))
         self.endpoints = self.settings.endpoint_strings()
         self.signal_handlers = signal_handlers
-        self.action_logger = action_logger
+        self.action_logger = action_logger or access.make(self.settings.access_log, 0, self.settings.log_format)
         self.ready_callable = ready_callable
         self.owns_process = False  # it may end the process when an application does not let it stop
         self.answers = False  # it has a control socket, for `peneus channels`
@@ -106,7 +106,7 @@ class Server:
         try:
             # Without TLS SIGHUP ends a process as ever; in a worker it is the supervisor's.
             reload = self.reload_tls if self._has_tls() and not self.supervised else None
-            with signals.handled(self._on_signal, reload) if self.signal_handlers else nullcontext():
+            with signals.handled(self._on_signal, self.reopen_logs, reload) if self.signal_handlers else nullcontext():
                 loop.run_until_complete(self._main())
         finally:
             self._core = None
@@ -137,6 +137,12 @@ class Server:
         contexts, loop = self._tls, self._loop
         if contexts is not None and loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(contexts.reload)
+
+    def reopen_logs(self) -> None:
+        """Any thread: goes on with the access log in a new file at its path, after somebody has renamed the old one."""
+        log, loop = self.action_logger, self._loop
+        if isinstance(log, access.AccessLog) and loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(log.reopen)
 
     def _has_tls(self) -> bool:
         return any(isinstance(endpoints.parse(string), endpoints.SSL) for string in self.endpoints)
@@ -240,11 +246,7 @@ class Server:
         return True
 
     def _make_core(self, state: dict[str, Any]) -> Core:
-        settings = self.settings
-        action_logger = self.action_logger
-        if action_logger is None and settings.access_log:
-            stream = access.open_stream(settings.access_log, 0)
-            action_logger = access.AccessLog(stream, settings.log_format) if stream is not None else None
+        settings, action_logger = self.settings, self.action_logger
         return Core(
             self._called(),
             settings=settings.native(),
@@ -340,8 +342,7 @@ def make(application: Any, settings: dict[str, Any], checked: settings_module.Se
 
 def access_logger(checked: settings_module.Settings) -> ActionLogger | None:
     """What writes the access log that the command line asks for, or says nothing of."""
-    stream = access.open_stream(checked.access_log, checked.verbosity)
-    return access.AccessLog(stream, checked.log_format) if stream is not None else None
+    return access.make(checked.access_log, checked.verbosity, checked.log_format)
 
 
 def announce(addresses: list[tuple[str, int] | str]) -> None:

@@ -1,6 +1,7 @@
 """The supervisor of several workers: it binds the sockets that they share, starts them, watches them, and speaks for them.
 
-SIGTERM and SIGINT stop all, SIGHUP replaces them one after another, SIGTTIN and SIGTTOU add and take away one. It never imports
+SIGTERM and SIGINT stop all, SIGHUP replaces them one after another, SIGTTIN and SIGTTOU add and take away one, SIGUSR1 lets them
+open their log files again. It never imports
 the application, so new workers serve what the files hold when they start.
 """
 
@@ -180,6 +181,7 @@ class Supervisor:
             signal.SIGHUP: (self._renew, ()),
             signal.SIGTTIN: (workforce.add, ()),
             signal.SIGTTOU: (workforce.take_away, ()),
+            signal.SIGUSR1: (workforce.reopen_logs, ()),
         }
         handlers |= {signal.Signals(number): (self._on_stop, (code,)) for number, code in CODES.items()}
         loop = asyncio.get_running_loop()

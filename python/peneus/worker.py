@@ -1,8 +1,8 @@
 """A worker: the process that `python -m peneus.worker` is. Its supervisor has started it, and is at the other end of its link.
 
 The link carries a JSON object on each line. The supervisor sends first the order (what to serve), then `{"do": …}` with "stats",
-"details", "retire", "stop" or "hurry"; the worker sends `{"ready": true}`, `{"id": n, "reply": …}`, `{"hub": path}` for a hub
-that it wants, and at its end `{"last": stats}`.
+"details", "retire", "reopen", "stop" or "hurry"; the worker sends `{"ready": true}`, `{"id": n, "reply": …}`, `{"hub": path}`
+for a hub that it wants, and at its end `{"last": stats}`.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from . import cli, counters, hubs, logs, settings
+from . import cli, counters, hubs, logs, settings, signals
 from .errors import ConfigurationError
 from .pulse import Pulse
 from .server import Server, access_logger
@@ -144,6 +144,9 @@ class Worker:
             case "retire":
                 if self._server is not None:
                     self._server.retire()
+            case "reopen":
+                if self._server is not None:
+                    self._server.reopen_logs()
             case "stop":
                 self._stop(request["code"])
             case "hurry":
@@ -171,6 +174,7 @@ def main() -> int:
         os.set_inheritable(number, False)
     pulse = Pulse(crew, place, stacks)
     pulse.answer()
+    signals.spare()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # is for the supervisor, but may be sent to the whole process group
     link = Link(link_number)
     order = link.take()

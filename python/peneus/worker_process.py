@@ -108,6 +108,9 @@ class WorkerProcess:
         self.kill_at = time.monotonic() + patience
         self._tell({"do": "hurry", "code": code})
 
+    def reopen_logs(self) -> None:
+        self._tell({"do": "reopen"})
+
     def kill(self) -> None:
         self.kill_at = None
         self.process.kill()

@@ -116,6 +116,10 @@ class Workforce:
             self._is_replacing = True
             self._spawn(self._replace_all())
 
+    def reopen_logs(self) -> None:
+        for worker in self.workers:
+            worker.reopen_logs()
+
     def stop(self, code: int) -> None:
         """Lets all end: their WebSockets are closed with code."""
         self._stopping = True

@@ -65,9 +65,13 @@ class Command:
 
 @contextmanager
 def command(
-    *arguments: str, cwd: Path = ROOT, python: tuple[str, ...] = (sys.executable,), **environment: str
+    *arguments: str,
+    cwd: Path = ROOT,
+    python: tuple[str, ...] = (sys.executable,),
+    pass_fds: tuple[int, ...] = (),
+    **environment: str,
 ) -> Iterator[Command]:
-    """Runs python with arguments; ends it afterwards."""
+    """Runs python with arguments, which inherits pass_fds; ends it afterwards."""
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory) / "log"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PENEUS_")}
@@ -79,6 +83,7 @@ def command(
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
         try:
             yield Command(process, log)

@@ -1,14 +1,19 @@
 """The access log: Daphne's lines, exactly."""
 
+import errno
+import os
 import re
+import shutil
+import signal
 import time
 
 import pytest
-from peneus.access import AccessLog, open_stream
+from peneus import access
+from peneus.access import AccessLog
 from peneus.errors import SettingError
 from peneus.testing import LiveServer
 
-from tests.integration.programs import connect, get, peneus, until
+from tests.integration.programs import command, connect, get, peneus, until
 from tests.leaks.client import Client
 
 DATE = r"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d\]"
@@ -107,10 +112,78 @@ def test_standard_output_is_written_line_by_line():
 def test_a_file_that_cannot_be_written(tmp_path):
     path = str(tmp_path / "no" / "such" / "folder")
     with pytest.raises(SettingError, match=r"--access-log: '.*folder' cannot be written: No such file or directory"):
-        open_stream(path, 1)
+        access.make(path, 1, "text")
     with peneus("--access-log", path, f"{HERE}:application") as server:
         assert server.wait() == 1
         assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_full_disk_is_said_now_and_then(log_format):
+    with LiveServer(application, verbosity=1, access_log="/dev/full", log_format=log_format) as server:
+        for _ in range(20):
+            assert b" 200 " in get((server.host, server.port), "/one")
+        problem = "The access log /dev/full cannot be written: No space left on device; its lines are lost until it can"
+        until(lambda: problem in server.stderr, "the line")
+        assert server.stderr.count("access log") == 1
+        assert "Traceback" not in server.stderr
+
+
+def test_a_pipe_that_nobody_reads():
+    reader, writer = os.pipe()
+    script = (
+        "import os, sys\n"
+        "os.dup2(int(sys.argv[1]), 1)\n"
+        f"sys.argv[1:] = ['-p', '0', '{HERE}:application']\n"
+        "from peneus.cli import main; sys.exit(main())\n"
+    )
+    os.set_inheritable(writer, True)
+    with command("-c", script, str(writer), pass_fds=(writer,)) as server:
+        os.close(writer)
+        port = server.port()
+        os.close(reader)
+        for _ in range(5):
+            assert b" 200 " in get(("127.0.0.1", port), "/one")
+        server.wait_for("The access log on standard output cannot be written: Broken pipe; its lines are lost until it can")
+        assert server.output.count("access log") == 1
+        assert "Traceback" not in server.output
+
+
+def test_what_was_lost_is_counted_in_the_next_line(caplog, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("peneus.seldom.time.monotonic", lambda: now)
+
+    class Full:
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    log = AccessLog(Full(), "text", "/full")
+    for _ in range(3):
+        log("websocket", "connected", {"path": "/b", "client": None})
+    now += 61
+    log("websocket", "connected", {"path": "/b", "client": None})
+    assert [record.getMessage().partition("it can")[2] for record in caplog.records] == ["", " (and 2 more lines like this)"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigusr1_reopens_the_file(tmp_path, workers):
+    log, old = tmp_path / "access.log", tmp_path / "access.log.1"
+    with peneus("-p", "0", "--workers", str(workers), "--access-log", str(log), f"{HERE}:application") as server:
+        port = server.port()
+        get(("127.0.0.1", port), "/one")
+        until(lambda: "/one" in log.read_text(), "the line")
+        log.rename(old)
+        if workers > 1:
+            until(lambda: len(re.findall(r"Worker \d+ serves", server.output)) == workers, "all serve")
+        server.process.send_signal(signal.SIGUSR1)
+        until(lambda: server.output.count(f"The access log {log} has been opened again") == workers, "it is reopened")
+        get(("127.0.0.1", port), "/two")
+        until(lambda: "/two" in log.read_text(), "the line is in the new file")
+        assert "/one" in old.read_text() and "/two" not in old.read_text()
+        shutil.rmtree(tmp_path)
+        server.process.send_signal(signal.SIGUSR1)
+        server.wait_for("cannot be opened again: No such file or directory; it goes on in the old file")
+        assert b" 200 " in get(("127.0.0.1", port), "/three")
 
 
 def test_what_a_proxy_says_is_what_is_logged():

@@ -9,7 +9,7 @@ import time
 import pytest
 from peneus import Server
 
-from tests.integration.programs import PATIENCE, connect, hello, peneus, until
+from tests.integration.programs import PATIENCE, ROOT, connect, hello, peneus, until
 from tests.leaks.client import Client
 
 LOOPS = ["asyncio", "uvloop"]
@@ -242,3 +242,39 @@ def test_what_ready_callable_raises_ends_the_server():
 
     with pytest.raises(LookupError, match="not ready"):
         Server(hello, port=0, ready_callable=fail).run()
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_signals_of_users_do_not_end_it(workers, number):
+    with serving("auto", "--workers", workers) as server:
+        port = server.port()
+        server.process.send_signal(number)
+        with connect(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert b" 200 OK" in client.recv(65536)
+        server.process.terminate()
+        assert server.wait() == 0
+
+
+def test_nor_while_the_application_is_imported(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import os, signal\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "os.kill(os.getpid(), signal.SIGUSR2)\n"
+        f"from {HERE} import application\n"
+    )
+    with peneus("-p", "0", "slow:application", cwd=tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}") as server:
+        server.port()
+
+
+HANDLERS = ["signal.signal(signal.SIGUSR1, lambda *why: print('mine', flush=True))", "faulthandler.register(signal.SIGUSR1)"]
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_sigusr1_stays_the_applications(tmp_path, handler):
+    (tmp_path / "mine.py").write_text(f"import faulthandler, signal\n{handler}\nfrom {HERE} import application\n")
+    with peneus("-p", "0", "mine:application", cwd=tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}") as server:
+        server.port()
+        server.process.send_signal(signal.SIGUSR1)
+        server.wait_for("mine|most recent call first")
