@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from . import control
+from .errors import ConfigurationError
+from .parser import Parser
 from .printable import printable
 
 DEFAULT_ROWS = 20
@@ -23,7 +25,13 @@ class NotFound(Exception):
 
 def main(arguments: Sequence[str]) -> int:
     """The exit code."""
-    parsed = _parser().parse_args(arguments)
+    parser = _parser()
+    try:
+        parsed = parser.parse_args(arguments)
+    except ConfigurationError as error:
+        parser.print_usage(sys.stderr)  # short, here
+        print(f"peneus channels: error: {error}", file=sys.stderr)
+        return 2
     try:
         client = _connect(parsed.pid)
         try:
@@ -57,7 +65,7 @@ def _print(text: str) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="peneus channels",
         description="Shows the groups and channels of a running server of yours, of all its workers: those with the most queued "
         "bytes first.",
@@ -73,17 +81,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0.05 <= seconds <= 86400:
-        raise ValueError
-    return seconds
+    with suppress(ValueError):
+        if 0.05 <= float(text) <= 86400:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.05 to 86400")
 
 
 def _rows(text: str) -> int:
-    rows = int(text)
-    if not 1 <= rows <= control.ROWS:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to {control.ROWS}")
-    return rows
+    with suppress(ValueError):
+        if 1 <= int(text) <= control.ROWS:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {control.ROWS}")
 
 
 def _connect(pid: int | None) -> control.Client:

@@ -15,15 +15,14 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from . import endpoints, imports, logs, options, server, settings, signals
-from .errors import ApplicationImportError, ConfigurationError, SettingError, WorkersFailed
+from . import endpoints, environment, imports, logs, options, server, settings, signals
+from .errors import ApplicationImportError, ConfigurationError, WorkersFailed
 from .options import Option
+from .parser import Parser
 from .printable import printable
 from .version import installed_version
 
 logger = logging.getLogger(__name__)
-
-APPLICATION = "PENEUS_APPLICATION"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         path, given = parse(arguments, os.environ)
         checked = settings.from_keywords(given)
-    except SettingError as error:
+    except ConfigurationError as error:
         print(f"peneus: error: {error}", file=sys.stderr)
         return 2
     try:
@@ -44,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"peneus: error: --log-fmt: {error}", file=sys.stderr)
         return 2
+    for doubt in environment.doubts(os.environ):
+        logger.warning("%s", printable(doubt))
     signals.spare()
     if checked.is_supervised:
         return _supervise(path, given, checked)
@@ -77,23 +78,29 @@ def load(path: str) -> Any:
         raise NotLoaded(1) from None
 
 
-def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """The application's path and the settings that were given, checked. SettingError names the option, or the variable."""
-    parsed = vars(make_parser(bool(environment.get(APPLICATION))).parse_args(arguments))
+def parse(arguments: Sequence[str], variables: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """The application's path and the settings that were given, checked. ConfigurationError; a SettingError names the option,
+    or the variable."""
+    parsed = vars(make_parser().parse_args(arguments))
+    path = parsed.get("application") or variables.get(environment.APPLICATION)
+    if not path:
+        doubts = "".join(f" ({doubt})" for doubt in environment.doubts(variables))
+        raise ConfigurationError(f"no application is named; write peneus mysite.asgi:application, or peneus --help{doubts}")
     given: dict[str, Any] = {}
     for option in options.all_options():
         if option.name in parsed:
             given[option.name] = _checked(option, parsed[option.name], option.flag)
-        elif text := environment.get(option.variable):
+        elif text := environment.value(option, variables):
             value = shlex.split(text) if option.kind.many else text
             given[option.name] = _checked(option, value, option.variable)
-    return parsed.get("application") or environment[APPLICATION], given
+    return path, given
 
 
-def make_parser(application_is_known: bool = False) -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     """The parser of the table. Values stay text: the table's kinds read them, for variables and keywords too."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="peneus",
+        usage="peneus [options] module:application",
         description="Serves an ASGI application: HTTP, WebSockets, and a channel layer that no client who leaves can fill.",
         epilog="Each option is also a variable: PENEUS_HTTP_TIMEOUT=30 is --http-timeout 30. "
         "peneus channels shows the groups and channels of a running server; peneus channels --help says more.",
@@ -102,8 +109,9 @@ def make_parser(application_is_known: bool = False) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "application",
-        nargs="?" if application_is_known else None,
-        help="the ASGI application, as module:attribute, for example mysite.asgi:application",
+        nargs="?",
+        help="the ASGI application, or a function without arguments that makes it, as module:attribute, for example "
+        "mysite.asgi:application; without it, what PENEUS_APPLICATION names",
     )
     parser.add_argument("--version", action="version", version=f"peneus {installed_version()}")
     for title, members in options.SECTIONS.items():

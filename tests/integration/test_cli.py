@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import version
 
 import pytest
-from peneus import options
+from peneus import environment, options
 from peneus.cli import make_parser, parse
 from peneus.errors import SettingError
 
@@ -242,3 +242,77 @@ def test_json_log():
     assert {"level", "logger", "message", "time"} <= set(lines[0])
     (entry,) = [line for line in lines if line.get("path") == "/x"]
     assert entry["method"] == "GET" and entry["status"] == 200 and entry["size"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--prot", "8000", HELLO], "there is no option --prot; did you mean --port?"),
+        (["--host", "::1", HELLO], "there is no option --host; did you mean --bind?"),
+        ([HELLO, "--http-time=5"], "there is no option --http-time; did you mean --http-timeout?"),
+        ([HELLO, "--factory"], "there is no option --factory; a function that makes the application is recognised without it"),
+        ([HELLO, "--qqqqqq"], "there is no option --qqqqqq"),
+        ([HELLO, "-x"], "there is no option -x"),
+        (["-p", "80"], "no application is named; write peneus mysite.asgi:application, or peneus --help"),
+        ([], "no application is named; write peneus mysite.asgi:application, or peneus --help"),
+        ([HELLO, "other:application"], "unrecognized arguments: other:application; peneus --help lists the options"),
+        ([HELLO, "--port"], "argument -p/--port: expected one argument; peneus --help lists the options"),
+        (["channels", "--row", "5"], "there is no option --row; did you mean --rows?"),
+        (["channels", "--rows", "x"], "argument --rows: 'x' is not a number from 1 to 1000"),
+        (["channels", "--watch", "0"], "argument --watch: '0' is not a number of seconds from 0.05 to 86400"),
+    ],
+)
+def test_what_is_wrong_with_a_command_line_is_one_line(arguments, said):
+    with peneus(*arguments) as printed:
+        assert printed.wait() == 2
+        *usage, line = printed.output.splitlines()
+    assert len(usage) == (arguments[:1] == ["channels"])
+    prefix = "peneus channels: error: " if arguments[:1] == ["channels"] else "peneus: error: "
+    assert line.startswith(prefix + said)
+
+
+def test_numbers_below_zero_and_dashes_are_values():
+    assert parse(["--websocket-timeout", "-1", "--access-log", "-", "-p0", "a:b"], {})[1] == {
+        "websocket_timeout": None,
+        "access_log": "-",
+        "port": 0,
+    }
+    assert parse(["--log-fmt", "- %(message)s", "--", "a:b"], {}) == ("a:b", {"log_fmt": "- %(message)s"})
+
+
+def test_kubernetes_variables_are_passed_over():
+    """Those of a Service called peneus, and of one called peneus-metrics."""
+    variables = {
+        "PENEUS_PORT": "tcp://10.43.214.28:8080",
+        "PENEUS_SERVICE_HOST": "10.43.214.28",
+        "PENEUS_SERVICE_PORT": "8080",
+        "PENEUS_SERVICE_PORT_HTTP": "8080",
+        "PENEUS_PORT_8080_TCP": "tcp://10.43.214.28:8080",
+        "PENEUS_PORT_8080_TCP_PROTO": "tcp",
+        "PENEUS_PORT_8080_TCP_PORT": "8080",
+        "PENEUS_PORT_8080_TCP_ADDR": "10.43.214.28",
+        "PENEUS_METRICS_PORT": "tcp://10.43.214.29:9100",
+        "PENEUS_METRICS_SERVICE_HOST": "10.43.214.29",
+    }
+    assert parse(["a:b"], variables) == ("a:b", {})
+    (doubt,) = environment.doubts(variables)
+    assert doubt.startswith("PENEUS_PORT=tcp://10.43.214.28:8080 is not taken for the option: Kubernetes sets it")
+    assert "enableServiceLinks: false" in doubt
+    assert list(environment.doubts({"PENEUS_PORT": "8080", "PENEUS_HUB": "/a", "PENEUS_APPLICATION": "a:b", "OTHER": "x"})) == []
+
+
+def test_mistyped_variables_are_warned_about():
+    with peneus(HELLO, PENEUS_PORT="0", PENEUS_PROT="1", PENEUS_QUITE_DIFFERENT="2") as server:
+        server.port()
+        assert "WARNING  PENEUS_PROT is no variable of Peneus's; did you mean PENEUS_PORT?\n" in server.output
+        assert "WARNING  PENEUS_QUITE_DIFFERENT is no variable of Peneus's; docs/options.md lists them\n" in server.output
+    with peneus(PENEUS_APLICATION=HELLO) as printed:
+        assert printed.wait() == 2
+        assert "did you mean PENEUS_APPLICATION?" in printed.output
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_serves_in_spite_of_kubernetes(workers):
+    with peneus("-e", "tcp:0:interface=127.0.0.1", "--workers", workers, HELLO, PENEUS_PORT="tcp://10.43.214.28:8080") as server:
+        assert b"200 OK" in get(("127.0.0.1", server.port()))
+        assert server.output.count("Kubernetes") == 1

@@ -6,7 +6,7 @@ import pytest
 from peneus.errors import ApplicationImportError
 from peneus.imports import import_application
 
-from tests.integration.programs import peneus
+from tests.integration.programs import ROOT, get, peneus
 
 
 @pytest.fixture
@@ -118,3 +118,88 @@ def test_the_command_shows_the_applications_traceback_and_nothing_of_ours(tmp_pa
     assert "RuntimeError: no database" in lines
     assert lines[-1] == "peneus: 'broken:application' failed while it was imported, see above"
     assert "importlib" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("mysite.asgi", "mysite.asgi:application"),
+        ("mysite/asgi.py", "mysite.asgi:application"),
+        ("./mysite/asgi.py:app", "mysite.asgi:app"),
+        ("mysite/asgi:app", "mysite.asgi:app"),
+        ("chanels", "peneus channels"),
+    ],
+)
+def test_what_was_meant_by_a_path(path, meant):
+    message = wrong(path)
+    assert "write module:attribute, for example mysite.asgi:application" in message
+    assert message.endswith(f"did you mean {meant}?")
+
+
+def test_what_was_meant_by_a_module(project):
+    (project / "wanted").mkdir()
+    (project / "wanted" / "__init__.py").write_text("")
+    (project / "wanted" / "asgi.py").write_text("")
+    assert wrong("wantde.asgi:application").endswith("; did you mean wanted?")
+    assert wrong("wanted.asgy:application").endswith("; did you mean wanted.asgi?")
+    assert "did you mean" not in wrong("something.else:application")
+
+
+FACTORIES = """
+class Application:
+    def __init__(self, name="mine"):
+        self.name = name
+    async def __call__(self, scope, receive, send): ...
+
+class Plain:
+    async def __call__(self, scope, receive, send): ...
+
+def create_app(): return Application()
+def with_defaults(*, debug=False): return Application()
+class Holder:
+    @classmethod
+    def make(cls): return Application()
+    def __call__(self): return Application()
+holder = Holder()
+def wrong(): return 5
+async def coroutine(): return Application()
+def raises(): raise RuntimeError("no database")
+def two(scope, receive): ...
+async def application(scope, receive, send): ...
+async def anything(*arguments): ...
+async def optional(scope=None, receive=None, send=None): ...
+"""
+
+
+@pytest.mark.parametrize("name", ["create_app", "with_defaults", "Holder.make", "holder", "Plain"])
+def test_a_function_that_makes_the_application_is_called(project, name, caplog):
+    (project / "wanted.py").write_text(FACTORIES)
+    caplog.set_level("INFO")
+    made = import_application(f"wanted:{name}")
+    assert type(made).__name__ in ("Application", "Plain")
+    assert [record.getMessage() for record in caplog.records] == [f"wanted:{name} makes the application"]
+
+
+@pytest.mark.parametrize("name", ["application", "anything", "optional"])
+def test_an_application_is_not_called(project, name, caplog):
+    (project / "wanted.py").write_text(FACTORIES)
+    assert import_application(f"wanted:{name}").__name__ == name
+    assert not caplog.records
+
+
+def test_what_is_neither(project):
+    (project / "wanted.py").write_text(FACTORIES)
+    assert wrong("wanted:wrong") == "'wanted:wrong()' is a int, which cannot be called; name an application"
+    assert wrong("wanted:coroutine") == "'wanted:coroutine' is an async function without arguments; write one that is not async"
+    assert wrong("wanted:two") == (
+        "'wanted:two' is no ASGI application, which takes (scope, receive, send): it takes (scope, receive)"
+    )
+    with pytest.raises(RuntimeError, match="no database"):
+        import_application("wanted:raises")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_factory_is_served(tmp_path, workers):
+    (tmp_path / "wanted.py").write_text("from tests.integration.programs import hello\ndef create():\n    return hello\n")
+    with peneus("-p", "0", "--workers", workers, "wanted:create", cwd=tmp_path, PYTHONPATH=f"{tmp_path}:{ROOT}") as server:
+        assert get(("127.0.0.1", server.port()), "/path").endswith(b"/path")
