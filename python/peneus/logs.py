@@ -39,6 +39,14 @@ def timestamp(moment: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1000):03d}Z"
 
 
+def keep(*names: str) -> None:
+    """Switches the loggers of Peneus, and those of names, on again: a logging configuration of the application's without
+    "disable_existing_loggers": False switches off all that exist and that it does not name."""
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if isinstance(logger, logging.Logger) and (name in names or name.partition(".")[0] == "peneus"):
+            logger.disabled = False
+
+
 def configure(verbosity: int, log_fmt: str, log_format: str) -> None:
     """Sets the root logger up, on standard error, unless the application has done so already."""
     handler = logging.StreamHandler()

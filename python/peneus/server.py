@@ -154,6 +154,7 @@ class Server:
             faulthandler.dump_traceback_later(STUCK_TIME, exit=True, file=sys.__stderr__ or 2)
 
     async def _main(self) -> None:
+        logs.keep()  # the application has been imported
         state: dict[str, Any] = {}
         core = self._make_core(state)
         desk: DeskThread | None = None
@@ -182,6 +183,7 @@ class Server:
             core.close()
 
     async def _serve(self, core: Core) -> None:
+        logs.keep()  # its startup has run
         consumers.install(not self.settings.no_consumer_inbox, not self.settings.no_database_shortcut)
         if self.owns_process or self.supervised:
             # What is imported by now lives as long as the process: the garbage collector need not look at it again. In somebody
@@ -336,6 +338,7 @@ def make(application: Any, settings: dict[str, Any], checked: settings_module.Se
     action_logger = access_logger(checked)
     if isinstance(application, str):
         application = imports.import_application(application)
+    logs.keep()
     logger.info("Starting server at %s", ", ".join(checked.endpoint_strings()))
     return Server(application, action_logger=action_logger, **more, **settings)
 

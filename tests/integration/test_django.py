@@ -185,6 +185,17 @@ def test_static_files_without_debug_only_if_insecure(project):
         assert b"color: red" in server.get("/static/style.css")
 
 
+def test_a_logging_setting_that_switches_all_loggers_off(project):
+    more = (
+        'LOGGING = {"version": 1, "handlers": {"console": {"class": "logging.StreamHandler"}}, '
+        '"root": {"handlers": ["console"], "level": "INFO"}}'
+    )
+    with runserver(project(more=more), "--noreload") as server:
+        server.get("/page")
+        server.wait_for(r"HTTP GET /page 200")
+        server.wait_for("Listening on TCP address")
+
+
 def test_noasgi(project):
     with runserver(project(), "--noreload", "--noasgi") as server:
         assert b"page False" in server.get("/page")

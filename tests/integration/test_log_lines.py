@@ -7,6 +7,7 @@ import re
 import sys
 import threading
 
+import pytest
 from peneus import ChannelLayer
 from peneus.access import AccessLog
 from peneus.bus_log import BusLog
@@ -20,6 +21,7 @@ from peneus.testing import LiveServer
 
 from tests.integration.programs import get, peneus, until
 from tests.leaks.client import Client
+from tests.support.ports import free_port
 from tests.support.redis import redis_server
 
 HERE = "tests.integration.test_log_lines"
@@ -209,3 +211,27 @@ def test_the_access_log_of_a_server_quotes():
     with peneus("-p", "0", "-v", "1", "--proxy-headers", f"{HERE}:application") as server:
         get(("127.0.0.1", server.port()), '/a?"b\\c', 'X-Forwarded-For: 6.6.6.6 - - "GET /')
         server.wait_for(r'6\.6\.6\.6\\x20-\\x20-\\x20\\"GET\\x20/:0 - - \[.*\] "GET /a\?\\"b\\\\c" 200')
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("when", ["at_import", "at_startup"])
+def test_a_logging_configuration_that_switches_all_loggers_off(when, workers):
+    with peneus("-p", "0", "--workers", workers, f"tests.integration.log_apps:{when}") as server:
+        get(("127.0.0.1", server.port()))
+        server.wait_for("mine ERROR peneus.server: Exception inside application: on purpose")
+        server.wait_for("RuntimeError: on purpose")
+
+
+def test_a_logging_configuration_that_names_peneus():
+    port = free_port()
+    with peneus("-p", str(port), "tests.integration.log_apps:that_names_it") as server:
+        until(lambda: answers(port), "it answers")
+        server.wait_for('"GET /" 500')
+        assert "on purpose" not in server.output
+
+
+def answers(port):
+    try:
+        return get(("127.0.0.1", port))
+    except ConnectionRefusedError:
+        return False

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured  # type: ignore[import-u
 from django.core.management import CommandError  # type: ignore[import-untyped]
 from django.core.management.commands import runserver  # type: ignore[import-untyped]
 
-from peneus import endpoints
+from peneus import endpoints, logs
 from peneus.errors import ConfigurationError
 from peneus.printable import printable
 from peneus.server import Server
@@ -77,6 +77,7 @@ class Command(runserver.Command):  # type: ignore[misc]
         try:
             server = self._server(options)
             server.answers = True  # to `peneus channels`
+            logs.keep(logger.name)
             server.run()
         except ConfigurationError as error:
             raise CommandError(str(error)) from None
