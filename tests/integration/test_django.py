@@ -199,7 +199,21 @@ def test_a_logging_setting_that_switches_all_loggers_off(project):
 def test_noasgi(project):
     with runserver(project(), "--noreload", "--noasgi") as server:
         assert b"page False" in server.get("/page")
+        assert b"color: red" in server.get("/static/style.css")
         assert "Starting development server at http://127.0.0.1" in server.output
+
+
+def test_noasgi_serves_static_files_where_runserver_would(project):
+    directory = project()
+    with runserver(directory, "--noreload", "--noasgi", "--nostatic") as server:
+        assert b"404 Not Found" in server.get("/static/style.css").splitlines()[0]
+    directory = project(debug=False)
+    with runserver(directory, "--noreload", "--noasgi") as server:
+        assert b"404 Not Found" in server.get("/static/style.css").splitlines()[0]
+    with runserver(directory, "--noreload", "--noasgi", "--insecure") as server:
+        assert b"color: red" in server.get("/static/style.css")
+    with runserver(project(apps=["peneus"]), "--noreload", "--noasgi") as server:
+        assert b"404 Not Found" in server.get("/static/style.css").splitlines()[0]
 
 
 def test_autoreload(project):

@@ -87,12 +87,20 @@ class Command(runserver.Command):  # type: ignore[misc]
 
     def get_application(self, options: dict[str, Any]) -> Any:
         """The project's application, with static files where they are to be served."""
-        use_static = options.get("use_static_handler", apps.is_installed("django.contrib.staticfiles"))
-        if use_static and (settings.DEBUG or options.get("insecure_serving", False)):
+        if _serves_static(options):
             from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler  # type: ignore[import-untyped]
 
             return ASGIStaticFilesHandler(default_application())
         return default_application()
+
+    def get_handler(self, *args: Any, **options: Any) -> Any:
+        """The same for --noasgi. The runserver of staticfiles would do it, but only the first of INSTALLED_APPS is asked."""
+        handler = super().get_handler(*args, **options)
+        if _serves_static(options):
+            from django.contrib.staticfiles.handlers import StaticFilesHandler
+
+            return StaticFilesHandler(handler)
+        return handler
 
     def log_action(self, protocol: str, action: str, details: dict[str, Any]) -> None:
         """The console's line for a request, in Django's colours."""
@@ -140,6 +148,11 @@ class Command(runserver.Command):  # type: ignore[misc]
             websocket_max_frame_size=_size(options, "FRAME"),
             graceful_timeout=2,  # somebody waits for the prompt
         )
+
+
+def _serves_static(options: dict[str, Any]) -> bool:
+    wanted = options.get("use_static_handler", apps.is_installed("django.contrib.staticfiles"))
+    return bool(wanted and (settings.DEBUG or options.get("insecure_serving", False)))
 
 
 def _size(options: dict[str, Any], what: str) -> int:
