@@ -1,5 +1,6 @@
 #include "asgi/server_type.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -78,6 +79,8 @@ static int create_with(struct pyserver *self, const struct server_settings *sett
         if (error == SERVER_TRUST)
             PyErr_Format(PyExc_ValueError, "the setting trusted_proxies is no list of addresses, networks, unix or *: %s",
                          settings->trusted_proxies);
+        else if (error == SERVER_DESCRIPTORS)
+            errno = EMFILE, PyErr_SetFromErrno(PyExc_OSError);
         else
             PyErr_NoMemory();
         return -1;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/descriptors.h"
 #include "server/command.h"
 #include "server/connection.h"
 #include "server/event_create.h"
@@ -265,9 +266,11 @@ int server_create(struct server **result, const struct server_settings *settings
     slots_init(&server->exchanges);
     server->load = load_create(NULL);
     enum trust_error trusted = trust_init(&server->trust, settings->trusted_proxies);
-    if (trusted != TRUST_OK || uv_loop_init(&server->loop) != 0)
+    int error = trusted != TRUST_OK ? 0 : descriptors_are_left(DESCRIPTORS_LOOP) ? uv_loop_init(&server->loop) : UV_EMFILE;
+    if (trusted != TRUST_OK || error != 0)
         goto fail;
-    if (uv_async_init(&server->loop, &server->wake, on_wake) != 0)
+    error = uv_async_init(&server->loop, &server->wake, on_wake);
+    if (error != 0)
         goto fail_loop;
     uv_prepare_init(&server->loop, &server->before_wait);
     uv_check_init(&server->loop, &server->after_wait);
@@ -286,7 +289,7 @@ fail:
     trust_deinit(&server->trust);
     free_strings(&server->settings);
     mem_free(server);
-    return trusted == TRUST_WRONG ? SERVER_TRUST : SERVER_NO_MEMORY;
+    return trusted == TRUST_WRONG ? SERVER_TRUST : error == UV_EMFILE || error == UV_ENFILE ? SERVER_DESCRIPTORS : SERVER_NO_MEMORY;
 }
 
 const struct server_settings *server_settings(const struct server *server)

@@ -37,6 +37,7 @@ enum server_error {
     SERVER_THREAD = -3,  /* the I/O thread cannot be started */
     SERVER_TRUST = -5,   /* trusted_proxies cannot be read */
     SERVER_FULL = -4,    /* broadcast_backlog bytes wait already */
+    SERVER_DESCRIPTORS = -6, /* too few file descriptors are left */
 };
 
 enum listen_kind { LISTEN_TCP, LISTEN_UNIX, LISTEN_FD };
@@ -97,7 +98,7 @@ struct server_stats {
     uint64_t descriptors_exhausted_total; /* EMFILE, ENFILE and the like: of accept_errors_total */
 };
 
-/* events is where events go; it outlives the server. SERVER_OK, SERVER_NO_MEMORY or, where trusted_proxies is no list of trust.h's,
+/* events is where events go; it outlives the server. SERVER_OK, SERVER_NO_MEMORY, SERVER_DESCRIPTORS or, where trusted_proxies is no list of trust.h's,
  * SERVER_TRUST. */
 int server_create(struct server **result, const struct server_settings *settings, const struct server_hooks *hooks,
                   struct queue *events);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/descriptors.h"
 
 struct bus_thread {
     uv_loop_t loop;
@@ -102,7 +103,7 @@ static struct bus_thread *start(void)
     sigset_t all, before;
     pthread_once(&once, watch_forks);
     struct bus_thread *thread = mem_zalloc(sizeof *thread);
-    if (uv_loop_init(&thread->loop) != 0)
+    if (!descriptors_are_left(DESCRIPTORS_LOOP) || uv_loop_init(&thread->loop) != 0)
         goto fail;
     if (uv_async_init(&thread->loop, &thread->wake, on_wake) != 0)
         goto fail_loop;

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 LINE_LIMIT = 64 * 1024 * 1024  # bytes of one answer
 REQUEST_LIMIT = 64 * 1024
 IDLE_TIME = 60.0  # s that a client may keep silent
+TEMPORARY_VARIABLES = ("TMPDIR", "TEMP", "TMP")
+TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # the last is there in containers whose root cannot be written
 ROWS = 1000  # groups, and channels, that one answer has at most for each worker
 
 
@@ -37,7 +39,7 @@ class Source(Protocol):
 
 
 class Refused(Exception):
-    """The directory for control sockets is somebody else's, or open to others."""
+    """The directory for control sockets is somebody else's, or open to others; or there is none that can be written."""
 
 
 def directories(uid: int) -> Iterator[Path]:
@@ -46,7 +48,16 @@ def directories(uid: int) -> Iterator[Path]:
     if runtime and uid == os.getuid():
         yield Path(runtime) / "peneus"
     yield Path(f"/run/user/{uid}/peneus")
-    yield Path(tempfile.gettempdir()) / f"peneus-{uid}"
+    with suppress(Refused):
+        yield temporary() / f"peneus-{uid}"
+
+
+def temporary() -> Path:
+    """The first temporary folder that can be written. Refused: tempfile would take the working directory."""
+    for name in (*map(os.environ.get, TEMPORARY_VARIABLES), *TEMPORARY):
+        if name and os.path.isdir(name) and os.access(name, os.W_OK | os.X_OK):
+            return Path(name).absolute()
+    raise Refused("no temporary folder can be written; set XDG_RUNTIME_DIR, or TMPDIR, to one that can")
 
 
 def private_directory() -> Path:
@@ -55,7 +66,7 @@ def private_directory() -> Path:
     if runtime and _is_owned(Path(runtime)):
         path = Path(runtime) / "peneus"
     else:
-        path = Path(tempfile.gettempdir()) / f"peneus-{os.getuid()}"
+        path = temporary() / f"peneus-{os.getuid()}"
     with suppress(FileExistsError):
         path.mkdir(0o700)
     check_directory(path, os.getuid())
@@ -101,13 +112,23 @@ def listen() -> socket.socket | None:
 
 
 def own_hub() -> str:
-    """Where this process hosts the hub of its workers."""
+    """Where this process hosts the hub of its workers. Where it cannot, the log says so."""
     try:
         directory = private_directory()
     except (OSError, Refused):
-        directory = Path(tempfile.mkdtemp(prefix="peneus-"))
-        atexit.register(shutil.rmtree, directory, ignore_errors=True)
+        directory = _unnamed_directory()
     return str(directory / f"{os.getpid()}.hub")
+
+
+def _unnamed_directory() -> Path:
+    """A directory of this process alone."""
+    try:
+        directory = Path(tempfile.mkdtemp(prefix="peneus-", dir=temporary()))
+    except (OSError, Refused) as error:
+        logger.error("The workers have no hub, so their channel layers do not reach each other: %s", error)
+        return Path(f"/tmp/peneus-{os.getuid()}")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
 def forget_own_hub(path: str) -> None:

@@ -99,6 +99,7 @@ class Server:
         """Serves until stop() or a signal. ListenError, StartupFailed, or what ready_callable raised. Once for each Server."""
         if self._loop is not None:
             raise RuntimeError("a Server runs once; make another")
+        settings_module.check_descriptors()
         self._loop = loop = loops.new_event_loop(self.settings.loop)
         asyncio.set_event_loop(loop)
         if self.settings.verbosity >= 3:

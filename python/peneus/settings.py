@@ -2,13 +2,14 @@
 
 import difflib
 import math
+import os
 import resource
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
 from . import endpoints
-from .errors import SettingError
+from .errors import ConfigurationError, SettingError
 from .kinds import Wrong
 from .options import DEFAULT_HOST, DEFAULT_PORT, OPTIONS, Option
 
@@ -19,6 +20,9 @@ DAPHNE_NAMES = {
     "proxy_forwarded_port_header": "proxy_headers_port",
     "proxy_forwarded_proto_header": "proxy_headers_proto",
 }
+
+SERVER_DESCRIPTORS = 24  # that a server opens before its first client comes
+WORKER_DESCRIPTORS = 4  # that a supervisor opens for each worker
 
 # Of the table's settings, those that the native server has, by its name for them.
 SECONDS = (
@@ -103,6 +107,20 @@ class Settings(SimpleNamespace):
         result["body_chunk"] = self.request_buffer_size
         result["server_name"] = None if self.no_server_name else self.server_name or None
         return result
+
+
+def check_descriptors(needed: int = SERVER_DESCRIPTORS) -> None:
+    """ConfigurationError where this process may not open as many file descriptors: one line instead of what would fail first."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        taken = len(os.listdir("/proc/self/fd")) - 1  # without that of the listing
+    except OSError:
+        taken = soft
+    if soft != resource.RLIM_INFINITY and soft - taken < needed:
+        raise ConfigurationError(
+            f"{soft} file descriptors are allowed, and {taken} are open: a server needs {needed} more; "
+            "raise LimitNOFILE (ulimit -n), at best above the number of clients"
+        )
 
 
 def spare_descriptors() -> int:

@@ -20,7 +20,7 @@ from .desk import Desk
 from .errors import ConfigurationError, SettingError
 from .hubs import Hosting
 from .server import announce
-from .settings import Settings
+from .settings import SERVER_DESCRIPTORS, WORKER_DESCRIPTORS, Settings, check_descriptors
 from .signals import CODES
 from .sockets import Address, Listeners
 from .worker_process import WorkerProcess
@@ -70,6 +70,7 @@ class Supervisor:
         """Serves until a signal; the exit code. ListenError, WorkersFailed, or what ready_callable raised."""
         if threading.current_thread() is not threading.main_thread():
             raise ConfigurationError("workers can only be run from the main thread, which gets the signals")
+        check_descriptors(SERVER_DESCRIPTORS + WORKER_DESCRIPTORS * self._settings.workers)
         return asyncio.run(self._main())
 
     async def stats(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from peneus import channels_command, control
 from peneus.desk import Here
 
-from tests.integration.programs import PATIENCE, ROOT, command, peneus, until
+from tests.integration.programs import PATIENCE, ROOT, command, get, peneus, until
 from tests.integration.test_supervisor import workers
 from tests.leaks.client import Client
 
@@ -338,3 +338,70 @@ def test_rendering_is_cut_to_the_terminal():
     assert row(wide, "- ") == ["-", "a.py:1", "7", "1", "1", "0", "B", "0", "2", "c"]
     assert "3 dropped" in wide
     assert max(len(line) for line in channels_command.render(answer, 10, 30).splitlines()) == 30
+
+
+NOWHERE = (
+    "import os, sys\n"
+    "from peneus import control\n"
+    "from peneus.cli import main\n"
+    "control.TEMPORARY = ('/no/such/folder',)\n"
+    "sys.argv[1:] = ['-p', '0', *sys.argv[1:]]\n"
+    "sys.exit(main())\n"
+)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_no_folder_can_be_written(tmp_path, workers):
+    """Nothing lands in the working directory, and the server serves."""
+    variables = {"PYTHONPATH": str(ROOT), "TMPDIR": "/no/such/folder", "TEMP": "", "TMP": "", "XDG_RUNTIME_DIR": ""}
+    path = "tests.integration.programs:hello"
+    with command("-c", NOWHERE, "--workers", workers, path, cwd=tmp_path, **variables) as server:
+        assert b"200 OK" in get(("127.0.0.1", server.port()))
+        problem = "no temporary folder can be written; set XDG_RUNTIME_DIR, or TMPDIR, to one that can"
+        assert f"No control socket, so `peneus channels` cannot ask this server: {problem}" in server.output
+        no_hub = f"The workers have no hub, so their channel layers do not reach each other: {problem}"
+        assert (no_hub in server.output) == (workers == "2")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_folder_that_can_be_written(tmp_path, monkeypatch):
+    for name in control.TEMPORARY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(control, "TEMPORARY", ("/no/such/folder", str(tmp_path)))
+    assert control.temporary() == tmp_path
+    monkeypatch.setenv("TMPDIR", "/")
+    monkeypatch.setattr(os, "access", lambda name, mode: name != "/")
+    assert control.temporary() == tmp_path
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("allowed", [8, 14, 20])
+def test_hardly_any_file_descriptors(allowed, workers):
+    script = (
+        f"import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({allowed}, {allowed}))\n"
+        f"sys.argv[1:] = ['-p', '0', '--workers', '{workers}', 'tests.integration.programs:hello']\n"
+        "from peneus.cli import main; sys.exit(main())\n"
+    )
+    with command("-c", script) as server:
+        assert server.wait() == 1
+        assert f"CRITICAL {allowed} file descriptors are allowed, and " in server.output
+        assert "raise LimitNOFILE (ulimit -n)" in server.output
+        assert "Traceback" not in server.output
+
+
+def test_a_native_server_and_a_bus_without_descriptors():
+    """Where nobody has checked before, it is an exception; libuv aborts."""
+    script = (
+        "import os, resource\n"
+        "from tests.integration.core_harness import SETTINGS\n"
+        "from peneus import ChannelLayer, _core\n"
+        "callbacks = dict.fromkeys(('on_error', 'on_fault', 'on_kill', 'on_drained', 'on_stopped'), print)\n"
+        "top = max(map(int, os.listdir('/proc/self/fd'))) + 5\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (top, top))\n"
+        "for make in (lambda: _core.Server(print, settings=SETTINGS, **callbacks), lambda: ChannelLayer(hub='/tmp/nobody')):\n"
+        "    try: make()\n"
+        "    except (OSError, MemoryError) as error: print('refused', type(error).__name__)\n"
+    )
+    with command("-c", script) as server:
+        assert server.wait() == 0, server.output
+        assert "refused OSError\nrefused " in server.output
