@@ -14,6 +14,7 @@ from . import control
 from .errors import ConfigurationError
 from .parser import Parser
 from .printable import printable
+from .words import counted
 
 DEFAULT_ROWS = 20
 CLEAR = "\x1b[2J\x1b[H"
@@ -140,19 +141,20 @@ def render(answer: dict[str, Any], rows: int, width: int) -> str:
     groups = _groups(workers)
     channels = [(name, worker["pid"], channel) for worker in workers for name, channel in worker.get("channels", {}).items()]
     channels.sort(key=lambda row: (-(row[2].get("queued_bytes") or 0), -(row[2].get("dropped") or 0), row[0]))
+    queued = stats.get("channel_messages_queued", 0)
     dropped = sum(stats.get("messages_dropped_total", {}).values())
     lines = [
-        f"Server {answer['pid']}: {stats['workers']} workers, {stats.get('connections', 0)} connections, "
-        f"{stats.get('channels', 0)} channels, {stats.get('group_members', 0)} group members, "
-        f"{stats.get('channel_messages_queued', 0)} messages queued ({_bytes(stats.get('channel_bytes_queued', 0))}), "
+        f"Server {answer['pid']}: {counted(stats['workers'], 'worker')}, {counted(stats.get('connections', 0), 'connection')}, "
+        f"{counted(stats.get('channels', 0), 'channel')}, {counted(stats.get('group_members', 0), 'group member')}, "
+        f"{counted(queued, 'message')} queued ({_bytes(stats.get('channel_bytes_queued', 0))}), "
         f"{dropped} dropped"
     ]
     lines += [f"Worker {worker['pid']} does not answer" for worker in workers if worker.get("silent")]
-    lines += ["", *_table(GROUP_HEADS, [_group_row(*group) for group in groups[:rows]]), *_more(groups, rows, "groups")]
+    lines += ["", *_table(GROUP_HEADS, [_group_row(*group) for group in groups[:rows]]), *_more(groups, rows, "group")]
     known = max(len(channels), sum(worker.get("channels_total", 0) for worker in workers))
     lines += ["", *_table(CHANNEL_HEADS, [_channel_row(*channel) for channel in channels[:rows]])]
     if known > rows:
-        lines.append(f"… and {known - rows} more channels")
+        lines.append(f"… and {counted(known - rows, 'more channel')}")
     return "\n".join(line[:width].rstrip() for line in lines)
 
 
@@ -198,7 +200,7 @@ def _channel_row(name: str, pid: int, channel: dict[str, Any]) -> list[str]:
 
 
 def _more(found: list[Any], rows: int, what: str) -> list[str]:
-    return [f"… and {len(found) - rows} more {what}"] if len(found) > rows else []
+    return [f"… and {counted(len(found) - rows, f'more {what}')}"] if len(found) > rows else []
 
 
 def _table(heads: Sequence[str], rows: list[list[str]]) -> list[str]:

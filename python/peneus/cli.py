@@ -1,6 +1,6 @@
 """The command `peneus`: its arguments, from the table in options.py and from PENEUS_… variables, and its exit codes.
 
-0: it served and was stopped; 1: it could not serve, or a second signal ended it; 2: the command line is wrong;
+0: it served and was stopped; 1: it could not serve, or was stopped while something in it was stuck; 2: the command line is wrong;
 130: interrupted before it served.
 """
 
@@ -38,11 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"peneus: error: {error}", file=sys.stderr)
         return 2
-    try:
-        logs.configure(checked.verbosity, checked.log_fmt, checked.log_format)
-    except ValueError as error:
-        print(f"peneus: error: --log-fmt: {error}", file=sys.stderr)
-        return 2
+    logs.configure(checked.verbosity, checked.log_fmt, checked.log_format)
     for doubt in environment.doubts(os.environ):
         logger.warning("%s", printable(doubt))
     signals.spare()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from . import frames
 from ._core import current_connection
 from .printable import printable
+from .words import counted
 
 if TYPE_CHECKING:
     from ._core import Connection
@@ -59,10 +60,11 @@ def _held(connection: "Connection") -> str:
         return "It held no channel."
     names = ", ".join(map(printable, report["group_names"]))
     more = report["groups"] - len(report["group_names"])
-    groups = f"{report['groups']} groups" + (f" ({names}{f' and {more} more' if more > 0 else ''})" if names else "")
+    groups = counted(report["groups"], "group") + (f" ({names}{f' and {more} more' if more > 0 else ''})" if names else "")
+    queued = f"{counted(report['queued'], 'message')} ({counted(report['queued_bytes'], 'byte')})"
     return (
-        f"It held {report['channels']} channels and was in {groups}; {report['queued']} messages "
-        f"({report['queued_bytes']} bytes) are queued for it, {report['dropped']} were dropped."
+        f"It held {counted(report['channels'], 'channel')} and was in {groups}; {queued} "
+        f"{'is' if report['queued'] == 1 else 'are'} queued for it, {report['dropped']} were dropped."
     )
 
 

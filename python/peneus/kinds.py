@@ -1,7 +1,9 @@
 """The kinds of values that settings have: how each is read, from text or from Python, and what is said about a wrong one."""
 
 import ipaddress
+import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -38,16 +40,26 @@ def _number(value: Any, whole: bool) -> float | int | None:
     return int(number) if number == int(number) else number
 
 
-def seconds(never: bool = True) -> Kind:
-    """Seconds, fractions allowed. None is never, and so are 0 and -1, where never is possible."""
-    example = "a number such as 10 or 0.5" + (", or -1 for never" if never else "")
+UNITS = {"k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
+TIMES = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def _in_units(value: object, pattern: str, units: dict[str, Any]) -> str:
+    """What value, written with a unit, would be without one; as the end of a sentence, "" where it is nothing of the kind."""
+    found = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({pattern})", str(value).strip().lower())
+    return f"; {value} is {float(found[1]) * units[found[2].removesuffix('b')]:.15g}" if found else ""
+
+
+def seconds(never: bool = True, zero: bool = False) -> Kind:
+    """Seconds, fractions allowed. None is never, and so are 0 and -1, where never is possible; zero: people are told of 0."""
+    example = "a number such as 10 or 0.5" + (f", or {0 if zero else -1} for never" if never else "")
 
     def read(value: Any) -> float | int | None:
         if value is None and never:
             return None
         number = _number(value, whole=False)
         if number is None:
-            raise wrong(value, "is not a number of seconds", example)
+            raise wrong(value, "is not a number of seconds", example + _in_units(value, "ms|s|min|m|h|d", TIMES))
         if never and number in (0, -1):
             return None
         if number < 0 or (number == 0 and not never):
@@ -71,16 +83,19 @@ def patience() -> Kind:
     return Kind(read, "SECONDS")
 
 
-def size(unlimited: bool, metavar: str = "BYTES", most: int = 2**40) -> Kind:
-    """A whole number; 0 and None are "no limit" where that is possible."""
-    example = "a whole number such as 65536" + (", or 0 for no limit" if unlimited else "")
+def size(unlimited: bool, metavar: str = "BYTES", most: int = 2**40, zero: str = "no limit") -> Kind:
+    """A whole number; 0 and None are "no limit", or what zero says, where that is possible."""
+    example = "a whole number such as 65536" if metavar == "BYTES" else f"a whole number from {0 if unlimited else 1} to {most}"
+    if unlimited:
+        example += f", or 0 for {zero}" if metavar == "BYTES" else f"; 0 is {zero}"
 
     def read(value: Any) -> int:
         if value is None and unlimited:
             return 0
         number = _number(value, whole=True)
         if number is None:
-            raise wrong(value, "is not a whole number", example)
+            hint = _in_units(value, "(?:[kmg]|[kmg]i)b?", UNITS) if metavar == "BYTES" else ""
+            raise wrong(value, "is not a whole number", example + hint)
         if number < 0 or (number == 0 and not unlimited):
             raise wrong(value, "is too small", example)
         if number > most:
@@ -96,13 +111,13 @@ def limit(metavar: str, most: int) -> Kind:
     return Kind(lambda value: None if value is None else number.read(value), metavar)
 
 
-def whole(least: int, most: int, metavar: str) -> Kind:
+def whole(least: int, most: int, metavar: str, example: int) -> Kind:
     def read(value: Any) -> int | None:
         if value is None:
             return None
         number = _number(value, whole=True)
         if number is None or not least <= number <= most:
-            raise wrong(value, f"is not a whole number from {least} to {most}", f"one, such as {max(least, min(most, 1))}")
+            raise wrong(value, f"is not a whole number from {least} to {most}", f"one, such as {example}")
         return int(number)
 
     return Kind(read, metavar)
@@ -131,7 +146,8 @@ def address() -> Kind:
             whole_host = not host.startswith("[") or host.endswith("]")
             if separator and whole_host and number.isascii() and number.isdigit() and int(number) <= 65535:
                 return value
-        raise wrong(value, "is not HOST:PORT", "one such as 127.0.0.1:9100 or [::1]:9100")
+        port = value if isinstance(value, str) and value.isascii() and value.isdigit() and int(value) <= 65535 else "9100"
+        raise wrong(value, "is not HOST:PORT", f"one such as 127.0.0.1:{port} or [::1]:{port}")
 
     return Kind(read, "HOST:PORT")
 
@@ -153,6 +169,58 @@ def text(metavar: str) -> Kind:
         return value
 
     return Kind(read, metavar)
+
+
+def host() -> Kind:
+    """An address or a name; with a port, or as a path, it is what other servers take for --bind."""
+    inner = text("HOST")
+
+    def read(value: Any) -> str | None:
+        line: str | None = inner.read(value)
+        if line is None:
+            return None
+        if line.startswith("unix:"):
+            raise wrong(line, "is a Unix socket", f"--unix-socket {line.removeprefix('unix:')}")
+        if line.startswith("fd://"):
+            raise wrong(line, "is a file descriptor", f"--fd {line.removeprefix('fd://')}")
+        found = re.fullmatch(r"(?:\w+://)?([^:\[\]]+|\[.*\]):(\d+)", line)
+        if found:
+            raise wrong(line, "has a port in it", f"--bind {found[1]} --port {found[2]}")
+        return line
+
+    return Kind(read, "HOST")
+
+
+def url_path() -> Kind:
+    """ "", or a path that begins with a slash."""
+    inner = text("PATH")
+
+    def read(value: Any) -> str | None:
+        line: str | None = inner.read(value)
+        if line and not line.startswith("/"):
+            raise wrong(line, "does not begin with a slash", f"/{line}")
+        return line
+
+    return Kind(read, "PATH")
+
+
+def log_line() -> Kind:
+    """A format of Python's logging, which every line can be written in."""
+    example = "a format of Python's logging, such as '%(asctime)s %(levelname)s %(name)s %(message)s'"
+    inner = text("FORMAT")
+
+    def read(value: Any) -> str | None:
+        line: str | None = inner.read(value)
+        try:
+            logging.Formatter(line).format(logging.makeLogRecord({"name": "peneus", "msg": ""}))
+        except (ValueError, TypeError) as error:
+            missing = error.__context__
+            if isinstance(missing, KeyError):
+                raise wrong(line, f"names {missing.args[0]!r}, which no line of the log has", example) from None
+            raise wrong(line, "is no format", example) from None
+        return line
+
+    return Kind(read, "FORMAT")
 
 
 def field_value(metavar: str) -> Kind:
@@ -214,7 +282,7 @@ def subset(*choices: str) -> Kind:
         names = [item.strip().lower() for item in items if item.strip().lower() not in ("", "none")]
         for name in names:
             if name not in choices:
-                raise wrong(name, "is not one of the choices", " or ".join(choices) + ", or none")
+                raise wrong(name, "is not one of the choices", f"some of {','.join(choices)}, or none")
         return names
 
     return Kind(read, "LIST")

@@ -40,7 +40,8 @@ class Lifespan:
         try:
             answer = await asyncio.wait_for(self._answers.get(), timeout)
         except asyncio.TimeoutError:
-            logger.error("The application's shutdown did not end within %s s", timeout)
+            late = f"did not end within {timeout:g} s" if timeout else "is not waited for any longer"
+            logger.error("The application's shutdown %s", late)
         else:
             if answer is not None and answer["type"] == "lifespan.shutdown.failed":
                 logger.error("The application's shutdown failed: %s", answer.get("message") or "without a message")

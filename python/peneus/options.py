@@ -43,7 +43,7 @@ class Option:
 SECTIONS: dict[str, tuple[Option, ...]] = {
     "Where to listen": (
         Option("port", ("-p", "--port"), kinds.port(), None, "TCP port; 0 takes a free one.", "8000"),
-        Option("host", ("-b", "--bind"), kinds.text("HOST"), None, "Address or host name, IPv4 or IPv6.", "127.0.0.1"),
+        Option("host", ("-b", "--bind"), kinds.host(), None, "Address or host name, IPv4 or IPv6.", "127.0.0.1"),
         Option(
             "unix_socket",
             ("-u", "--unix-socket"),
@@ -55,7 +55,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
         Option(
             "file_descriptor",
             ("--fd",),
-            kinds.whole(0, 2**20, "NUMBER"),
+            kinds.whole(0, 2**20, "NUMBER", 3),
             None,
             "File descriptor of a socket that is bound already, such as one from a supervisor.",
             "none",
@@ -213,14 +213,14 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
         Option(
             "ping_interval",
             ("--ping-interval",),
-            kinds.seconds(),
+            kinds.seconds(zero=True),
             20,
             "Silence from a client after which it is pinged. 0 is never.",
         ),
         Option(
             "ping_timeout",
             ("--ping-timeout",),
-            kinds.seconds(),
+            kinds.seconds(zero=True),
             30,
             "How long a pinged client may stay silent before its connection is closed. 0 is for ever.",
         ),
@@ -250,21 +250,21 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
         Option(
             "websocket_deflate_window_bits",
             ("--websocket-deflate-window-bits",),
-            kinds.whole(9, 15, "BITS"),
+            kinds.whole(9, 15, "BITS", 12),
             12,
             "Compress within a window of 2 to the power of BITS bytes, and ask clients to do so.",
         ),
         Option(
             "websocket_deflate_memory_level",
             ("--websocket-deflate-memory-level",),
-            kinds.whole(1, 9, "LEVEL"),
+            kinds.whole(1, 9, "LEVEL", 5),
             5,
             "zlib's memory level: 2 to the power of LEVEL + 9 bytes beside the window of each compressor.",
         ),
         Option(
             "websocket_deflate_threshold",
             ("--websocket-deflate-threshold",),
-            kinds.size(True, most=2**40),
+            kinds.size(True, most=2**40, zero="all messages"),
             256,
             "Messages shorter than this are not compressed; neither are those that would not become shorter.",
         ),
@@ -317,7 +317,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
         Option(
             "http2_max_concurrent_streams",
             ("--http2-max-concurrent-streams",),
-            kinds.whole(1, 2**31 - 1, "NUMBER"),
+            kinds.whole(1, 2**31 - 1, "NUMBER", 100),
             100,
             "Requests and WebSockets of one HTTP/2 connection at once; further ones are refused (REFUSED_STREAM).",
         ),
@@ -380,7 +380,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
         Option(
             "min_rate",
             ("--min-rate",),
-            kinds.size(True, "BYTES", 2**31),
+            kinds.size(True, "BYTES", 2**31, zero="one byte in each of these times"),
             240,
             "Bytes a second of --body-timeout and --send-timeout; 0: one byte in each such time.",
         ),
@@ -415,7 +415,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             64 * KIB,
             "What an application may send ahead of its client; above it `await send()` waits.",
         ),
-        Option("root_path", ("--root-path",), kinds.text("PATH"), "", "The scope's root_path.", "empty"),
+        Option("root_path", ("--root-path",), kinds.url_path(), "", "The scope's root_path.", "empty"),
         Option(
             "loop",
             ("--loop",),
@@ -469,7 +469,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
         Option(
             "worker_timeout",
             ("--worker-timeout",),
-            kinds.seconds(),
+            kinds.seconds(zero=True),
             10,
             "How long a worker's event loop may stand still before the log says so, with the Python stacks of its threads. "
             "0 is never.",
@@ -546,7 +546,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
         Option(
             "verbosity",
             ("-v", "--verbosity"),
-            kinds.whole(0, 3, "0..3"),
+            kinds.whole(0, 3, "0..3", 1),
             1,
             "0: warnings; 1: also information; 2: also debugging; 3: asyncio's debug mode too.",
         ),
@@ -558,7 +558,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             "Where the access log is appended; - is standard output.",
             "- from verbosity 1 on",
         ),
-        Option("log_fmt", ("--log-fmt",), kinds.text("FORMAT"), LOG_FORMAT, "Format of a log line, as of Python's logging."),
+        Option("log_fmt", ("--log-fmt",), kinds.log_line(), LOG_FORMAT, "Format of a log line, as of Python's logging."),
         Option(
             "log_format",
             ("--log-format",),

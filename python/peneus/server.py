@@ -4,7 +4,6 @@ import asyncio
 import faulthandler
 import gc
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from . import (
     loops,
     proxy,
     signals,
+    sockets,
     tls,
 )
 from . import settings as settings_module
@@ -36,6 +36,7 @@ from .errors import ListenError
 from .gone import client_left
 from .lifespan import Lifespan
 from .printable import printable
+from .words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -231,11 +232,12 @@ class Server:
     async def _drain(self, core: Core) -> None:
         """Waits for the applications; cancels those that graceful_timeout is too short for. At once after a second stop()."""
         running = len(core.connections())
-        logger.info("Stopping: WebSockets are closed with %d; %d applications run", self._stops[0], running)
+        runs = f"{counted(running, 'application')} {'runs' if running == 1 else 'run'}"
+        logger.info("Stopping: WebSockets are closed with %d; %s", self._stops[0], runs)
         if not await self._ended(core, self.settings.graceful_timeout):
             self.hurried = True
             cancelled = core.cancel_applications()
-            logger.warning("Cancelled %d applications that had not ended", cancelled)
+            logger.warning("Cancelled %s that had not ended", counted(cancelled, "application"))
             if len(self._stops) == 1:
                 await self._ended(core, CANCEL_TIME)
 
@@ -292,7 +294,7 @@ class Server:
                     case endpoints.Unix(path, mode):
                         core.listen_unix(path, mode, secure)
                     case endpoints.FileDescriptor(number):
-                        core.listen_fd(os.dup(number), secure)
+                        core.listen_fd(sockets.duplicate(number).detach(), secure)
             except OSError as error:
                 raise ListenError(f"{string}: {error.strerror or error}") from error
         self._addresses = core.addresses
@@ -355,7 +357,8 @@ def announce(addresses: list[tuple[str, int] | str]) -> None:
         if isinstance(address, str):
             logger.info("Listening on Unix socket %s", address)
         else:
-            logger.info("Listening on TCP address %s:%s", *address)
+            host, port = address
+            logger.info("Listening on TCP address %s:%d", f"[{host}]" if ":" in host else host, port)
 
 
 async def _sweep(hosting: hubs.Hosting) -> None:
@@ -388,9 +391,9 @@ def _refusing_with(action_logger: ActionLogger | None) -> Callable[[dict[str, An
 
 
 def _on_closed(connection: Connection, how: tuple[str, int, int]) -> None:
-    client = connection.scope.get("client")
+    scope, client = connection.scope, connection.scope.get("client")
     peer = f" from {client[0]}:{client[1]}" if client else ""
-    name = f"{connection.scope.get('method', 'WEBSOCKET')} {connection.scope.get('path')}{peer}"
+    name = f"{scope.get('method', 'WEBSOCKET')} {scope.get('path')}{peer}"
     logger.info("%s", printable(f"{name} {closes.sentence(*how)}"))
 
 

@@ -12,6 +12,7 @@ from . import endpoints
 from .errors import ConfigurationError, SettingError
 from .kinds import Wrong
 from .options import DEFAULT_HOST, DEFAULT_PORT, OPTIONS, Option
+from .words import counted
 
 # daphne.server.Server's names for what the table calls otherwise.
 DAPHNE_NAMES = {
@@ -179,8 +180,10 @@ def refuse_workers(checked: Settings) -> None:
 def _check_tls(values: Mapping[str, Any]) -> None:
     """SettingError where the options of TLS do not fit together, or nothing is served with it."""
     certificates, keys = values["ssl_certfile"], values["ssl_keyfile"]
+    if keys and not certificates:
+        raise SettingError("--ssl-keyfile", "counts only with --ssl-certfile; write both, or neither")
     if keys and len(keys) != len(certificates):
-        problem = f"there are {len(keys)} keys for {len(certificates)} certificates"
+        problem = f"{counted(len(keys), 'key')} for {counted(len(certificates), 'certificate')}"
         raise SettingError("--ssl-keyfile", f"{problem}; write a key for each --ssl-certfile, in the same order")
     parsed = [endpoints.parse(string) for string in values["endpoints"]]
     secure = [each for each in parsed if isinstance(each, endpoints.SSL)]
@@ -197,7 +200,7 @@ def _check_tls(values: Mapping[str, Any]) -> None:
             raise SettingError(OPTIONS[name].flag, "counts only with TLS; write --ssl-certfile too, or leave it out")
     if values["ssl_cert_reqs"] != "none" and not values["ssl_ca_certs"]:
         problem = "clients' certificates are checked, and nobody is named whom they have to be from"
-        raise SettingError("--ssl-cert-reqs", f"{problem}; write --ssl-ca-certs too, or none")
+        raise SettingError("--ssl-cert-reqs", f"{problem}; write --ssl-ca-certs too, or --ssl-cert-reqs none")
     if values["ssl_ca_certs"] and values["ssl_cert_reqs"] == "none":
         raise SettingError("--ssl-ca-certs", "counts only with --ssl-cert-reqs; write --ssl-cert-reqs optional, or required")
 

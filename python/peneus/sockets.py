@@ -59,11 +59,27 @@ class Listeners:
                 status = os.lstat(path)
                 self._files.append((path, status.st_dev, status.st_ino))
             case FileDescriptor(number):
-                listener = socket.socket(fileno=os.dup(number))
+                listener = duplicate(number)
                 self.sockets.append(listener)
-                if listener.type != socket.SOCK_STREAM:
-                    raise OSError(f"cannot listen on file descriptor {number}: not a stream socket")
                 listener.listen(backlog)
+
+
+def duplicate(number: int) -> socket.socket:
+    """A duplicate of a stream socket, whose file descriptor is number. OSError that names number, and not its own."""
+    problem: str | None = "not a stream socket"
+    try:
+        own = os.dup(number)
+        try:
+            listener = socket.socket(fileno=own)
+        except OSError:
+            os.close(own)
+            raise
+        if listener.type == socket.SOCK_STREAM:
+            return listener
+        listener.close()
+    except OSError as error:
+        problem = error.strerror
+    raise OSError(f"cannot listen on file descriptor {number}: {problem}")
 
 
 def address(listener: socket.socket) -> Address:

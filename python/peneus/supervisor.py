@@ -23,6 +23,7 @@ from .server import announce
 from .settings import SERVER_DESCRIPTORS, WORKER_DESCRIPTORS, Settings, check_descriptors
 from .signals import CODES
 from .sockets import Address, Listeners
+from .words import counted
 from .worker_process import WorkerProcess
 from .workforce import Workforce
 
@@ -149,7 +150,7 @@ class Supervisor:
 
     async def _serve(self, workforce: Workforce, hosting: Hosting) -> int:
         settings = self._settings
-        logger.info("Supervisor %d starts %d workers", os.getpid(), settings.workers)
+        logger.info("Supervisor %d starts %s", os.getpid(), counted(settings.workers, "worker"))
         beside = [asyncio.create_task(_host(hosting))]
         if settings.metrics is not None:
             beside.append(asyncio.create_task(self._remember()))
@@ -201,7 +202,7 @@ class Supervisor:
         self._signals += 1
         if self._signals == 1:
             self._listeners.close()  # new clients are refused as soon as the workers have closed theirs
-            logger.info("Stopping %d workers", len(self._workforce.workers))
+            logger.info("Stopping %s", counted(len(self._workforce.workers), "worker"))
             self._workforce.stop(code)
         else:
             self._workforce.hurry(code, HURRY_TIME)

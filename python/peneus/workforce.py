@@ -13,6 +13,7 @@ from . import totals
 from .errors import WorkersFailed
 from .pulse import PLACES, make_crew
 from .stuck import StuckWatch
+from .words import counted
 from .worker_process import WorkerProcess
 
 logger = logging.getLogger(__name__)
@@ -100,13 +101,13 @@ class Workforce:
 
     def add(self) -> None:
         self.wanted = min(self.wanted + 1, MOST_WORKERS)
-        logger.info("%d workers are wanted now", self.wanted)
+        logger.info("Workers that are wanted now: %d", self.wanted)
         self._spawn(self._adjust())
 
     def take_away(self) -> None:
         """The last one stays."""
         self.wanted = max(self.wanted - 1, 1)
-        logger.info("%d workers are wanted now", self.wanted)
+        logger.info("Workers that are wanted now: %d", self.wanted)
         self._spawn(self._adjust())
 
     def renew(self) -> None:
@@ -201,7 +202,7 @@ class Workforce:
         try:
             while self._replace_again and not self._stopping:
                 self._replace_again = False
-                logger.info("Replacing %d workers", len(self.serving))
+                logger.info("Replacing %s", counted(len(self.serving), "worker"))
                 for old in self.serving:
                     if old.serves and not self._stopping and not await self._replace(old):
                         break

@@ -11,6 +11,7 @@ import pytest
 from peneus import environment, options
 from peneus.cli import make_parser, parse
 from peneus.errors import SettingError
+from peneus.words import counted
 
 from tests.integration.programs import ROOT, command, get, peneus, until
 from tests.support.ports import free_port
@@ -316,3 +317,35 @@ def test_it_serves_in_spite_of_kubernetes(workers):
     with peneus("-e", "tcp:0:interface=127.0.0.1", "--workers", workers, HELLO, PENEUS_PORT="tcp://10.43.214.28:8080") as server:
         assert b"200 OK" in get(("127.0.0.1", server.port()))
         assert server.output.count("Kubernetes") == 1
+
+
+def test_a_format_that_no_line_can_be_written_in():
+    with peneus("--log-fmt", "%(bogus)s", HELLO) as printed:
+        assert printed.wait() == 2
+        (line,) = printed.output.splitlines()
+    assert line.startswith("peneus: error: --log-fmt: '%(bogus)s' names 'bogus', which no line of the log has; write ")
+
+
+def test_an_ipv6_address_stands_in_brackets():
+    with peneus("-b", "::1", "-p", "0", HELLO) as server:
+        port = int(server.wait_for(r"Listening on TCP address \[::1\]:(\d+)\n")[1])
+        assert b"200 OK" in get(("::1", port))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(("number", "problem"), [(1, "Socket operation on non-socket"), (99, "Bad file descriptor")])
+def test_a_descriptor_that_is_no_socket(number, problem, workers):
+    with peneus("--fd", str(number), "--workers", workers, HELLO) as server:
+        assert server.wait() == 1
+        assert f"fd:fileno={number}: cannot listen on file descriptor {number}: {problem}\n" in server.output
+
+
+def test_one_and_many():
+    assert [counted(number, "worker") for number in (0, 1, 2)] == ["0 workers", "1 worker", "2 workers"]
+    with peneus("-p", "0", "--reload", HELLO) as server:
+        server.wait_for(r"Supervisor \d+ starts 1 worker\n")
+        server.port()
+        server.process.terminate()
+        assert server.wait() == 0
+        assert "Stopping 1 worker\n" in server.output
+        assert "; 0 applications run\n" in server.output

@@ -16,6 +16,7 @@ from channels.consumer import AsyncConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from peneus import channels_command, control
 from peneus.desk import Here
+from peneus.words import counted
 
 from tests.integration.programs import PATIENCE, ROOT, command, get, peneus, until
 from tests.integration.test_supervisor import workers
@@ -114,7 +115,7 @@ def test_groups_and_channels_of_all_workers(place, options):
         until(lambda: row(channels(place).stdout, "all ")[1] == "12", "all members are counted")
         shown = channels(place, "--pid", str(server.process.pid), "--rows", "5").stdout
         assert shown.startswith(
-            f"Server {server.process.pid}: {len(options) or 1} workers, 12 connections, 12 channels, 24 group"
+            f"Server {server.process.pid}: {counted(len(options) or 1, 'worker')}, 12 connections, 12 channels, 24 group"
         )
         assert row(shown, "GROUP") == ["GROUP", "MEMBERS", "MESSAGES", "DROPPED", "QUEUED", "BYTES", "WORKERS"]
         assert row(shown, "prices ")[1] == "12"

@@ -168,7 +168,7 @@ def test_the_report(way, loop):
     assert f"for connection <websocket /{way} from 127.0.0.1:" in lines[0]
     assert lines[0].endswith(" took too long to shut down and was killed.")
     assert report.count("took too long to shut down") == 1
-    assert "It held 1 channels and was in 1 groups (prices); 2 messages" in lines[1]
+    assert "It held 1 channel and was in 1 group (prices); 2 messages" in lines[1]
     assert lines[1].endswith("are queued for it, 3 were dropped.")
     stack = report[report.index("It is stuck at") :]
     assert f'{__file__}", line ' in stack

@@ -1,9 +1,10 @@
 """The checks of settings: each error names the setting, the value and what to write instead."""
 
+import re
 import resource
 
 import pytest
-from peneus import options, settings
+from peneus import kinds, options, settings
 from peneus.errors import SettingError
 from peneus.settings import from_keywords
 
@@ -111,6 +112,61 @@ def test_a_time_below_a_millisecond_is_not_never():
         ({"websocket_handshake_timeout": "x"}, "websocket_handshake_timeout: 'x' is not a number of seconds"),
         ({"proxy_forwarded_address_header": 5}, "proxy_forwarded_address_header: 5 is not the name of a header"),
         ({"proxy_headers_host": "X-Real-IP"}, "--proxy-headers-host: counts only with --proxy-headers"),
+        (
+            {"max_body_size": "10MB"},
+            "max_body_size: '10MB' is not a whole number; write a whole number such as 65536, or 0 for no limit; "
+            "10MB is 10000000",
+        ),
+        (
+            {"max_body_size": "1.5 GiB"},
+            "max_body_size: '1.5 GiB' is not a whole number; write a whole number such as 65536, or 0 for no limit; "
+            "1.5 GiB is 1610612736",
+        ),
+        (
+            {"http_timeout": "5m"},
+            "http_timeout: '5m' is not a number of seconds; write a number such as 10 or 0.5, or -1 for never; 5m is 300",
+        ),
+        ({"workers": 0}, "workers: 0 is too small; write a whole number from 1 to 128"),
+        ({"workers": 200}, "workers: 200 is more than 128; write a whole number from 1 to 128"),
+        (
+            {"limit_connections": -1},
+            "limit_connections: -1 is too small; write a whole number from 0 to 2147483648; 0 is no limit",
+        ),
+        (
+            {"min_rate": -1},
+            "min_rate: -1 is too small; write a whole number such as 65536, or 0 for one byte in each of these times",
+        ),
+        ({"ping_interval": -5}, "ping_interval: -5 is too short a time; write a number such as 10 or 0.5, or 0 for never"),
+        ({"worker_timeout": -5}, "worker_timeout: -5 is too short a time; write a number such as 10 or 0.5, or 0 for never"),
+        ({"file_descriptor": -1}, "file_descriptor: -1 is not a whole number from 0 to 1048576; write one, such as 3"),
+        (
+            {"websocket_deflate_window_bits": 8},
+            "websocket_deflate_window_bits: 8 is not a whole number from 9 to 15; write one, such as 12",
+        ),
+        ({"metrics": "9101"}, "metrics: '9101' is not HOST:PORT; write one such as 127.0.0.1:9101 or [::1]:9101"),
+        ({"host": "127.0.0.1:80"}, "host: '127.0.0.1:80' has a port in it; write --bind 127.0.0.1 --port 80"),
+        ({"host": "[::1]:80"}, "host: '[::1]:80' has a port in it; write --bind [::1] --port 80"),
+        ({"host": "http://localhost:80"}, "host: 'http://localhost:80' has a port in it; write --bind localhost --port 80"),
+        ({"host": "unix:/run/a"}, "host: 'unix:/run/a' is a Unix socket; write --unix-socket /run/a"),
+        ({"host": "fd://3"}, "host: 'fd://3' is a file descriptor; write --fd 3"),
+        ({"root_path": "api"}, "root_path: 'api' does not begin with a slash; write /api"),
+        (
+            {"log_fmt": "%(bogus)s"},
+            "log_fmt: '%(bogus)s' names 'bogus', which no line of the log has; write a format",
+        ),
+        ({"log_fmt": "%"}, "log_fmt: '%' is no format; write a format of Python's logging, such as '%(asctime)s"),
+        ({"log_fmt": "%(asctime)d"}, "log_fmt: '%(asctime)d' is no format; write"),
+        (
+            {"forwarded_headers": "x"},
+            "forwarded_headers: 'x' is not one of the choices; write some of x-forwarded-for,x-forwarded-port,",
+        ),
+        ({"ssl_keyfile": "a"}, "--ssl-keyfile: counts only with --ssl-certfile; write both, or neither"),
+        ({"ssl_certfile": "a", "ssl_keyfile": ["a", "b"]}, "--ssl-keyfile: 2 keys for 1 certificate; write a key for each"),
+        (
+            {"ssl_cert_reqs": "required", "ssl_certfile": "a"},
+            "--ssl-cert-reqs: clients' certificates are checked, and nobody is named whom they have to be from; "
+            "write --ssl-ca-certs too, or --ssl-cert-reqs none",
+        ),
         ({"proxy_headers": "perhaps"}, "proxy_headers: 'perhaps' is neither yes nor no; write 1 or 0"),
     ],
 )
@@ -169,3 +225,20 @@ def test_no_server_name():
 
 def test_every_native_setting_comes_from_the_table():
     assert set(settings.SECONDS) | set(settings.NUMBERS) <= set(options.OPTIONS)
+
+
+@pytest.mark.parametrize("host", ["", "::1", "[::1]", "fe80::1%eth0", "0.0.0.0", "localhost", "a-b.example"])
+def test_hosts(host):
+    assert from_keywords({"host": host}).host == host
+
+
+@pytest.mark.parametrize("option", list(options.all_options()), ids=lambda option: option.name)
+def test_what_a_message_says_to_write_is_taken(option):
+    """Numbers, at least: each that is named as an example, or as the one for "no limit"."""
+    for value in ("nonsense", "-5", "0", "99999999999999999999"):
+        try:
+            option.kind.read(value)
+        except kinds.Wrong as error:
+            advice = str(error).partition("; write ")[2]
+            for number in re.findall(r"(?:such as|or|one|from|to|for) (-?\d+(?:\.\d+)?)\b(?!\.\d)", advice):
+                assert option.kind.read(number) != "", (str(error), number)

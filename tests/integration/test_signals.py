@@ -124,7 +124,7 @@ def test_what_does_not_end_is_cancelled_after_the_graceful_timeout(loop):
             assert server.wait() == 0
             assert time.monotonic() - began >= 1
         assert "cancelled\n" in server.output
-        assert "Cancelled 1 applications that had not ended" in server.output
+        assert "Cancelled 1 application that had not ended" in server.output
         assert server.output.index("cancelled\n") < server.output.index("lifespan ends"), "what it needs was taken away first"
 
 

@@ -206,7 +206,7 @@ def test_sigttin_and_sigttou():
             server.process.send_signal(signal.SIGTTOU)
             assert workers(server, left) == three[:left]
         server.process.send_signal(signal.SIGTTOU)
-        server.wait_for("1 workers are wanted now[^$]*1 workers are wanted now")
+        server.wait_for("Workers that are wanted now: 1[^$]*Workers that are wanted now: 1")
         time.sleep(0.5)
         assert workers(server, 1) == three[:1], "the last one stays"
         assert "ERROR" not in server.output and "WARNING" not in server.output

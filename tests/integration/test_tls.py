@@ -448,8 +448,11 @@ def test_what_cannot_be_used_is_named(made: Made, tmp_path: Path) -> None:
 def test_options_that_do_not_fit_together(made: Made) -> None:
     certificate, key = str(made.server.certificate), str(made.server.key)
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"ssl_keyfile": key}, "--ssl-keyfile: there are 1 keys for 0 certificates"),
-        ({"ssl_certfile": [certificate] * 2, "ssl_keyfile": key}, "--ssl-keyfile: there are 1 keys for 2 certificates"),
+        ({"ssl_keyfile": key}, "--ssl-keyfile: counts only with --ssl-certfile; write both, or neither"),
+        (
+            {"ssl_certfile": [certificate] * 2, "ssl_keyfile": key},
+            "--ssl-keyfile: 1 key for 2 certificates; write a key",
+        ),
         ({"endpoints": ["ssl:443"]}, "--endpoint: an ssl: endpoint has no privateKey"),
         ({**made.files, "endpoints": ["tcp:8000"]}, "--ssl-certfile: no endpoint is served with this certificate"),
         ({"ssl_ciphers": "ECDHE"}, "--ssl-ciphers: counts only with TLS"),
