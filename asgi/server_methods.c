@@ -253,6 +253,7 @@ static PyObject *stats(PyObject *object, PyObject *ignored)
         {"files_cut_total", stats.files_cut_total},
         {"descriptors_exhausted_total", stats.descriptors_exhausted_total},
         {"proxy_errors_total", stats.proxy_errors_total},
+        {"unsent_resets_total", stats.unsent_resets_total},
         {"forwarded_errors_total", self->forwarded_errors},
         {"applications", self->applications},
         {"applications_killed_total", self->applications_killed},

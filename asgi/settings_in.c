@@ -43,6 +43,8 @@ static const struct setting table[] = {
     SETTING(head_window, FIELD_SIZE, 1),
     SETTING(head_backlog, FIELD_SIZE, 1),
     SETTING(send_window, FIELD_SIZE, 1),
+    SETTING(unsent_window, FIELD_SIZE, 0),
+    SETTING(unsent_backlog, FIELD_SIZE, 0),
     SETTING(body_chunk, FIELD_SIZE, 1),
     SETTING(websocket_write_limit, FIELD_SIZE, 0),
     SETTING(broadcast_backlog, FIELD_SIZE, 1),

@@ -43,6 +43,31 @@ static void count_unwritten(struct connection *connection)
     count(&connection->server->counters.bytes_unwritten, (uint64_t)unwritten - (uint64_t)connection->unwritten);
     connection->unwritten = unwritten;
     watch_sending(connection);
+    size_t unsent = connection->state == CONNECTION_CLOSED ? 0 : transport_unsent(&connection->transport) + response_body_held(connection);
+    unsent_set(&connection->unsent_in_all, unsent);
+    unsent_set(&connection->unsent_in_session, unsent);
+}
+
+/* The client of a connection over HTTP/1 asks for more, and does not take what it has been answered. */
+static bool is_choked(const struct connection *connection)
+{
+    return connection->state == CONNECTION_HTTP1 && connection->http1.state == HTTP1_IDLE &&
+           transport_unsent(&connection->transport) > connection->server->settings.send_window;
+}
+
+bool connection_shed(struct unsent *unsent, size_t limit)
+{
+    struct connection *stalled;
+    bool any = false;
+    while (limit != 0 && unsent->bytes > limit && (stalled = unsent_find_stalled(unsent)) != NULL) {
+        any = true;
+        count(&stalled->server->counters.unsent_resets_total, 1);
+        connection_blame(stalled);
+        if (stalled->stream != NULL)
+            stalled->stream->code = NGHTTP2_ENHANCE_YOUR_CALM;
+        connection_reset(stalled, &(struct ending){ .cause = DISCONNECT_SLOW, .code = 1006 });
+    }
+    return any;
 }
 
 void connection_cork(struct connection *connection)
@@ -58,6 +83,8 @@ static void credit(struct connection *connection)
     count_unwritten(connection);
     if (connection->exchange != NULL)
         exchange_written(connection->exchange, transport_unwritten_own(&connection->transport) + response_body_waiting(connection));
+    if (connection->choked && !is_choked(connection))
+        connection_resume(connection);
 }
 
 void connection_flush(struct connection *connection)
@@ -68,6 +95,8 @@ void connection_flush(struct connection *connection)
     transport_flush(&connection->transport);
     if (connection->state != CONNECTION_CLOSED && transport_unwritten(&connection->transport) == before)
         credit(connection); /* nothing was corked, or nothing went out: on_written was not called */
+    if (connection->state == CONNECTION_HTTP2)
+        connection_shed(&connection->http2->unsent, connection->server->settings.unsent_window);
 }
 
 void connection_push(struct connection *connection)
@@ -96,9 +125,10 @@ static void update_reading(struct connection *connection)
     bool full = connection->state != CONNECTION_LINGERING && buffer_length(&connection->rest) >= REST_LIMIT;
     bool held = connection_is_held(connection);
     bool paused = is_paused(connection);
+    connection->choked = is_choked(connection);
     /* The kernel does not know where TLS ends: to find that out, we read ahead into rest. */
-    transport_read(&connection->transport, !full && !held && (!paused || connection->transport.tls != NULL));
-    if (!full && !held && !paused)
+    transport_read(&connection->transport, !full && !held && ((!paused && !connection->choked) || connection->transport.tls != NULL));
+    if (!full && !held && !paused && !connection->choked)
         deadline_clear(&connection->deadlines, DEADLINE_WATCH);
     else if (connection->deadlines.at[DEADLINE_WATCH] == 0)
         deadline_set(&connection->deadlines, DEADLINE_WATCH, WATCH_MS);
@@ -187,7 +217,7 @@ static size_t give(struct connection *connection, const unsigned char *bytes, si
 {
     switch (connection->state) {
     case CONNECTION_HTTP1:
-        if (is_paused(connection) || connection_is_held(connection))
+        if (is_paused(connection) || connection_is_held(connection) || is_choked(connection))
             return 0;
         return give_first(connection, bytes, length < TRANSPORT_READ_SIZE ? length : TRANSPORT_READ_SIZE);
     case CONNECTION_HTTP2:
@@ -383,6 +413,8 @@ struct connection *connection_create(struct server *server)
     list_init(&connection->of_corked);
     list_init(&connection->of_held);
     list_init(&connection->of_handshakes);
+    unsent_holder_init(&connection->unsent_in_all, connection, &server->unsent);
+    unsent_holder_init(&connection->unsent_in_session, connection, NULL);
     buffer_init(&connection->rest);
     return connection;
 }
@@ -433,6 +465,7 @@ struct connection *connection_create_stream(struct connection *carrier, struct h
 {
     struct connection *connection = connection_create(carrier->server);
     connection->stream = stream;
+    connection->unsent_in_session.unsent = &carrier->http2->unsent;
     connection_set_load(connection, load_retain(carrier->load));
     connection->id = carrier->id;
     connection->protocol = PROTOCOL_STREAM;

@@ -27,6 +27,7 @@
 #include "server/http2_stream.h"
 #include "server/pace.h"
 #include "server/transport.h"
+#include "server/unsent.h"
 #include "server/websocket_connection.h"
 
 struct census_entry;
@@ -75,6 +76,8 @@ struct connection {
     struct exchange *exchange;  /* the present one, OPEN; or NULL */
     struct pace sending;        /* while DEADLINE_SEND is set */
     size_t unwritten;           /* as last counted in bytes_unwritten */
+    struct unsent_holder unsent_in_all, unsent_in_session; /* the second: of a stream */
+    bool choked;                /* its next request is read when the client has taken more of the responses before */
     size_t lingered;            /* bytes thrown away while LINGERING */
     size_t awaited;             /* unwritten at the last connection_is_writing() */
     uint64_t deserted;          /* loop time when a peer whose input waits was seen to have ended; 0: it was not */
@@ -126,6 +129,9 @@ void connection_resume(struct connection *connection);
 /* The client has ended, and what it had sent has not been taken: the subscriptions end now, the exchange when the input has been taken or
  * application_close_timeout has passed. The connection may be closed by that. */
 void connection_watch(struct connection *connection);
+
+/* Resets connections of unsent until it has at most limit bytes, or one holder. Whether there were any. */
+bool connection_shed(struct unsent *unsent, size_t limit);
 
 /* Output is on its way to a slow reader: some of it has left since the last question. Who would close asks first. */
 bool connection_is_writing(struct connection *connection);

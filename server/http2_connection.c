@@ -449,6 +449,7 @@ void http2_begin(struct connection *connection)
     session->filled_at = uv_now(&server->loop);
     session->preface_left = NGHTTP2_CLIENT_MAGIC_LEN;
     list_init(&session->streams);
+    unsent_init(&session->unsent);
     connection->http2 = session;
     connection->protocol = PROTOCOL_HTTP2;
     connection_set_load(connection, load_create(server->load));

@@ -19,6 +19,7 @@
 
 #include "base/list.h"
 #include "server/http2_history.h"
+#include "server/unsent.h"
 
 struct connection;
 struct ending;
@@ -32,6 +33,7 @@ struct http2_session {
     nghttp2_session *nghttp2;
     struct list_node streams; /* struct http2_stream */
     size_t stream_count;
+    struct unsent unsent;     /* of its streams */
     size_t preface_left;      /* of the client's input */
     size_t header_length;     /* of the frame's header, as far as it has come */
     size_t payload_left;      /* of the frame */

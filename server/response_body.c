@@ -157,6 +157,7 @@ void response_body_command(struct connection *connection, struct command *comman
     }
     command->kept = true;
     body->cost += command_charge(command);
+    body->held += command->length;
     queue_chain_add(&body->waiting, &command->item);
 }
 
@@ -170,6 +171,7 @@ static struct command *take_waiting(struct response_body *body)
         body->waiting.last = NULL;
     struct command *command = list_entry(item, struct command, item);
     body->cost -= command_charge(command);
+    body->held -= command->length;
     return command;
 }
 
@@ -229,6 +231,13 @@ size_t response_body_waiting(const struct connection *connection)
     if (connection->stream != NULL)
         return connection->stream->body_out.cost;
     return connection->state == CONNECTION_HTTP1 ? connection->http1.body_out.cost : 0;
+}
+
+size_t response_body_held(const struct connection *connection)
+{
+    if (connection->stream != NULL)
+        return connection->stream->body_out.held;
+    return connection->state == CONNECTION_HTTP1 ? connection->http1.body_out.held : 0;
 }
 
 void response_body_deinit(struct response_body *body)

@@ -25,6 +25,7 @@ struct connection;
 struct response_body {
     struct queue_chain waiting; /* of struct command, behind the file */
     size_t cost;                /* command_charge() of those */
+    size_t held;                /* bytes of those */
     bool ended;                 /* the application has sent the last of the response */
     bool file_more;             /* of the file that is with the transport: */
     enum http1_body file_result;
@@ -45,6 +46,9 @@ void response_body_on_file(struct connection *connection, enum transport_file ho
 
 /* What waits behind a file, in bytes of the send window; 0 where no response can be. */
 size_t response_body_waiting(const struct connection *connection);
+
+/* The same in bytes of memory. */
+size_t response_body_held(const struct connection *connection);
 
 /* Drops what waits. */
 void response_body_deinit(struct response_body *body);

@@ -46,14 +46,21 @@ static void read_held(struct server *server)
         connection_unhold(list_entry(server->held.next, struct connection, of_held));
 }
 
-void server_flush(struct server *server)
+static void flush_corked(struct server *server)
 {
-    read_held(server);
     while (!list_empty(&server->corked)) {
         struct connection *connection = list_entry(server->corked.next, struct connection, of_corked);
         list_remove(&connection->of_corked);
         connection_flush(connection);
     }
+}
+
+void server_flush(struct server *server)
+{
+    read_held(server);
+    do
+        flush_corked(server);
+    while (connection_shed(&server->unsent, server->settings.unsent_backlog));
     queue_push(server->events, &server->announced);
 }
 
@@ -261,6 +268,7 @@ int server_create(struct server **result, const struct server_settings *settings
     list_init(&server->held);
     list_init(&server->handshakes);
     census_init(&server->census);
+    unsent_init(&server->unsent);
     list_init(&server->listeners);
     list_init(&server->of_running);
     slots_init(&server->exchanges);
@@ -416,6 +424,7 @@ void server_stats(const struct server *server, struct server_stats *stats)
     READ(files_cut_total);
     READ(descriptors_exhausted_total);
     READ(proxy_errors_total);
+    READ(unsent_resets_total);
 #undef READ
     stats->head_bytes_waiting = load_heads(server->load);
 }

@@ -94,6 +94,7 @@ struct server_stats {
     uint64_t handshake_timeouts_total, header_timeouts_total, body_timeouts_total, send_timeouts_total; /* of timeouts_total */
     uint64_t idle_timeouts_total, ping_timeouts_total;
     uint64_t files_cut_total;          /* DISCONNECT_FILE */
+    uint64_t unsent_resets_total; /* connections and streams: unsent_window, unsent_backlog */
     uint64_t proxy_errors_total; /* connections closed because they did not begin with a PROXY header of a trusted peer */
     uint64_t descriptors_exhausted_total; /* EMFILE, ENFILE and the like: of accept_errors_total */
 };

@@ -22,6 +22,7 @@
 #include "server/server.h"
 #include "server/transport.h"
 #include "server/trust.h"
+#include "server/unsent.h"
 
 struct event;
 struct load;
@@ -38,7 +39,7 @@ struct server_counters {
     _Atomic uint64_t handshakes, connections_refused_total, addresses_refused_total, handshakes_dropped_total;
     _Atomic uint64_t handshake_timeouts_total, header_timeouts_total, body_timeouts_total, send_timeouts_total;
     _Atomic uint64_t idle_timeouts_total, ping_timeouts_total, descriptors_exhausted_total, files_cut_total;
-    _Atomic uint64_t proxy_errors_total;
+    _Atomic uint64_t proxy_errors_total, unsent_resets_total;
 };
 
 /*   CREATED ──server_start──▶ RUNNING ──SHUTDOWN──▶ DRAINING ──STOP──▶ STOPPING ──▶ STOPPED
@@ -73,6 +74,7 @@ struct server {
     bool drained_told;
     struct slots exchanges;
     struct load *load;          /* counted: of all connections */
+    struct unsent unsent;       /* the same */
     struct list_node held;      /* HTTP/1 connections whose next request is read when there is room for its head */
     struct list_node connections;
     struct list_node handshakes; /* connections that are not ready for requests yet, the oldest first */

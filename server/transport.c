@@ -520,6 +520,12 @@ size_t transport_unwritten_own(const struct transport *transport)
     return buffer_length(&transport->out.own) + queued + (size_t)transport->file.left;
 }
 
+size_t transport_unsent(const struct transport *transport)
+{
+    size_t encrypted = transport->tls != NULL ? buffer_length(tls_output(transport->tls)) : 0;
+    return transport_unwritten_own(transport) - (size_t)transport->file.left + encrypted;
+}
+
 uint64_t transport_delivered(const struct transport *transport)
 {
     int queued = 0;

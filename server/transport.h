@@ -151,6 +151,9 @@ void transport_flush(struct transport *transport);
 size_t transport_unwritten(const struct transport *transport);
 size_t transport_unwritten_own(const struct transport *transport);
 
+/* The same without a file, and with what TLS has made of them: what they take of our memory. */
+size_t transport_unsent(const struct transport *transport);
+
 /* Bytes that have reached the peer's kernel so far. */
 uint64_t transport_delivered(const struct transport *transport);
 

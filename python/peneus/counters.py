@@ -82,6 +82,7 @@ SERVER = {
     "files_cut_total": "files_cut_total",
     "descriptors_exhausted_total": "descriptors_exhausted_total",
     "proxy_errors_total": "proxy_errors_total",
+    "unsent_resets_total": "unsent_resets_total",
     "forwarded_errors_total": "forwarded_errors_total",
 }
 LAYER = {

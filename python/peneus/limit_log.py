@@ -27,6 +27,7 @@ SENTENCES = {
     "applications_refused_total": "A connection has --http2-max-applications applications: its further requests are refused",
     "heads_refused_total": "Requests of --head-window or --head-backlog bytes wait for the event loop: further ones are refused",
     "http2_floods_total": "HTTP/2 connections are closed that exceed --http2-control-rate",
+    "unsent_resets_total": "Over --unsent-window or --unsent-backlog bytes wait for clients: those that take nothing are reset",
     "proxy_errors_total": "Connections are closed that do not begin with a PROXY header of one of --trusted-proxies",
 }
 

@@ -59,6 +59,7 @@ HELP = {
     "ping_timeouts_total": "WebSockets closed because their client did not answer a ping.",
     "files_cut_total": "Responses cut off because their file became shorter meanwhile, or could not be read.",
     "proxy_errors_total": "Connections closed because they did not begin with a PROXY header of a trusted peer.",
+    "unsent_resets_total": "Connections, and streams of HTTP/2, that were reset because of unsent_window or unsent_backlog.",
     "forwarded_errors_total": "Values in headers of trusted proxies that were malformed, and ignored.",
     "descriptors_exhausted_total": "Times that connections had to wait because no file descriptor was left.",
     "channels": "Channels of the channel layer.",

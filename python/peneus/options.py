@@ -415,6 +415,22 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             64 * KIB,
             "What an application may send ahead of its client; above it `await send()` waits.",
         ),
+        Option(
+            "unsent_window",
+            ("--unsent-window",),
+            kinds.size(True),
+            32 * MIB,
+            "Bytes of responses and messages that may wait for one HTTP/2 client. Above it the streams are reset of which the "
+            "client has taken nothing for the longest time (ENHANCE_YOUR_CALM). One response alone may be larger. 0 is no limit.",
+        ),
+        Option(
+            "unsent_backlog",
+            ("--unsent-backlog",),
+            kinds.size(True),
+            256 * MIB,
+            "The same of all clients together: above it connections are reset too. Files (--pathsend) and relayed messages do "
+            "not count. 0 is no limit.",
+        ),
         Option("root_path", ("--root-path",), kinds.url_path(), "", "The scope's root_path.", "empty"),
         Option(
             "loop",

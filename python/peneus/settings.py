@@ -57,6 +57,8 @@ NUMBERS = (
     "websocket_write_limit",
     "broadcast_backlog",
     "send_window",
+    "unsent_window",
+    "unsent_backlog",
     "max_connections",
     "limit_connections_per_address",
     "limit_handshakes",

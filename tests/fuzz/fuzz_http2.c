@@ -51,7 +51,7 @@ static void prepare(void)
 {
     struct server_settings settings = {
         .server_name = "fuzzed", .max_target_size = 2000, .max_header_size = 8000, .max_header_count = 40, .close_timeout_ms = 1000,
-        .websocket_max_message_size = 4000, .receive_window = 65536, .head_window = 4000, .head_backlog = 8000, .websocket_write_limit = 65536, .websocket_deflate = 1,
+        .websocket_max_message_size = 4000, .receive_window = 65536, .unsent_window = 20000, .unsent_backlog = 50000, .head_window = 4000, .head_backlog = 8000, .websocket_write_limit = 65536, .websocket_deflate = 1,
         .websocket_deflate_window_bits = 12, .websocket_deflate_memory_level = 5, .websocket_deflate_threshold = 64,
         .broadcast_backlog = 1 << 20, .send_window = 65536, .body_chunk = 1000, .backlog = 16, .http2 = HTTP2_ON,
         .http2_max_concurrent_streams = STREAMS, .http2_max_applications = 2 * STREAMS, .http2_control_rate = 100,

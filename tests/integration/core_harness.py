@@ -45,6 +45,8 @@ SETTINGS: dict[str, Any] = {
     "websocket_deflate_threshold": 256,
     "broadcast_backlog": 16777216,
     "send_window": 65536,
+    "unsent_window": 32 << 20,
+    "unsent_backlog": 256 << 20,
     "body_chunk": 16384,
     "max_connections": 0,
     "limit_connections": 0,

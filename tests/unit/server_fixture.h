@@ -292,6 +292,8 @@ static inline struct server_settings test_settings(void)
         .websocket_deflate_threshold = 256,
         .broadcast_backlog = 1 << 24,
         .send_window = 65536,
+        .unsent_window = 32 << 20,
+        .unsent_backlog = 256 << 20,
         .body_chunk = 65536,
         .http2 = 1,
         .http2_max_concurrent_streams = 100,
