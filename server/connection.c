@@ -87,6 +87,14 @@ static void credit(struct connection *connection)
         connection_resume(connection);
 }
 
+/* A client that has ended is not waited for, once it has been sent what there was. */
+static void end_lingering(struct connection *connection)
+{
+    if (connection->state == CONNECTION_LINGERING && connection->stream == NULL && connection->transport.input_ended &&
+        transport_unwritten(&connection->transport) == 0)
+        connection_close(connection, &client_left);
+}
+
 void connection_flush(struct connection *connection)
 {
     if (connection->state == CONNECTION_HTTP2)
@@ -97,6 +105,7 @@ void connection_flush(struct connection *connection)
         credit(connection); /* nothing was corked, or nothing went out: on_written was not called */
     if (connection->state == CONNECTION_HTTP2)
         connection_shed(&connection->http2->unsent, connection->server->settings.unsent_window);
+    end_lingering(connection);
 }
 
 void connection_push(struct connection *connection)
@@ -128,7 +137,10 @@ static void update_reading(struct connection *connection)
     connection->choked = is_choked(connection);
     /* The kernel does not know where TLS ends: to find that out, we read ahead into rest. */
     transport_read(&connection->transport, !full && !held && ((!paused && !connection->choked) || connection->transport.tls != NULL));
-    if (!full && !held && !paused && !connection->choked)
+    bool half_closed = connection->transport.input_ended && connection->exchange != NULL;
+    if (!paused && connection->state == CONNECTION_HTTP1)
+        connection->deserted = 0;
+    if (!full && !held && !paused && !connection->choked && !half_closed)
         deadline_clear(&connection->deadlines, DEADLINE_WATCH);
     else if (connection->deadlines.at[DEADLINE_WATCH] == 0)
         deadline_set(&connection->deadlines, DEADLINE_WATCH, WATCH_MS);
@@ -148,25 +160,75 @@ static bool may_take_late(const struct connection *connection)
     return connection->exchange != NULL && (connection->state == CONNECTION_WEBSOCKET || connection->stream != NULL);
 }
 
+/* Whether a client that sends nothing more may still wait for a response: its request is whole, or what is missing of it has not been taken
+ * yet. It has shut down its side of the connection (nc -N, health checks), or has left: TCP does not tell. */
+static bool may_answer_late(const struct connection *connection)
+{
+    const struct http1_connection *http1 = &connection->http1;
+    return connection->state == CONNECTION_HTTP1 && connection->exchange != NULL && !http1->websocket &&
+           (http1->state == HTTP1_RESPONDING || is_paused(connection));
+}
+
+/* It is answered for as long as it takes something; who has left answers with a reset, or takes nothing. */
+static bool takes_answer(struct connection *connection, uint64_t now)
+{
+    uint64_t delivered = transport_delivered(&connection->transport);
+    if (connection->deserted == 0 || delivered != connection->deserted_with)
+        connection->deserted = now;
+    connection->deserted_with = delivered;
+    return now - connection->deserted < HALF_CLOSED_MS;
+}
+
+static bool is_deserted(struct connection *connection, uint64_t now)
+{
+    uint64_t patience = connection->server->settings.application_close_timeout_ms;
+    if (connection->deserted == 0)
+        connection->deserted = now;
+    return patience != 0 && now - connection->deserted >= patience;
+}
+
+/* The client is not waited for any longer. What it has been answered goes out. */
+static void let_go(struct connection *connection)
+{
+    bool answered = connection->state == CONNECTION_HTTP1 || connection->state == CONNECTION_LINGERING;
+    if (!answered || transport_unwritten(&connection->transport) == 0) {
+        connection_close(connection, &client_left);
+        return;
+    }
+    connection_end_exchange(connection, &client_left);
+    connection_linger(connection);
+}
+
 /* The client may have left although its input has not been taken: the socket is not read, or what was read waits in rest. Then the
  * subscriptions end at once. A WebSocket's messages are still announced as the application takes them, unless that takes longer than
  * it may take to close. */
 static void watch(struct connection *connection)
 {
-    uint64_t patience = connection->server->settings.application_close_timeout_ms;
     uint64_t now = uv_now(&connection->server->loop);
     enum transport_peer peer = peer_of(connection);
-    if (peer == TRANSPORT_PEER_ENDED && may_take_late(connection)) {
+    bool answered = may_answer_late(connection);
+    if (peer == TRANSPORT_PEER_ENDED && (answered || may_take_late(connection))) {
         exchange_unsubscribe(connection->exchange);
-        if (connection->deserted == 0)
-            connection->deserted = now;
-        if (patience == 0 || now - connection->deserted < patience)
+        if (answered ? takes_answer(connection, now) : !is_deserted(connection, now))
             peer = TRANSPORT_PEER_THERE;
     }
+    if (peer == TRANSPORT_PEER_ENDED && connection->choked)
+        peer = TRANSPORT_PEER_THERE; /* DEADLINE_SEND looks whether it takes what it has asked for */
     if (peer == TRANSPORT_PEER_THERE)
         deadline_set(&connection->deadlines, DEADLINE_WATCH, WATCH_MS);
+    else if (peer == TRANSPORT_PEER_ENDED)
+        let_go(connection);
     else
         connection_close(connection, &client_left);
+}
+
+/* The client has ended, and all that it had sent has been offered. */
+static void on_input_over(struct connection *connection)
+{
+    if (may_answer_late(connection) || connection->choked || (is_paused(connection) && may_take_late(connection)))
+        watch(connection);
+    else
+        let_go(connection);
 }
 
 static void on_send_deadline(struct connection *connection)
@@ -275,10 +337,11 @@ void connection_resume(struct connection *connection)
     connection->in_input = true;
     give_rest(connection);
     connection->in_input = false;
-    if (connection->transport.ended && !is_paused(connection))
-        connection_close(connection, &client_left); /* all that it had sent has been taken */
-    else
-        update_reading(connection);
+    if (connection->state == CONNECTION_CLOSED)
+        return;
+    update_reading(connection);
+    if (connection->transport.input_ended && !is_paused(connection))
+        on_input_over(connection);
 }
 
 static void on_read(void *context, const unsigned char *bytes, size_t length)
@@ -314,8 +377,8 @@ static void on_read(void *context, const unsigned char *bytes, size_t length)
 static void on_end(void *context, bool clean)
 {
     struct connection *connection = context;
-    if (clean && is_paused(connection) && may_take_late(connection))
-        watch(connection);
+    if (clean)
+        on_input_over(connection);
     else
         connection_close(connection, &client_left);
 }
@@ -324,6 +387,7 @@ static void on_written(void *context)
 {
     struct connection *connection = context;
     credit(connection);
+    end_lingering(connection);
     if (connection->state == CONNECTION_HTTP2)
         connection_cork(connection); /* its streams may have more */
 }

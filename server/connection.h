@@ -4,6 +4,7 @@
  * Thread:  the I/O thread.
  * Limits:  REST_LIMIT bytes of input that its protocol does not take yet; above, the socket is not read. While the protocol takes
  *          nothing, the socket is not read either, but with TLS, and is looked at every WATCH_MS whether the client has left.
+ *          HALF_CLOSED_MS for a client that has ended its side behind a whole HTTP/1 request, and takes nothing.
  *
  *   PROXY ──▶ HTTP1 ──accept──▶ WEBSOCKET ◀──accept── STREAM ◀─┄ HTTP2 ◀──preface, ALPN── HTTP1
  *               └───────────────────┴───────┬───────────┴──────────┘
@@ -37,7 +38,7 @@ struct server;
 struct tls;
 struct tls_store;
 
-enum { REST_LIMIT = 64 * 1024, WATCH_MS = 100 };
+enum { REST_LIMIT = 64 * 1024, WATCH_MS = 100, HALF_CLOSED_MS = 1000 };
 
 enum connection_state {
     CONNECTION_PROXY,     /* waits for a PROXY header; afterwards it is as if it began */
@@ -80,7 +81,9 @@ struct connection {
     bool choked;                /* its next request is read when the client has taken more of the responses before */
     size_t lingered;            /* bytes thrown away while LINGERING */
     size_t awaited;             /* unwritten at the last connection_is_writing() */
-    uint64_t deserted;          /* loop time when a peer whose input waits was seen to have ended; 0: it was not */
+    uint64_t deserted;          /* loop time when a peer whose input waits was seen to have ended; of one that is answered all the same: when it
+                                 * last took something. 0: it was not */
+    uint64_t deserted_with;     /* what the latter had taken by then */
     union {
         struct http1_connection http1;
         struct websocket_connection websocket;

@@ -548,7 +548,7 @@ void http2_push(struct http2_session *session)
 void http2_say_goodbye(struct connection *connection)
 {
     struct http2_session *session = connection->http2;
-    if (connection->transport.ended || session->busy || session->nghttp2 == NULL || session->failed)
+    if (connection->transport.input_ended || session->busy || session->nghttp2 == NULL || session->failed)
         return;
     http2_terminate(session, NGHTTP2_NO_ERROR);
     if (!session->failed)

@@ -23,11 +23,13 @@ enum { FILE_STEP = 4 * 1024, FILE_FRAME = 16 * 1024, FILE_CHUNK = 64 * 1024 };
 
 static void end(struct transport *transport, bool clean)
 {
-    if (transport->ended)
+    if (transport->ended || (clean && transport->input_ended))
         return;
-    transport->ended = true;
+    transport->input_ended = true;
+    transport->ended = !clean;
     if (transport->reading) /* what follows TLS's end is ignored (RFC 8446, 6.1) */
         uv_read_stop(&transport->stream);
+    transport->reading = false;
     transport->callbacks->on_end(transport->context, clean);
 }
 
@@ -155,7 +157,7 @@ void transport_deinit(struct transport *transport)
 
 void transport_read(struct transport *transport, bool on)
 {
-    if (on == transport->reading || transport->carry != NULL || uv_is_closing(&transport->handle) || transport->ended)
+    if (on == transport->reading || transport->carry != NULL || uv_is_closing(&transport->handle) || transport->input_ended)
         return;
     transport->reading = on;
     if (!on)
@@ -550,7 +552,7 @@ enum transport_peer transport_peer(const struct transport *transport)
 {
     struct pollfd polled = { .events = POLLRDHUP };
     if (transport->carry != NULL || uv_fileno(&transport->handle, &polled.fd) != 0 || poll(&polled, 1, 0) <= 0)
-        return transport->ended ? TRANSPORT_PEER_ENDED : TRANSPORT_PEER_THERE;
+        return transport->input_ended ? TRANSPORT_PEER_ENDED : TRANSPORT_PEER_THERE;
     return (polled.revents & (POLLERR | POLLHUP)) != 0 ? TRANSPORT_PEER_GONE : TRANSPORT_PEER_ENDED;
 }
 

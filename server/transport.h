@@ -39,7 +39,8 @@ enum transport_file {
 
 struct transport_callbacks {
     void (*on_read)(void *context, const unsigned char *bytes, size_t length);
-    void (*on_end)(void *context, bool clean); /* EOF, or an error of read or write: nothing comes any more, nothing is written. Once. */
+    void (*on_end)(void *context, bool clean); /* clean, once: EOF; the peer may still take what is written. Otherwise, once: an error of
+                                                * read or write: nothing comes any more, nothing is written. */
     void (*on_written)(void *context);         /* transport_unwritten() has become less */
     void (*on_handshake)(void *context, enum transport_handshake how); /* after transport_secure(), at most once; then on_read */
     void (*on_file)(void *context, enum transport_file how, uint64_t left); /* once after transport_file(), by a flush, unless on_end comes first */
@@ -75,7 +76,8 @@ struct transport {
     uint64_t given;                /* bytes for the kernel so far: written, or given to libuv */
     bool write_pending;
     bool reading;
-    bool ended;
+    bool input_ended;       /* on_end has been called */
+    bool ended;             /* and for an error: nothing is written */
     bool finishing;         /* the write side is shut down when all is written */
 };
 
