@@ -168,7 +168,7 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             "How long a connection may be idle between requests, and before its first. -1 is for ever.",
         ),
         Option(
-            "max_target_size", ("--max-target-size",), kinds.size(True), 8 * KIB, "Of path and query; over: 414. 0: no limit."
+            "max_target_size", ("--max-target-size",), kinds.size(True), 16 * KIB, "Of path and query; over: 414. 0: no limit."
         ),
         Option("max_header_size", ("--max-header-size",), kinds.size(True), 64 * KIB, "Of all headers; over: 431. 0: no limit."),
         Option(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from peneus.testing import LiveServer
+from twisted.protocols.basic import LineReceiver
 
 PATIENCE = 30.0
 MIB = 1 << 20
@@ -59,6 +60,13 @@ def test_refused(limited: LiveServer, request_: bytes, expected: int) -> None:
     answer = talk(limited.port, request_)
     assert status(answer) == expected
     assert b"\r\nconnection: close\r\n" in answer.lower()
+
+
+def test_a_target_as_long_as_daphne_takes() -> None:
+    """Twisted limits the request line, without a word on what it is made of."""
+    target = b"/?q=".ljust(LineReceiver.MAX_LENGTH - len(b"GET  HTTP/1.1"), b"x")
+    with LiveServer("tests.integration.apps:echo") as server:
+        assert status(talk(server.port, b"GET " + target + b" HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")) == 200
 
 
 def test_just_within_the_limits(limited: LiveServer) -> None:
