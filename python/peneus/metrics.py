@@ -15,7 +15,7 @@ from .errors import ListenError
 
 HEAD_LIMIT = 16 * 1024
 HEAD_TIME = 10.0  # s for a request, and for taking its answer
-CLIENTS = 64  # scrapes at once; further ones are closed
+CLIENTS = 64  # connections at once; for a further one the oldest is reset
 
 HELP = {
     "connections": "Client connections that are open.",
@@ -130,7 +130,7 @@ class Endpoint:
         self._listeners = listeners
         self._source = source
         self._servers: list[asyncio.AbstractServer] = []
-        self._clients = 0
+        self._clients: dict[asyncio.StreamWriter, None] = {}  # the oldest first
         self._collecting: asyncio.Task[dict[str, Any]] | None = None
 
     async def start(self) -> None:
@@ -145,17 +145,20 @@ class Endpoint:
             listener.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._clients += 1
+        if len(self._clients) >= CLIENTS:
+            # A scrape is over in milliseconds: the oldest one is idle.
+            oldest = next(iter(self._clients))
+            del self._clients[oldest]
+            oldest.transport.abort()
+        self._clients[writer] = None
         try:
-            if self._clients > CLIENTS:
-                return
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_TIME)
             writer.write(await self._answer(head.decode("latin-1")))
             await asyncio.wait_for(writer.drain(), HEAD_TIME)
         except (OSError, EOFError, asyncio.LimitOverrunError, asyncio.TimeoutError):
             pass  # a client that left, or that speaks no HTTP
         finally:
-            self._clients -= 1
+            self._clients.pop(writer, None)
             writer.close()
 
     async def _answer(self, head: str) -> bytes:

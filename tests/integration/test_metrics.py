@@ -1,5 +1,6 @@
 """/metrics: what peneus.stats() says, of all workers together, and never less than before."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -193,3 +194,13 @@ def test_an_embedded_server_has_it_too():
         thread.join(PATIENCE)
     with pytest.raises(ConnectionRefusedError):
         scrape(port)
+
+
+def test_idle_clients_do_not_lock_it():
+    with serving() as server, contextlib.ExitStack() as stack:
+        server.port()
+        where = metrics_port(server)
+        idle = [stack.enter_context(connect(("127.0.0.1", where))) for _ in range(2 * metrics.CLIENTS)]
+        for _ in range(5):
+            assert scrape(where)["peneus_orphaned_channels",] == 0
+        assert len(idle) == 2 * metrics.CLIENTS
