@@ -96,6 +96,8 @@ static PyObject *tls_new(PyTypeObject *type, PyObject *arguments, PyObject *keyw
     self->keywords = keywords != NULL ? PyDict_Copy(keywords) : PyDict_New();
     if (self->keywords == NULL)
         Py_CLEAR(self);
+    else if (PyDict_DelItemString(self->keywords, "ticket_keys") < 0)
+        PyErr_Clear(); /* there were none. A secret that has been used is kept nowhere */
     return (PyObject *)self;
 }
 

@@ -19,6 +19,7 @@ struct tls_identity {
 
 struct tls_context {
     atomic_uint references;
+    struct tls_tickets *tickets;
     unsigned char *alpn;
     size_t alpn_length;
     size_t count;
@@ -288,7 +289,7 @@ static enum tls_problem set_up(struct tls_context *context, struct tls_identity 
     SSL_CTX_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_session_id_context(ssl, (const unsigned char *)"peneus", 6);
-    if (spec->ticket_keys != NULL && SSL_CTX_set_tlsext_ticket_keys(ssl, (void *)spec->ticket_keys, TLS_TICKET_KEYS) != 1)
+    if (tls_tickets_use(context->tickets, ssl) != 0)
         return TLS_NO_MEMORY;
     if (SSL_CTX_set_min_proto_version(ssl, spec->minimum_version != 0 ? spec->minimum_version : TLS1_2_VERSION) != 1)
         return complain(reading, TLS_BAD_VERSION, "OpenSSL does not know this version of TLS");
@@ -315,8 +316,9 @@ enum tls_problem tls_context_create(struct tls_context **result, const struct tl
     memset(context, 0, sizeof *context + spec->identity_count * sizeof context->identities[0]);
     atomic_init(&context->references, 1);
     context->count = spec->identity_count;
-    enum tls_problem problem = TLS_OK;
-    if (spec->alpn_length > 0) {
+    context->tickets = tls_tickets_create(spec->ticket_keys);
+    enum tls_problem problem = context->tickets != NULL ? TLS_OK : TLS_NO_MEMORY;
+    if (problem == TLS_OK && spec->alpn_length > 0) {
         context->alpn = mem_try_alloc(spec->alpn_length);
         if (context->alpn == NULL)
             problem = TLS_NO_MEMORY;
@@ -347,6 +349,7 @@ void tls_context_release(struct tls_context *context)
         SSL_CTX_free(context->identities[i].ssl);
         mem_free(context->identities[i].pem);
     }
+    tls_tickets_destroy(context->tickets);
     mem_free(context->alpn);
     mem_free(context);
 }
@@ -354,6 +357,11 @@ void tls_context_release(struct tls_context *context)
 SSL *tls_context_open(struct tls_context *context)
 {
     return SSL_new(context->identities[0].ssl);
+}
+
+struct tls_tickets *tls_context_tickets(const struct tls_context *context)
+{
+    return context->tickets;
 }
 
 const char *tls_context_certificate(const struct tls_context *context, const SSL *ssl)

@@ -4,7 +4,7 @@
  * Thread:  made by any thread; then unchanging, and used by the I/O thread.
  * Limits:  none; everything in it comes from the settings.
  *
- * A session is resumed by ticket alone, with keys that live as long as the context: after a reload (of a certificate, of whom to
+ * A session is resumed by ticket alone (tls_tickets.h), with keys that end with the context: after a reload (of a certificate, of whom to
  * trust) every client is looked at again. Where clients show certificates nothing is resumed, as a ticket does not hold their chain.
  */
 #ifndef PENEUS_SERVER_TLS_CONTEXT_H
@@ -13,14 +13,13 @@
 #include <openssl/ssl.h>
 #include <stddef.h>
 
+#include "server/tls_tickets.h"
+
 enum tls_verify {
     TLS_VERIFY_NONE,     /* clients are not asked for a certificate */
     TLS_VERIFY_OPTIONAL, /* they may show one; a bad one ends the handshake */
     TLS_VERIFY_REQUIRED,
 };
-
-/* Bytes of the keys of tickets: name, HMAC, AES. */
-enum { TLS_TICKET_KEYS = 80 };
 
 /* Paths of PEM files. */
 struct tls_identity_spec {
@@ -41,7 +40,7 @@ struct tls_spec {
     const char *dh_parameters;  /* PEM file; NULL: OpenSSL's own */
     const unsigned char *alpn;  /* the protocols, the best first, as ALPN writes them: each behind its length */
     size_t alpn_length;         /* 0: ALPN is not answered */
-    const unsigned char *ticket_keys; /* TLS_TICKET_KEYS bytes that processes share; NULL: keys of its own */
+    const unsigned char *ticket_keys; /* TLS_TICKET_KEYS bytes (tls_tickets.h) that processes share; NULL: keys of its own */
 };
 
 /* What of a spec is wrong. */
@@ -69,6 +68,9 @@ void tls_context_release(struct tls_context *context);
 
 /* A new server's side of a connection; NULL: no memory. */
 SSL *tls_context_open(struct tls_context *context);
+
+/* The keys of its sessions. */
+struct tls_tickets *tls_context_tickets(const struct tls_context *context);
 
 /* The certificate that ssl has shown, as PEM; it lives as long as context. */
 const char *tls_context_certificate(const struct tls_context *context, const SSL *ssl);

@@ -132,9 +132,9 @@ class Server:
 class TLS:
     """What listeners encrypt with (server/tls_context.h). Each certificate is a tuple of the paths of its file, of its key
     (None: in the same file) and of more of its chain, and the key's password. `verify`: clients show certificates not at all
-    (0), if they like (1), always (2). `minimum_version` and `alpn` are as TLS writes them; `ticket_keys`: 80 bytes, the same
-    in processes that resume each other's sessions. Raises ValueError(what, sentence), what being one of certificate, key,
-    password, chain, ca, ciphers, version, dh."""
+    (0), if they like (1), always (2). `minimum_version` and `alpn` are as TLS writes them; `ticket_keys`: 80 bytes
+    (server/tls_tickets.h), the same in processes that resume each other's sessions; reload() ends them. Raises
+    ValueError(what, sentence), what being one of certificate, key, password, chain, ca, ciphers, version, dh."""
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,7 +33,8 @@ logger = logging.getLogger(__name__)
 STOP_MARGIN = 10.0  # s beyond twice the graceful timeout (applications, then their lifespan) before a worker is killed
 HUB_TIME = 1.0  # s between two tries to host a hub
 REMEMBER_TIME = 2.0  # s between two looks at what workers have counted
-TICKET_KEYS = 80  # bytes of the keys of TLS sessions
+TICKET_SECRET = 72  # bytes that the keys of TLS sessions come from (server/tls_tickets.h)
+TICKET_PERIOD = 3600  # s that each of them is for
 HURRY_TIME = 5.0  # s after a second signal before workers are killed
 
 # What the supervisor does itself, and its workers therefore must not.
@@ -94,7 +96,8 @@ class Supervisor:
 
     def _new_ticket_keys(self) -> None:
         """TLS sessions of before are not resumed any more, as behind one server that has read its certificates again."""
-        self._order["ticket_keys"] = os.urandom(TICKET_KEYS).hex()
+        period = int(time.time()) // TICKET_PERIOD
+        self._order["ticket_keys"] = (period.to_bytes(8, "big") + os.urandom(TICKET_SECRET)).hex()
 
     def _renew(self) -> None:
         assert self._workforce is not None

@@ -92,7 +92,7 @@ class Worker:
         self._path: str = order["application"]
         self._given: dict[str, Any] = order["settings"]
         self._fds: list[int] = order["fds"]
-        self._ticket_keys = bytes.fromhex(order["ticket_keys"])
+        self._ticket_keys = bytes.fromhex(order.pop("ticket_keys"))  # the server keeps only what follows from it
         self._endpoints = [f"{kind}:fileno={number}" for kind, number in zip(order["kinds"], self._fds, strict=True)]
         self._checked = settings.from_keywords({**self._given, "endpoints": self._endpoints})
         self._server: WorkerServer | None = None
@@ -111,7 +111,7 @@ class Worker:
             server = WorkerServer(
                 application, self._endpoints, action_logger=access_logger(self._checked), ready_callable=self._ready, **given
             )
-            server.ticket_keys = self._ticket_keys
+            server.ticket_keys, self._ticket_keys = self._ticket_keys, b""
             server.crew = (self._crew, self._pulse.place)
             self._server = server
             return cli.run(server)

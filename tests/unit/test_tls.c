@@ -278,6 +278,31 @@ static void sessions_are_resumed(void **state)
     tls_context_release(two);
 }
 
+/* The keys of old tickets are forgotten; processes that have begun with the same secret go on having the same keys. */
+static void tickets_grow_old(void **state)
+{
+    static const unsigned char secret[TLS_TICKET_KEYS] = { 0, 0, 0, 1, 0, 0, 0, 0, 'a', 's', 'e', 'c', 'r', 'e', 't' };
+    const uint64_t period = (uint64_t)1 << 32;
+    const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+    for (size_t i = 0; i < 2; i++) {
+        struct tls_spec spec = plain_spec();
+        spec.ticket_keys = secret;
+        struct tls_context *one = context_make(&files, spec), *two = context_make(&files, spec);
+        assert_true(resumes(one, two, versions[i]));
+        tls_tickets_advance(tls_context_tickets(two), period + TICKET_PERIODS_KEPT);
+        assert_true(resumes(one, two, versions[i]));  /* sealed two periods ago */
+        assert_false(resumes(two, one, versions[i])); /* with a key that is not there yet */
+        tls_tickets_advance(tls_context_tickets(two), period + TICKET_PERIODS_KEPT + 1);
+        assert_false(resumes(one, two, versions[i]));
+        tls_tickets_advance(tls_context_tickets(two), period); /* a clock that was put back */
+        assert_false(resumes(one, two, versions[i]));
+        tls_tickets_advance(tls_context_tickets(one), period + TICKET_PERIODS_KEPT + 1);
+        assert_true(resumes(one, two, versions[i]));
+        tls_context_release(one);
+        tls_context_release(two);
+    }
+}
+
 static void nobody_negotiates_again(void **state)
 {
     struct tls_context *context = context_make(&files, plain_spec());
@@ -552,6 +577,7 @@ int main(void)
         cmocka_unit_test(protocols_are_agreed_or_refused),
         cmocka_unit_test(clients_show_certificates),
         cmocka_unit_test(sessions_are_resumed),
+        cmocka_unit_test(tickets_grow_old),
         cmocka_unit_test(nobody_negotiates_again),
         cmocka_unit_test(key_updates_cannot_fill_the_memory),
         cmocka_unit_test(goodbyes_are_heard),
