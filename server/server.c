@@ -114,6 +114,7 @@ static void stop(struct server *server)
     uv_close((uv_handle_t *)&server->wake, NULL);
     uv_close((uv_handle_t *)&server->before_wait, NULL);
     uv_close((uv_handle_t *)&server->after_wait, NULL);
+    trim_close(&server->trim);
 }
 
 /* Targets that have left meanwhile are passed over: their owner is closed already. */
@@ -208,7 +209,10 @@ static void on_wake(uv_async_t *wake)
 
 static void on_before_wait(uv_prepare_t *handle)
 {
-    server_flush(handle->data);
+    struct server *server = handle->data;
+    server_flush(server);
+    trim_look(&server->trim, atomic_load_explicit(&server->counters.connections, memory_order_relaxed) +
+                                 atomic_load_explicit(&server->counters.exchanges, memory_order_relaxed));
 }
 
 static void on_after_wait(uv_check_t *handle)
@@ -282,6 +286,7 @@ int server_create(struct server **result, const struct server_settings *settings
         goto fail_loop;
     uv_prepare_init(&server->loop, &server->before_wait);
     uv_check_init(&server->loop, &server->after_wait);
+    trim_init(&server->trim, &server->loop);
     server->wake.data = server->before_wait.data = server->after_wait.data = server;
     uv_prepare_start(&server->before_wait, on_before_wait);
     uv_check_start(&server->after_wait, on_after_wait);

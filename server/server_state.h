@@ -21,6 +21,7 @@
 #include "server/deflate.h"
 #include "server/server.h"
 #include "server/transport.h"
+#include "server/trim.h"
 #include "server/trust.h"
 #include "server/unsent.h"
 
@@ -66,6 +67,7 @@ struct server {
     uv_async_t wake;
     uv_prepare_t before_wait;
     uv_check_t after_wait;
+    struct trim trim;
     uv_thread_t thread;
     bool thread_started;
     atomic_bool halted;         /* the thread leaves its loop as it is: the process ends */
