@@ -81,9 +81,9 @@ struct connection {
     bool choked;                /* its next request is read when the client has taken more of the responses before */
     size_t lingered;            /* bytes thrown away while LINGERING */
     size_t awaited;             /* unwritten at the last connection_is_writing() */
-    uint64_t deserted;          /* loop time when a peer whose input waits was seen to have ended; of one that is answered all the same: when it
-                                 * last took something. 0: it was not */
-    uint64_t deserted_with;     /* what the latter had taken by then */
+    uint64_t deserted;          /* loop time when a peer whose input waits was seen to have ended, or, where it is answered all the same, last
+                                 * took something; 0: it has not ended */
+    uint64_t deserted_with;     /* transport_delivered() then */
     union {
         struct http1_connection http1;
         struct websocket_connection websocket;

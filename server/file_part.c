@@ -77,10 +77,12 @@ ssize_t file_part_send(struct file_part *part, int socket, size_t size)
 {
     off_t offset = (off_t)part->offset;
     ssize_t sent;
+    if (part->left <= FILE_PART_TAIL)
+        part->by_reading = true;
     if (part->by_reading)
         return FILE_PART_REFUSED;
     do
-        sent = sendfile(socket, part->fd, &offset, least(part->left, size));
+        sent = sendfile(socket, part->fd, &offset, least(part->left - FILE_PART_TAIL, size));
     while (sent < 0 && errno == EINTR);
     if (sent == 0)
         return FILE_PART_SHORT;

@@ -20,15 +20,20 @@ struct file_part {
     uint64_t offset; /* of what comes next */
     uint64_t left;
     uint64_t asked;  /* the kernel has been asked for what is before this offset */
-    bool by_reading; /* sendfile() refuses this file */
+    bool by_reading; /* sendfile() refuses this file, or only its tail is left */
 };
+
+/* The last bytes of a part are read, not sent by sendfile(): that gives the kernel the file's own pages, and where somebody cuts the file off
+ * before they have left, they leave as zeros, unnoticed. This is more than the kernel keeps unsent (listener.c), so what can still change
+ * when the last byte has been read is on its way already. */
+enum { FILE_PART_TAIL = 256 * 1024 };
 
 /* Instead of a number of bytes. */
 enum file_part_error {
     FILE_PART_SHORT = -1,   /* the file has ended before: somebody has cut it off meanwhile */
     FILE_PART_BROKEN = -2,  /* it cannot be read: errno */
     FILE_PART_SOCKET = -3,  /* the socket has failed: errno */
-    FILE_PART_REFUSED = -4, /* sendfile() does not do this file: read it */
+    FILE_PART_REFUSED = -4, /* sendfile() does not do this file, or only its tail is left: read it */
 };
 
 void file_part_init(struct file_part *part);

@@ -95,6 +95,21 @@ static void limit_unsent(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most); /* where it fails, the kernel takes more */
 }
 
+/* A client that has vanished, with its machine or behind data that nobody reads, is found out within some minutes. */
+static void keep_alive(int fd)
+{
+    static const struct {
+        int level, option, value;
+    } settings[] = {
+        { IPPROTO_TCP, TCP_KEEPIDLE, 60 },
+        { IPPROTO_TCP, TCP_KEEPINTVL, 15 },
+        { IPPROTO_TCP, TCP_KEEPCNT, 8 },
+        { SOL_SOCKET, SO_KEEPALIVE, 1 },
+    };
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
+        setsockopt(fd, settings[i].level, settings[i].option, &settings[i].value, sizeof settings[i].value);
+}
+
 static int adopt(struct connection *connection, int family, int fd)
 {
     struct server *server = connection->server;
@@ -107,6 +122,7 @@ static int adopt(struct connection *connection, int family, int fd)
     if (error == 0)
         uv_tcp_nodelay(&connection->transport.tcp, 1);
     limit_unsent(fd);
+    keep_alive(fd);
     return error;
 }
 

@@ -50,7 +50,7 @@ struct server_settings {
     size_t head_window;                /* bytes of request heads announced and not yet taken, for each HTTP/2 connection; over: REFUSED_STREAM */
     size_t head_backlog;               /* the same of all connections; over: REFUSED_STREAM, and HTTP/1 is not read */
     size_t send_window;                /* bytes sent and not yet written, for each exchange; never 0 */
-    size_t unsent_window;              /* bytes of responses that wait for one HTTP/2 client; over: the stream that has stalled longest is reset; 0: none */
+    size_t unsent_window;              /* bytes of responses that wait for one HTTP/2 client; over: the stream that has stalled longest is reset */
     size_t unsent_backlog;             /* the same of all connections; over: the one that has stalled longest is reset */
     size_t body_chunk;                 /* the most of a body in one event; never 0 */
     size_t websocket_write_limit;      /* bytes of broadcasts that wait for one socket; over: their policy */

@@ -4,8 +4,8 @@
  * Thread:  any; one lock, held for a moment.
  * Limits:  each key seals for TICKET_PERIOD seconds, and opens for TICKET_PERIODS_KEPT periods more; then it is overwritten.
  *
- * Each period's secret is the hash of the one before. So processes that begin with the same secret have the same keys without a word between
- * them, and a secret that leaks opens no session of the periods before it.
+ * Each period's secret is the hash of the one before. So processes that begin with the same secret have the same keys without a word
+ * between them, and a secret that leaks opens no session of the periods before it.
  */
 #ifndef PENEUS_SERVER_TLS_TICKETS_H
 #define PENEUS_SERVER_TLS_TICKETS_H

@@ -448,6 +448,24 @@ def test_a_file_that_shrinks_meanwhile(authority, secure, version, tmp_path):
         assert closed(path)
 
 
+def test_a_file_that_is_cut_off_when_the_kernel_has_it(tmp_path):
+    """The kernel would send pages of the file, which are zeros by then."""
+    path = tmp_path / "file"
+    size = 100_000  # less than the sockets' buffers
+    path.write_bytes(contents(size))
+
+    async def application(scope, receive, send):
+        await send(start())
+        await send(path_event(path))
+
+    with CoreServer(application) as server, server.connect() as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        eventually(lambda: server.stats()["bytes_out_total"] == size and server.stats()["exchanges"] == 0, "all is sent")
+        assert closed(path)
+        os.truncate(path, 10)
+        assert client.rest().endswith(contents(size)[-90_000:])
+
+
 def test_a_file_that_grows_meanwhile(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(contents(BIG))

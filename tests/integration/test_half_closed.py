@@ -159,3 +159,20 @@ def test_it_is_answered_over_tls(tmp_path: Path) -> None:
         peer.close_notify()
         peer.until(pattern(5)[-1000:])
         peer.socket.close()
+
+
+def keepalive_runs(server: int, client: int) -> bool:
+    """Whether the server's socket for a client's port has a keepalive timer (proc(5): 2 in the timer's column)."""
+    with open("/proc/net/tcp") as table:
+        sockets = [line.split() for line in table.readlines()[1:]]
+    ends = f":{server:04X}", f":{client:04X}"
+    return any(each[1].endswith(ends[0]) and each[2].endswith(ends[1]) and each[5].startswith("02:") for each in sockets)
+
+
+def test_who_has_vanished_is_asked_for(site: CoreServer) -> None:
+    """Its FIN may stand behind data that the application never reads, or was never sent."""
+    with site.connect() as client:
+        client.send(GET % b"/waits")
+        eventually(lambda: site.application.begun, "the request")
+        port = client.socket.getsockname()[1]
+        eventually(lambda: keepalive_runs(site.port, port), "keepalive")

@@ -16,7 +16,7 @@
 #include "server/command.h"
 #include "server/file_part.h"
 
-enum { SIZE = 300000 };
+enum { SIZE = 300000 + FILE_PART_TAIL };
 
 static unsigned char contents[SIZE];
 
@@ -97,15 +97,19 @@ static void test_sends_until_the_socket_takes_no_more(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     struct file_part part = take(make_file(SIZE), 10, SIZE - 20);
     size_t total = 0, refusals = 0;
-    while (total < SIZE - 20) {
-        ssize_t sent = file_part_is_empty(&part) ? 0 : file_part_send(&part, pair[0], SIZE);
+    while (total < SIZE - 20 - FILE_PART_TAIL) {
+        ssize_t sent = part.left == FILE_PART_TAIL ? 0 : file_part_send(&part, pair[0], SIZE);
         assert_true(sent >= 0);
         refusals += sent == 0;
         ssize_t got = sent > 0 ? 0 : read(pair[1], bytes + total, 10000);
         total += got > 0 ? (size_t)got : 0;
     }
     assert_true(refusals > 0);
-    assert_true(file_part_is_empty(&part));
+    assert_int_equal(file_part_send(&part, pair[0], SIZE), FILE_PART_REFUSED);
+    assert_true(part.by_reading);
+    while (!file_part_is_empty(&part))
+        total += (size_t)file_part_read(&part, bytes + total, FILE_PART_TAIL);
+    assert_int_equal(total, SIZE - 20);
     assert_memory_equal(bytes, contents + 10, total);
     file_part_deinit(&part);
     close(pair[0]);
@@ -130,14 +134,14 @@ static void test_files_that_shrink(void **state)
     unsigned char bytes[100];
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
-    int fd = make_file(100);
-    struct file_part part = take(fd, 0, 100);
+    int fd = make_file(SIZE);
+    struct file_part part = take(fd, 0, SIZE);
     assert_int_equal(ftruncate(fd, 60), 0);
     assert_int_equal(file_part_read(&part, bytes, 50), 50);
     assert_int_equal(file_part_read(&part, bytes, 50), 10);
     assert_int_equal(file_part_read(&part, bytes, 50), FILE_PART_SHORT);
     assert_int_equal(file_part_send(&part, pair[0], 50), FILE_PART_SHORT);
-    assert_int_equal(part.left, 40);
+    assert_int_equal(part.left, SIZE - 60);
     file_part_deinit(&part);
     close(pair[0]);
     close(pair[1]);
@@ -160,7 +164,7 @@ static void test_sockets_that_fail(void **state)
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
     close(pair[1]);
-    struct file_part part = take(make_file(100), 0, 100);
+    struct file_part part = take(make_file(SIZE), 0, SIZE);
     assert_int_equal(file_part_send(&part, pair[0], 100), FILE_PART_SOCKET);
     assert_int_equal(errno, EPIPE);
     file_part_deinit(&part);
@@ -172,14 +176,14 @@ static void test_files_that_sendfile_refuses(void **state)
 {
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
-    int fd = make_file(100);
+    int fd = make_file(SIZE);
     int append = fcntl(pair[0], F_SETFL, O_APPEND | O_NONBLOCK); /* an output that is appended to: EINVAL */
     assert_int_equal(append, 0);
-    struct file_part part = take(fd, 0, 100);
+    struct file_part part = take(fd, 0, SIZE);
     unsigned char bytes[100];
     assert_int_equal(file_part_send(&part, pair[0], 100), FILE_PART_REFUSED);
     assert_true(part.by_reading);
-    assert_int_equal(part.left, 100);
+    assert_int_equal(part.left, SIZE);
     assert_int_equal(file_part_send(&part, pair[0], 100), FILE_PART_REFUSED);
     assert_int_equal(file_part_read(&part, bytes, 100), 100);
     file_part_deinit(&part);
