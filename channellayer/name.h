@@ -13,7 +13,7 @@
 
 #include "channellayer/layer.h"
 
-/* SipHash-1-3 under a key that is random in each process: who chooses names cannot choose collisions. */
+/* hash_bytes() of the name. */
 uint64_t name_hash(struct name name);
 
 static inline bool name_equal(struct name a, struct name b)

@@ -3,16 +3,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "server/websocket.h"
-
-/* FNV-1a: a hint for broadcast_same_key(), which compares. */
-static uint32_t hash(const unsigned char *key, size_t length)
-{
-    uint32_t value = 2166136261u;
-    for (size_t i = 0; i < length; i++)
-        value = (value ^ key[i]) * 16777619u;
-    return value;
-}
 
 static struct broadcast *create(enum websocket_opcode opcode, bool compressed, const unsigned char *bytes, size_t length, const void *key,
                                 size_t key_length, enum broadcast_policy policy, const struct broadcast_callbacks *callbacks,
@@ -37,7 +29,7 @@ static struct broadcast *create(enum websocket_opcode opcode, bool compressed, c
         memcpy(broadcast->bytes + header_length, bytes, length);
     if (key_length > 0) {
         memcpy(broadcast->bytes + broadcast->length, key, key_length);
-        broadcast->key_hash = hash(key, key_length);
+        broadcast->key_hash = hash_bytes(key, key_length);
     }
     return broadcast;
 }

@@ -35,7 +35,7 @@ struct broadcast {
     enum broadcast_policy policy;
     const struct broadcast_callbacks *callbacks;
     void *context;
-    uint32_t key_hash;
+    uint64_t key_hash;
     size_t key_length;
     size_t payload_length;
     size_t length;         /* of the frame, header and payload; the key follows it */

@@ -6,102 +6,188 @@
 
 enum {
     FIRST_SIZE = 4,
-    KEPT_SIZE = 4, /* a ring of this size outlives its last entry, so that a socket in use does not allocate */
+    KEPT_SIZE = 4, /* so many entries outlive the last one in use, so that a socket in use does not allocate */
 };
 
 void outbox_init(struct outbox *outbox)
 {
-    *outbox = (struct outbox){ 0 };
+    *outbox = (struct outbox){ .free = OUTBOX_NONE };
     buffer_init(&outbox->own);
 }
 
-static struct outbox_entry *entry(const struct outbox *outbox, uint32_t n)
+static struct outbox_entry *oldest(const struct outbox *outbox)
 {
-    assert(outbox->ring != NULL);
-    return &outbox->ring[(outbox->head + n) & (outbox->size - 1)];
+    assert(outbox->count > 0);
+    return &outbox->entries[outbox->oldest];
 }
 
-static void free_ring(struct outbox *outbox)
+static void free_entries(struct outbox *outbox)
 {
-    mem_free(outbox->ring);
-    outbox->ring = NULL;
+    mem_free(outbox->entries);
+    outbox->entries = NULL;
+    outbox->buckets = NULL;
     outbox->size = 0;
-    outbox->head = 0;
+    outbox->free = OUTBOX_NONE;
 }
 
 void outbox_deinit(struct outbox *outbox)
 {
-    for (uint32_t i = 0; i < outbox->count; i++)
-        broadcast_release(entry(outbox, i)->broadcast);
-    free_ring(outbox);
+    for (uint32_t left = outbox->count, n = outbox->oldest; left > 0; left--, n = outbox->entries[n].newer)
+        broadcast_release(outbox->entries[n].broadcast);
+    free_entries(outbox);
     buffer_deinit(&outbox->own);
     outbox_init(outbox);
 }
 
+static struct outbox_bucket *bucket_of(const struct outbox *outbox, const struct broadcast *broadcast)
+{
+    return &outbox->buckets[broadcast->key_hash & (outbox->size - 1)];
+}
+
+/* Entry n is the newest of its bucket. */
+static void index_entry(struct outbox *outbox, uint32_t n)
+{
+    const struct broadcast *broadcast = outbox->entries[n].broadcast;
+    outbox->entries[n].later = OUTBOX_NONE;
+    if (broadcast->key_length == 0)
+        return;
+    struct outbox_bucket *bucket = bucket_of(outbox, broadcast);
+    if (bucket->oldest == OUTBOX_NONE)
+        bucket->oldest = n;
+    else
+        outbox->entries[bucket->newest].later = n;
+    bucket->newest = n;
+}
+
+/* Entry n is mostly the oldest of its bucket, or behind few others of it. */
+static void unindex_entry(struct outbox *outbox, uint32_t n)
+{
+    const struct outbox_entry *entry = &outbox->entries[n];
+    if (entry->broadcast->key_length == 0)
+        return;
+    struct outbox_bucket *bucket = bucket_of(outbox, entry->broadcast);
+    uint32_t before = OUTBOX_NONE;
+    for (uint32_t i = bucket->oldest; i != n; i = outbox->entries[i].later)
+        before = i;
+    if (before == OUTBOX_NONE)
+        bucket->oldest = entry->later;
+    else
+        outbox->entries[before].later = entry->later;
+    if (bucket->newest == n)
+        bucket->newest = before;
+}
+
+/* Puts entry behind the others; there is a free one for it. */
+static void append(struct outbox *outbox, struct outbox_entry entry)
+{
+    uint32_t n = outbox->free;
+    outbox->free = outbox->entries[n].newer;
+    entry.older = outbox->count > 0 ? outbox->newest : OUTBOX_NONE;
+    entry.newer = OUTBOX_NONE;
+    outbox->entries[n] = entry;
+    if (outbox->count > 0)
+        outbox->entries[outbox->newest].newer = n;
+    else
+        outbox->oldest = n;
+    outbox->newest = n;
+    outbox->count++;
+    index_entry(outbox, n);
+}
+
+/* Takes entry n out of the order and of the index, and frees it; it still holds what it held. */
+static void unlink_entry(struct outbox *outbox, uint32_t n)
+{
+    struct outbox_entry *entry = &outbox->entries[n];
+    unindex_entry(outbox, n);
+    if (n == outbox->oldest)
+        outbox->oldest = entry->newer;
+    else
+        outbox->entries[entry->older].newer = entry->newer;
+    if (n == outbox->newest)
+        outbox->newest = entry->older;
+    else
+        outbox->entries[entry->newer].older = entry->older;
+    entry->newer = outbox->free;
+    outbox->free = n;
+    outbox->count--;
+}
+
 static int grow(struct outbox *outbox)
 {
-    uint32_t size = outbox->size > 0 ? outbox->size * 2 : FIRST_SIZE;
-    struct outbox_entry *ring = mem_try_alloc(size * sizeof *ring);
-    if (ring == NULL)
+    struct outbox old = *outbox;
+    uint32_t size = old.size > 0 ? old.size * 2 : FIRST_SIZE;
+    struct outbox_entry *entries = mem_try_alloc(size * (sizeof *entries + sizeof(struct outbox_bucket)));
+    if (entries == NULL)
         return -1;
-    for (uint32_t i = 0; i < outbox->count; i++)
-        ring[i] = *entry(outbox, i);
-    mem_free(outbox->ring);
-    outbox->ring = ring;
+    outbox->entries = entries;
+    outbox->buckets = (struct outbox_bucket *)(entries + size);
     outbox->size = size;
-    outbox->head = 0;
+    outbox->count = 0;
+    outbox->free = 0;
+    for (uint32_t i = 0; i < size; i++) {
+        entries[i].newer = i + 1 < size ? i + 1 : OUTBOX_NONE;
+        outbox->buckets[i] = (struct outbox_bucket){ OUTBOX_NONE, OUTBOX_NONE };
+    }
+    for (uint32_t left = old.count, n = old.oldest; left > 0; left--, n = old.entries[n].newer)
+        append(outbox, old.entries[n]);
+    mem_free(old.entries);
     return 0;
 }
 
-/* The oldest entry's frame has left, or is dropped. */
+/* The oldest entry's frame has left. */
 static void remove_first(struct outbox *outbox)
 {
-    struct broadcast *broadcast = entry(outbox, 0)->broadcast;
+    struct broadcast *broadcast = oldest(outbox)->broadcast;
     outbox->weight -= broadcast_weight(broadcast);
     outbox->waiting -= broadcast->length - outbox->written;
     outbox->written = 0;
-    outbox->head = (outbox->head + 1) & (outbox->size - 1);
-    outbox->count--;
+    unlink_entry(outbox, outbox->oldest);
     broadcast_release(broadcast);
     if (outbox->count == 0 && outbox->size > KEPT_SIZE)
-        free_ring(outbox);
+        free_entries(outbox);
 }
 
 /* Drops entry n, which has not been begun. Its own bytes go before the next one. */
 static void drop(struct outbox *outbox, uint32_t n)
 {
-    struct outbox_entry dropped = *entry(outbox, n);
-    assert(n > 0 || outbox->written == 0);
-    if (n + 1 < outbox->count)
-        entry(outbox, n + 1)->before += dropped.before;
+    struct outbox_entry dropped = outbox->entries[n];
+    assert(n != outbox->oldest || outbox->written == 0);
+    if (dropped.newer != OUTBOX_NONE)
+        outbox->entries[dropped.newer].before += dropped.before;
     else
         outbox->marked -= dropped.before;
-    /* The older ones, mostly one or none, move up. */
-    for (uint32_t i = n; i > 0; i--)
-        *entry(outbox, i) = *entry(outbox, i - 1);
-    outbox->head = (outbox->head + 1) & (outbox->size - 1);
-    outbox->count--;
+    unlink_entry(outbox, n);
     outbox->weight -= broadcast_weight(dropped.broadcast);
     outbox->waiting -= dropped.broadcast->length;
     dropped.broadcast->callbacks->dropped(dropped.broadcast->context, dropped.label, 1);
     broadcast_release(dropped.broadcast);
 }
 
+/* The oldest entry that has not been begun; OUTBOX_NONE: there is none. */
 static uint32_t first_droppable(const struct outbox *outbox)
 {
-    return outbox->written > 0 ? 1 : 0;
+    if (outbox->count == 0)
+        return OUTBOX_NONE;
+    return outbox->written > 0 ? oldest(outbox)->newer : outbox->oldest;
 }
 
-/* The entry that makes room for broadcast; outbox->count: none. */
+/* The oldest entry with broadcast's key that has not been begun; OUTBOX_NONE: there is none. */
+static uint32_t find_same_key(const struct outbox *outbox, const struct broadcast *broadcast)
+{
+    if (broadcast->key_length == 0)
+        return OUTBOX_NONE;
+    uint32_t n = bucket_of(outbox, broadcast)->oldest;
+    while (n != OUTBOX_NONE && ((n == outbox->oldest && outbox->written > 0) ||
+                                !broadcast_same_key(outbox->entries[n].broadcast, broadcast)))
+        n = outbox->entries[n].later;
+    return n;
+}
+
+/* The entry that makes room for broadcast; OUTBOX_NONE: there is none. */
 static uint32_t victim(const struct outbox *outbox, const struct broadcast *broadcast)
 {
-    uint32_t first = first_droppable(outbox);
-    if (broadcast->policy == BROADCAST_LATEST) {
-        for (uint32_t i = first; i < outbox->count; i++)
-            if (broadcast_same_key(entry(outbox, i)->broadcast, broadcast))
-                return i;
-    }
-    return first < outbox->count ? first : outbox->count;
+    uint32_t n = broadcast->policy == BROADCAST_LATEST ? find_same_key(outbox, broadcast) : OUTBOX_NONE;
+    return n != OUTBOX_NONE ? n : first_droppable(outbox);
 }
 
 static enum outbox_result refuse(struct broadcast *broadcast, uint64_t label, enum outbox_result result)
@@ -115,16 +201,15 @@ enum outbox_result outbox_offer(struct outbox *outbox, struct broadcast *broadca
     size_t weight = broadcast_weight(broadcast);
     bool makes_room = broadcast->policy == BROADCAST_DROP_OLDEST || broadcast->policy == BROADCAST_LATEST;
     while (outbox->count > 0 && outbox->weight + weight > limit) { /* alone it may be larger than the limit */
-        uint32_t n = makes_room ? victim(outbox, broadcast) : outbox->count;
-        if (n == outbox->count)
+        uint32_t n = makes_room ? victim(outbox, broadcast) : OUTBOX_NONE;
+        if (n == OUTBOX_NONE)
             return refuse(broadcast, label, broadcast->policy == BROADCAST_CLOSE ? OUTBOX_CLOSE : OUTBOX_DROPPED);
         drop(outbox, n);
     }
     if (outbox->count == outbox->size && grow(outbox) != 0)
         return refuse(broadcast, label, OUTBOX_NO_MEMORY);
     size_t own = buffer_length(&outbox->own);
-    *entry(outbox, outbox->count) = (struct outbox_entry){ broadcast_retain(broadcast), label, own - outbox->marked };
-    outbox->count++;
+    append(outbox, (struct outbox_entry){ broadcast_retain(broadcast), label, .before = own - outbox->marked });
     outbox->marked = own;
     outbox->waiting += broadcast->length;
     outbox->weight += weight;
@@ -133,8 +218,8 @@ enum outbox_result outbox_offer(struct outbox *outbox, struct broadcast *broadca
 
 void outbox_clear(struct outbox *outbox)
 {
-    while (outbox->count > first_droppable(outbox))
-        drop(outbox, first_droppable(outbox));
+    for (uint32_t n; (n = first_droppable(outbox)) != OUTBOX_NONE;)
+        drop(outbox, n);
 }
 
 unsigned outbox_pieces(const struct outbox *outbox, uv_buf_t *pieces, unsigned max)
@@ -142,8 +227,8 @@ unsigned outbox_pieces(const struct outbox *outbox, uv_buf_t *pieces, unsigned m
     unsigned count = 0;
     unsigned char *own = buffer_bytes(&outbox->own);
     size_t written = outbox->written;
-    for (uint32_t i = 0; i < outbox->count && count < max; i++) {
-        const struct outbox_entry *next = entry(outbox, i);
+    for (uint32_t left = outbox->count, n = outbox->oldest; left > 0 && count < max; left--) {
+        const struct outbox_entry *next = &outbox->entries[n];
         if (next->before > 0) {
             pieces[count++] = (uv_buf_t){ .base = (char *)own, .len = next->before };
             own += next->before;
@@ -151,6 +236,7 @@ unsigned outbox_pieces(const struct outbox *outbox, uv_buf_t *pieces, unsigned m
         if (count < max)
             pieces[count++] = (uv_buf_t){ .base = (char *)next->broadcast->bytes + written, .len = next->broadcast->length - written };
         written = 0;
+        n = next->newer;
     }
     size_t tail = buffer_length(&outbox->own) - outbox->marked;
     if (tail > 0 && count < max)
@@ -166,7 +252,7 @@ static size_t least(size_t a, size_t b)
 void outbox_consume(struct outbox *outbox, size_t length)
 {
     while (length > 0 && outbox->count > 0) {
-        struct outbox_entry *first = entry(outbox, 0);
+        struct outbox_entry *first = oldest(outbox);
         size_t own = least(first->before, length);
         buffer_consume(&outbox->own, own);
         first->before -= own;
@@ -196,7 +282,7 @@ int outbox_take(struct outbox *outbox, struct buffer *bytes, struct broadcast **
         buffer_init(&outbox->own);
         return 0;
     }
-    struct outbox_entry *first = entry(outbox, 0);
+    struct outbox_entry *first = oldest(outbox);
     if (first->before > 0) {
         size_t length = first->before;
         if (buffer_append(bytes, buffer_bytes(&outbox->own), length) != 0)

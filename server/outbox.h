@@ -4,7 +4,8 @@
  * Thread:  the I/O thread.
  * Limits:  own bytes: the exchange's send window. Broadcasts: the limit given to outbox_offer(); over it their policy decides.
  *
- * Own bytes lie in one buffer. Each waiting broadcast knows how many of them go before it, so that dropping it moves nothing.
+ * Own bytes lie in one buffer. Each waiting broadcast knows how many of them go before it, so that dropping it moves nothing. Broadcasts
+ * with a key are found by it in a hash table: what it costs to offer one, or to drop one, does not grow with what waits.
  */
 #ifndef PENEUS_SERVER_OUTBOX_H
 #define PENEUS_SERVER_OUTBOX_H
@@ -21,18 +22,29 @@ struct outbox_entry {
     struct broadcast *broadcast; /* counted */
     uint64_t label;
     size_t before;               /* own bytes that go between the entry before and this one */
+    uint32_t older, newer;       /* the entries beside it, or OUTBOX_NONE; newer of a free entry: the next free one */
+    uint32_t later;              /* the next newer one of its bucket, or OUTBOX_NONE */
 };
+
+/* Entries whose keys hash alike; OUTBOX_NONE: there are none. */
+struct outbox_bucket {
+    uint32_t oldest, newest;
+};
+
+enum { OUTBOX_NONE = UINT32_MAX };
 
 struct outbox {
     struct buffer own;
-    struct outbox_entry *ring; /* NULL until the first broadcast has to wait */
-    uint32_t size;             /* of the ring: 0, or a power of two */
-    uint32_t head;
-    uint32_t count;
+    struct outbox_entry *entries;  /* NULL until the first broadcast has to wait */
+    struct outbox_bucket *buckets; /* of the same allocation, and as many: of the entries with a key */
+    uint32_t size;             /* of entries: 0, or a power of two */
+    uint32_t count;            /* of those in use */
+    uint32_t oldest, newest;   /* while count is not 0 */
+    uint32_t free;             /* the first free entry, or OUTBOX_NONE */
     size_t marked;             /* own bytes before some entry: the sum of before */
-    size_t written;            /* bytes of the first entry's frame that have left already: it cannot be dropped */
-    size_t waiting;            /* bytes of the frames in the ring that have not left */
-    size_t weight;             /* broadcast_weight() of the ring */
+    size_t written;            /* bytes of the oldest entry's frame that have left already: it cannot be dropped */
+    size_t waiting;            /* bytes of the entries' frames that have not left */
+    size_t weight;             /* broadcast_weight() of the entries */
 };
 
 enum outbox_result {

@@ -197,6 +197,66 @@ static void test_latest(void **state)
     assert_string_equal(drain(outbox, 4), "own<b2<d1<x1");
 }
 
+/* A message of which a part has left is not replaced: the next one of its key is. */
+static void test_latest_leaves_what_is_begun(void **state)
+{
+    struct outbox *outbox = *state;
+    size_t limit = 3 * (WEIGHT + 1);
+    offer(outbox, "a1", "A", BROADCAST_LATEST, 1, limit);
+    outbox_consume(outbox, 1);
+    offer(outbox, "b1", "B", BROADCAST_LATEST, 2, limit);
+    offer(outbox, "a2", "A", BROADCAST_LATEST, 3, limit);
+    assert_int_equal(offer(outbox, "a3", "A", BROADCAST_LATEST, 4, limit), OUTBOX_OK);
+    assert_int_equal(dropped, 1);
+    assert_int_equal(dropped_labels[0], 3);
+    assert_int_equal(offer(outbox, "c1", "C", BROADCAST_LATEST, 5, limit), OUTBOX_OK);
+    assert_int_equal(dropped_labels[1], 2);
+    uv_buf_t piece;
+    assert_int_equal(outbox_pieces(outbox, &piece, 1), 1);
+    assert_memory_equal(piece.base, "\x02" "a1", 3);
+    outbox_consume(outbox, 3);
+    assert_string_equal(drain(outbox, 100), "<a3<c1");
+}
+
+/* tests/unit/meson.build has the linker send calls of broadcast_same_key() here. */
+bool __real_broadcast_same_key(const struct broadcast *a, const struct broadcast *b);
+bool __wrap_broadcast_same_key(const struct broadcast *a, const struct broadcast *b);
+
+static size_t comparisons;
+
+bool __wrap_broadcast_same_key(const struct broadcast *a, const struct broadcast *b)
+{
+    comparisons++;
+    return __real_broadcast_same_key(a, b);
+}
+
+/* What one message costs does not grow with what waits, whether something has its key, nothing has it, or everything has one key. */
+static void test_latest_walks_nothing(void **state)
+{
+    enum { WAITING = 4096, FEW = 8 };
+    struct outbox *outbox = *state;
+    size_t limit = WAITING * (WEIGHT + 7);
+    unsigned seed = 11;
+    for (unsigned keys = WAITING; keys > 0; keys = keys > 1 ? 1 : 0) {
+        char text[16], key[16];
+        for (unsigned i = 0; i < WAITING; i++) {
+            snprintf(text, sizeof text, "%08u", i);
+            snprintf(key, sizeof key, "%08u", i % keys);
+            assert_int_equal(offer(outbox, text, key, BROADCAST_LATEST, 0, limit), OUTBOX_OK);
+        }
+        dropped = comparisons = 0;
+        for (unsigned i = 0; i < WAITING; i++) {
+            dropped = 0;
+            snprintf(key, sizeof key, i % 2 ? "%08u" : "other %u", i % 2 ? (unsigned)rand_r(&seed) % keys : i);
+            assert_int_equal(offer(outbox, text, key, BROADCAST_LATEST, 0, limit), OUTBOX_OK);
+            assert_int_equal(dropped, 1);
+        }
+        assert_int_equal(outbox->count, WAITING);
+        assert_in_range(comparisons, WAITING / 2, FEW * WAITING);
+        outbox_deinit(outbox);
+    }
+}
+
 static struct broadcast *compressed_of(const char *text, const char *key, const char *compressed)
 {
     struct broadcast *plain = of_text(text, key, BROADCAST_LATEST);
@@ -291,6 +351,115 @@ static void test_against_a_model(void **state)
     }
 }
 
+struct model_entry {
+    char text[16];
+    char key[4];
+    uint64_t label;
+    bool frame;
+};
+
+/* Everything that waits, in order: own texts and frames. begun: of the first one, which is a frame. */
+struct model {
+    struct model_entry entries[256];
+    size_t count;
+    size_t weight;
+    bool begun;
+};
+
+static void model_remove(struct model *model, size_t n)
+{
+    if (model->entries[n].frame)
+        model->weight -= strlen(model->entries[n].text) + HEADER + 64;
+    memmove(&model->entries[n], &model->entries[n + 1], (--model->count - n) * sizeof model->entries[0]);
+}
+
+/* The first frame that may be dropped, of key where that is not NULL; count: none. */
+static size_t model_find(const struct model *model, const char *key)
+{
+    size_t n = model->begun ? 1 : 0;
+    while (n < model->count && (!model->entries[n].frame || (key != NULL && strcmp(model->entries[n].key, key) != 0)))
+        n++;
+    return n;
+}
+
+static void model_offer(struct model *model, const char *text, const char *key, enum broadcast_policy policy, uint64_t label, size_t limit)
+{
+    size_t weight = strlen(text) + HEADER + 64;
+    while (model->weight > 0 && model->weight + weight > limit) {
+        size_t n = policy == BROADCAST_LATEST && key[0] != '\0' ? model_find(model, key) : model->count;
+        if (n == model->count)
+            n = model_find(model, NULL);
+        if (n == model->count || policy == BROADCAST_DROP_NEWEST) {
+            assert_int_equal(dropped_labels[dropped++], label);
+            return;
+        }
+        assert_int_equal(dropped_labels[dropped++], model->entries[n].label);
+        model_remove(model, n);
+    }
+    struct model_entry *entry = &model->entries[model->count++];
+    *entry = (struct model_entry){ .label = label, .frame = true };
+    strcpy(entry->text, text);
+    strcpy(entry->key, key);
+    model->weight += weight;
+}
+
+/* Lets the first thing leave: own bytes as a whole, of a frame its first byte, or what is left of it. */
+static void let_leave(struct outbox *outbox, struct model *model)
+{
+    uv_buf_t piece;
+    assert_int_equal(outbox_pieces(outbox, &piece, 1), 1);
+    struct model_entry *first = &model->entries[0];
+    size_t length = strlen(first->text) + (first->frame ? HEADER : 0);
+    assert_true(piece.len + (model->begun ? 1 : 0) >= length);
+    assert_memory_equal(piece.base + piece.len - (first->frame ? strlen(first->text) : piece.len), first->text, strlen(first->text));
+    if (first->frame && !model->begun) {
+        model->begun = true;
+        outbox_consume(outbox, 1);
+        return;
+    }
+    outbox_consume(outbox, length - (model->begun ? 1 : 0));
+    model->begun = false;
+    model_remove(model, 0);
+}
+
+/* Every policy, with and without keys, in random order, against a plain list. */
+static void test_policies_against_a_model(void **state)
+{
+    static const enum broadcast_policy policies[] = { BROADCAST_LATEST, BROADCAST_LATEST, BROADCAST_DROP_OLDEST, BROADCAST_DROP_NEWEST };
+    struct outbox *outbox = *state;
+    unsigned seed = 3;
+    for (int round = 0; round < 200; round++) {
+        struct model model = { 0 };
+        size_t limit = (size_t)(1 + rand_r(&seed) % 40) * WEIGHT;
+        for (uint64_t label = 1; label < 250; label++) {
+            char text[16], key[4] = "";
+            snprintf(text, sizeof text, "%d,", rand_r(&seed) % 1000);
+            int what = rand_r(&seed) % 8;
+            if (what == 0) {
+                buffer_append_string(&outbox->own, text);
+                model.entries[model.count] = (struct model_entry){ .label = 0 };
+                strcpy(model.entries[model.count++].text, text);
+            } else if (what == 1 && model.count > 0) {
+                let_leave(outbox, &model);
+            } else {
+                enum broadcast_policy policy = policies[rand_r(&seed) % 4];
+                if (rand_r(&seed) % 4 > 0)
+                    snprintf(key, sizeof key, "%d", rand_r(&seed) % 20);
+                dropped = 0;
+                offer(outbox, text, key, policy, label, limit);
+                size_t seen = dropped;
+                dropped = 0;
+                model_offer(&model, text, key, policy, label, limit);
+                assert_int_equal(dropped, seen);
+            }
+            assert_int_equal(outbox->weight, model.weight);
+        }
+        while (model.count > 0)
+            let_leave(outbox, &model);
+        assert_int_equal(outbox_length(outbox), 0);
+    }
+}
+
 static void test_failing_memory(void **state)
 {
     struct outbox *outbox = *state;
@@ -324,10 +493,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_drop_newest_and_close, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clear, setup, teardown),
         cmocka_unit_test_setup_teardown(test_latest, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_latest_leaves_what_is_begun, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_latest_walks_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_compressed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_larger_than_the_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_take, setup, teardown),
         cmocka_unit_test_setup_teardown(test_against_a_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_policies_against_a_model, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failing_memory, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
