@@ -14,7 +14,7 @@ enum deadline {
     DEADLINE_HANDSHAKE, /* TLS: not over */
     DEADLINE_IDLE,     /* HTTP: no request */
     DEADLINE_HEADER,   /* HTTP: the head is not complete */
-    DEADLINE_BODY,     /* HTTP: the window in which some of the body must come */
+    DEADLINE_BODY,     /* the window in which some of a body, or of a WebSocket message that has begun, must come */
     DEADLINE_HTTP,     /* HTTP: the response is not complete */
     DEADLINE_CONNECT,  /* WebSocket: not accepted */
     DEADLINE_LIFETIME, /* WebSocket */

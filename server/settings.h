@@ -24,7 +24,8 @@ struct server_settings {
     size_t max_header_count;           /* over: 431 */
     size_t max_body_size;              /* bytes of a request body; over: 413 */
     uint64_t tls_handshake_timeout_ms; /* from accepting to the end of TLS's handshake: closed without a word */
-    uint64_t body_timeout_ms;          /* in which min_rate bytes for each second of it must come of a request's body: 408 */
+    uint64_t body_timeout_ms;          /* in which min_rate bytes for each second of it must come of a request's body (408),
+                                        * or of a WebSocket message that has begun (1008) */
     uint64_t send_timeout_ms;          /* in which as many of what is written must reach the client: reset */
     size_t min_rate;                   /* bytes a second; 0: one byte in each of those times */
     uint64_t header_timeout_ms;        /* from the first byte of a request to the end of its head: 408 */

@@ -214,6 +214,7 @@ static enum websocket_result read_piece(struct websocket *session, bool *idle)
         session->in_frame = false;
     if (is_control(session->opcode))
         return on_control(session, frame.data, (size_t)got);
+    session->data_bytes += (uint64_t)got;
     return on_data(session, frame.data, (size_t)got);
 }
 

@@ -60,6 +60,7 @@ struct websocket {
     struct buffer message;          /* of the present message, what came before this piece */
     uint64_t message_length;        /* as its frame headers so far announce; of a compressed one: what has been inflated */
     uint64_t frame_left;            /* of the present frame's payload */
+    uint64_t data_bytes;            /* of data frames' payloads, in all */
     struct utf8 utf8;
     uint16_t code;                  /* of CLOSED and FAILED */
     bool in_message;
@@ -80,6 +81,12 @@ void websocket_deinit(struct websocket *session);
 
 /* Reads length bytes; *consumed of them were used. Not to be called again after WEBSOCKET_CLOSED and WEBSOCKET_FAILED. */
 enum websocket_result websocket_feed(struct websocket *session, const unsigned char *bytes, size_t length, size_t *consumed);
+
+/* A message or a frame has come in part. */
+static inline bool websocket_is_incomplete(const struct websocket *session)
+{
+    return session->in_message || session->frames != NULL;
+}
 
 /* After WEBSOCKET_CLOSED: the reason, valid UTF-8. */
 const unsigned char *websocket_reason(const struct websocket *session, size_t *length);

@@ -8,12 +8,13 @@
 #include "server/event_create.h"
 #include "server/server_state.h"
 
-/* RFC 6455's registry: the client comes back, and reads a snapshot. */
-enum { CLOSE_TRY_AGAIN_LATER = 1013 };
+/* RFC 6455, 7.4.1; and its registry: the client comes back, and reads a snapshot. */
+enum { CLOSE_POLICY_VIOLATION = 1008, CLOSE_TRY_AGAIN_LATER = 1013 };
 
 static bool on_message(void *context, bool text, const unsigned char *bytes, size_t length)
 {
     struct connection *connection = context;
+    deadline_clear(&connection->deadlines, DEADLINE_BODY);
     if (connection->exchange == NULL)
         return true; /* we are closing: nobody listens */
     count(&connection->server->counters.messages_in_total, 1);
@@ -112,6 +113,7 @@ static void begin_failure(struct connection *connection)
         return;
     }
     connection->websocket.failed = true;
+    deadline_clear(&connection->deadlines, DEADLINE_BODY);
     deadline_set(&connection->deadlines, DEADLINE_LINGER, connection->server->settings.close_timeout_ms);
     server_announce(connection->server, ask);
 }
@@ -129,6 +131,37 @@ void websocket_close(struct connection *connection, uint16_t code, const unsigne
     connection_resume(connection); /* what was paused is read on, to find the peer's close frame */
 }
 
+/* A window in which some of the message must come begins. */
+static void expect_message(struct connection *connection)
+{
+    struct websocket_connection *websocket = &connection->websocket;
+    pace_begin(&websocket->message_pace, websocket->session.data_bytes, uv_now(&connection->server->loop));
+    deadline_set(&connection->deadlines, DEADLINE_BODY, connection->server->settings.body_timeout_ms);
+}
+
+/* Input has been taken. Each message has windows of its own: on_message() has ended those of the one before. */
+static void watch_message(struct connection *connection)
+{
+    if (connection->exchange == NULL || !websocket_is_incomplete(&connection->websocket.session))
+        deadline_clear(&connection->deadlines, DEADLINE_BODY);
+    else if (connection->deadlines.at[DEADLINE_BODY] == 0)
+        expect_message(connection);
+}
+
+/* The window is over. */
+static void on_message_deadline(struct connection *connection)
+{
+    struct websocket_connection *websocket = &connection->websocket;
+    struct server *server = connection->server;
+    if (pace_is_kept(&websocket->message_pace, websocket->session.data_bytes, uv_now(&server->loop), server->settings.min_rate)) {
+        expect_message(connection);
+        return;
+    }
+    server_count_timeout(server, &server->counters.body_timeouts_total);
+    say_goodbye(connection, CLOSE_POLICY_VIOLATION, NULL, 0, DISCONNECT_SLOW);
+    connection_linger(connection);
+}
+
 size_t websocket_input(struct connection *connection, const unsigned char *bytes, size_t length)
 {
     struct websocket *session = &connection->websocket.session;
@@ -141,6 +174,7 @@ size_t websocket_input(struct connection *connection, const unsigned char *bytes
     switch (websocket_feed(session, bytes, length, &taken)) {
     case WEBSOCKET_MORE:
     case WEBSOCKET_PAUSED:
+        watch_message(connection);
         return connection->state == CONNECTION_WEBSOCKET ? taken : length;
     case WEBSOCKET_CLOSED: {
         const unsigned char *reason = websocket_reason(session, &reason_length);
@@ -313,6 +347,8 @@ void websocket_deadline(struct connection *connection, int which)
         on_silence(connection);
     } else if (which == DEADLINE_PONG) {
         on_no_pong(connection);
+    } else if (which == DEADLINE_BODY) {
+        on_message_deadline(connection);
     } else if (which == DEADLINE_LIFETIME) {
         count(&connection->server->counters.timeouts_total, 1);
         websocket_close(connection, 1000, NULL, 0, DISCONNECT_LIFETIME);

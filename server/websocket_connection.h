@@ -4,6 +4,8 @@
  * Thread:  the I/O thread.
  * Limits:  struct server_settings; pings are not answered while PONG_LIMIT bytes wait to be written.
  *
+ * While a message has come in part, body_timeout and min_rate hold for it as for a request's body: otherwise 1008.
+ *
  * Where the client breaks the protocol, the application first gets the time to answer the messages before (EVENT_ASK): it would be
  * chance otherwise whether the client hears of them. Then, or after close_timeout, the connection is closed with the fault's code.
  *
@@ -17,6 +19,7 @@
 #include <stdint.h>
 
 #include "server/event.h"
+#include "server/pace.h"
 #include "server/websocket.h"
 
 struct command;
@@ -30,6 +33,7 @@ struct websocket_connection {
     bool failed;        /* session->code says with what; nothing more is read, and the application asked whether it has done */
     uint64_t last_read; /* loop time */
     uint64_t pinged;    /* loop time of the ping that DEADLINE_PONG is about */
+    struct pace message_pace; /* while DEADLINE_BODY is set */
 };
 
 /* COMMAND_ACCEPT: answers the handshake of an HTTP/1 connection and turns it into a WebSocket. */

@@ -53,7 +53,7 @@ HELP = {
     "handshakes_dropped_total": "Connections reset before they were ready for requests, because limit_handshakes others came.",
     "handshake_timeouts_total": "TLS handshakes and PROXY headers that did not end in time.",
     "header_timeouts_total": "Requests whose headers did not end in time.",
-    "body_timeouts_total": "Requests whose body came too slowly.",
+    "body_timeouts_total": "Request bodies and WebSocket messages that came too slowly.",
     "send_timeouts_total": "Connections reset because the client did not take what was sent.",
     "idle_timeouts_total": "Connections closed because no request came.",
     "ping_timeouts_total": "WebSockets closed because their client did not answer a ping.",

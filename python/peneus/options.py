@@ -157,8 +157,8 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             ("--body-timeout",),
             kinds.seconds(),
             30,
-            "In each such time --min-rate bytes a second must come of a request's body, as far as it is read; otherwise 408. "
-            "-1 is never.",
+            "In each such time --min-rate bytes a second must come of a request's body, or of a WebSocket message that has "
+            "begun, as far as it is read; otherwise 408, or the close code 1008. -1 is never.",
         ),
         Option(
             "keep_alive_timeout",

@@ -614,6 +614,18 @@ def test_a_body_that_does_not_come():
         assert client.get("/").body == b"fine"
 
 
+def test_a_message_that_does_not_end():
+    settings = {"body_timeout_ms": 300, "min_rate": 1000}
+    with CoreServer(echo, settings=settings) as server, Http2(server.port) as client:
+        stream = client.websocket()
+        client.until(lambda: client.streams[stream].status == 200)
+        client.send(stream, b"\x01\x85\0\0\0\0hallo")
+        client.until(lambda: client.streams[stream].over)
+        assert client.streams[stream].body == b"\x88\x02" + (1008).to_bytes(2, "big")
+        assert server.stats()["body_timeouts_total"] == 1
+        assert client.get("/").status == 200
+
+
 @pytest.mark.parametrize("http2", [0, 1, 2])
 def test_which_protocols_are_spoken(http2):
     preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

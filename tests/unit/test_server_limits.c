@@ -221,6 +221,81 @@ static void test_bodies_that_are_not_slow(void **state)
     fixture_stop(f);
 }
 
+/* A WebSocket message that has begun, or one frame of it, or a control frame, and does not end. Pongs do not help. */
+static void test_slow_message(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t length;
+    } begun[] = {
+        { "\x01\x85\0\0\0\0hallo", 11 },       /* a fragment */
+        { "\x01\x85\0\0\0\0hal", 9 },          /* a part of one */
+        { "\x81\x85\0\0\0\0hallo\x82", 12 },   /* of the second message a byte */
+        { "\x89\x85\0\0\0\0hal", 9 },          /* a part of a ping */
+    };
+    struct server_settings settings = test_settings();
+    settings.body_timeout_ms = 200;
+    settings.min_rate = 1000;
+    struct fixture *f = fixture_start(&settings);
+    char text[1024];
+    size_t count = sizeof begun / sizeof *begun;
+    for (size_t i = 0; i < count; i++) {
+        bool in_frame = i != 0;
+        int fd = dial(f);
+        uint64_t exchange = open_websocket(f, fd);
+        say_bytes(fd, begun[i].bytes, begun[i].length);
+        for (int k = 0; k < 8 && !in_frame && is_silent(fd, 40); k++) {
+            say_frame(fd, 10, "", 0);
+            say_bytes(fd, "\0\x81\0\0\0\0x", 7); /* it goes on, but too slowly */
+        }
+        expect_close(fd, 1008, "");
+        struct note note = await_disconnect(f, exchange);
+        assert_int_equal(note.cause, DISCONNECT_SLOW);
+        assert_int_equal(note.code, 1008);
+        hear_all(fd, text, sizeof text);
+        finish(f, exchange, false);
+        close(fd);
+    }
+    AWAIT_STAT(f, connections, 0);
+    assert_int_equal(stats_of(f).body_timeouts_total, count);
+    assert_int_equal(stats_of(f).timeouts_total, count);
+    fixture_stop(f);
+}
+
+/* Neither a message that comes fast enough, nor silence between messages, nor one that is not read because the application is slow. */
+static void test_messages_that_are_not_slow(void **state)
+{
+    static char bytes[600];
+    struct server_settings settings = test_settings();
+    settings.body_timeout_ms = 200;
+    settings.min_rate = 1000;
+    settings.receive_window = 1000;
+    struct fixture *f = fixture_start(&settings);
+    int steady = dial(f), silent = dial(f), held = dial(f);
+    uint64_t exchange = open_websocket(f, steady);
+    open_websocket(f, silent);
+    open_websocket(f, held);
+    say_frame(silent, 1, "hallo", 5);
+    for (int i = 0; i < 3; i++)
+        say_frame(held, 2, bytes, sizeof bytes);
+    say_bytes(held, "\x01\x85\0\0\0\0hal", 9);
+    AWAIT_STAT(f, read_paused, 1);
+    say_bytes(steady, "\x02\xfe\x02\x58\0\0\0\0", 8);
+    say_bytes(steady, bytes, sizeof bytes);
+    for (int i = 0; i < 12; i++) {
+        say_bytes(steady, "\0\xfe\x02\x58\0\0\0\0", 8);
+        trickle(steady, sizeof bytes, 60);
+    }
+    assert_true(is_silent(steady, 0) && is_silent(silent, 0) && is_silent(held, 0));
+    say_frame(steady, 0, "", 0);
+    assert_int_equal(await(f, EVENT_MESSAGE, exchange).length, 13 * sizeof bytes);
+    assert_int_equal(stats_of(f).body_timeouts_total, 0);
+    close(steady);
+    close(silent);
+    close(held);
+    fixture_stop(f);
+}
+
 /* The response to a client that takes nothing of it is cut off by a reset; one that takes it slowly gets all of it. */
 static void test_slow_reader(void **state)
 {
@@ -340,6 +415,8 @@ int main(void)
         cmocka_unit_test(test_no_memory_to_count),
         cmocka_unit_test(test_slow_body),
         cmocka_unit_test(test_bodies_that_are_not_slow),
+        cmocka_unit_test(test_slow_message),
+        cmocka_unit_test(test_messages_that_are_not_slow),
         cmocka_unit_test(test_slow_reader),
         cmocka_unit_test(test_slow_websocket),
         cmocka_unit_test(test_no_descriptors_in_a_crew),
