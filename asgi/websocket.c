@@ -8,7 +8,7 @@
 #include "asgi/message.h"
 #include "channellayer/owner.h"
 
-enum { CLOSE_NORMAL = 1000, CLOSE_NONE = 1005, CLOSE_ABNORMAL = 1006, REASON_BYTES = 123 };
+enum { CLOSE_NORMAL = 1000, CLOSE_NONE = 1005, CLOSE_ABNORMAL = 1006 };
 
 int websocket_send_accept(struct pyconnection *connection, PyObject *message)
 {
@@ -103,27 +103,35 @@ static int check_code(int code)
     return 0;
 }
 
+/* The reason of message in UTF-8, which may be empty. It is for people to read: a character that UTF-8 does not have becomes "?". */
+static PyObject *reason_of(struct pyconnection *connection, PyObject *message)
+{
+    PyObject *reason, *encoded = NULL;
+    if (message_get(message, connection->server->state->strings.reason, &reason) < 0)
+        return NULL;
+    if (reason == NULL)
+        encoded = PyBytes_FromString("");
+    else if (PyUnicode_Check(reason))
+        encoded = PyUnicode_AsEncodedString(reason, "utf-8", "replace");
+    else
+        PyErr_Format(PyExc_TypeError, "'reason' must be a str, not %R", (PyObject *)Py_TYPE(reason));
+    Py_XDECREF(reason);
+    return encoded;
+}
+
 /* A command with the reason of message; NULL with an exception. */
 static struct command *make_close(struct pyconnection *connection, PyObject *message)
 {
-    PyObject *object;
-    const char *reason = "";
-    Py_ssize_t length = 0;
-    if (message_get(message, connection->server->state->strings.reason, &object) < 0)
+    PyObject *reason = reason_of(connection, message);
+    if (reason == NULL)
         return NULL;
-    if (object != NULL && !PyUnicode_Check(object))
-        PyErr_Format(PyExc_TypeError, "'reason' must be a str, not %R", (PyObject *)Py_TYPE(object));
-    else if (object != NULL && (reason = PyUnicode_AsUTF8AndSize(object, &length)) != NULL && length > REASON_BYTES)
-        PyErr_Format(PyExc_ValueError, "'reason' has %zd bytes in UTF-8; a close frame has room for %d", length, REASON_BYTES);
-    struct command *command = NULL;
-    if (!PyErr_Occurred()) {
-        command = command_create(COMMAND_CLOSE, connection->exchange, (size_t)length);
-        if (command == NULL)
-            PyErr_NoMemory();
-        else
-            memcpy(command->bytes, reason, (size_t)length);
-    }
-    Py_XDECREF(object);
+    size_t length = (size_t)PyBytes_GET_SIZE(reason);
+    struct command *command = command_create(COMMAND_CLOSE, connection->exchange, length);
+    if (command == NULL)
+        PyErr_NoMemory();
+    else
+        memcpy(command->bytes, PyBytes_AS_STRING(reason), length);
+    Py_DECREF(reason);
     return command;
 }
 

@@ -2,7 +2,7 @@
  *
  * Owner:   nobody.
  * Thread:  the loop's, with the GIL.
- * Limits:  connection.h's; a close reason has at most 123 bytes (RFC 6455 section 5.5).
+ * Limits:  connection.h's; of a close reason the first 123 bytes are sent, less where they end within a character (RFC 6455, 5.5).
  */
 #ifndef PENEUS_ASGI_WEBSOCKET_H
 #define PENEUS_ASGI_WEBSOCKET_H

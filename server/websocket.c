@@ -278,16 +278,22 @@ int websocket_write(struct buffer *out, enum websocket_opcode opcode, const unsi
     return 0;
 }
 
+size_t websocket_cut_reason(const unsigned char *reason, size_t length)
+{
+    if (length <= WEBSOCKET_CONTROL_SIZE - 2)
+        return length;
+    length = WEBSOCKET_CONTROL_SIZE - 2;
+    while (length > 0 && (reason[length] & 0xc0) == 0x80)
+        length--;
+    return length;
+}
+
 int websocket_write_close(struct buffer *out, uint16_t code, const unsigned char *reason, size_t length)
 {
     unsigned char payload[WEBSOCKET_CONTROL_SIZE];
     if (code == 1005)
         return websocket_write(out, WEBSOCKET_CLOSE, NULL, 0);
-    if (length > WEBSOCKET_CONTROL_SIZE - 2) {
-        length = WEBSOCKET_CONTROL_SIZE - 2;
-        while (length > 0 && (reason[length] & 0xc0) == 0x80)
-            length--;
-    }
+    length = websocket_cut_reason(reason, length);
     payload[0] = (unsigned char)(code >> 8);
     payload[1] = (unsigned char)code;
     if (length > 0)

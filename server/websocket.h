@@ -97,8 +97,10 @@ size_t websocket_header(unsigned char header[WEBSOCKET_HEADER_SIZE], enum websoc
 /* Appends a frame. 0, or -1 when there is no memory: nothing was written. */
 int websocket_write(struct buffer *out, enum websocket_opcode opcode, const unsigned char *bytes, size_t length);
 
-/* Appends a close frame; code 1005: without code and reason. A reason of more than 123 bytes is cut between characters. As
- * websocket_write(). */
+/* How much of a reason, which is UTF-8, a close frame has room for: whole characters of at most 123 bytes. */
+size_t websocket_cut_reason(const unsigned char *reason, size_t length);
+
+/* Appends a close frame; code 1005: without code and reason. A reason is cut (websocket_cut_reason). As websocket_write(). */
 int websocket_write_close(struct buffer *out, uint16_t code, const unsigned char *reason, size_t length);
 
 /* May code stand in a close frame (RFC 6455, section 7.4, and IANA's registry)? */

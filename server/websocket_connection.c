@@ -83,10 +83,11 @@ void websocket_connection_deinit(struct connection *connection)
     count(&connection->server->counters.websockets, (uint64_t)-1);
 }
 
-/* Writes a close frame, unless one is out; the exchange ends. */
+/* Writes a close frame, unless one is out; the exchange ends. The application hears as much of the reason as the client. */
 static void say_goodbye(struct connection *connection, uint16_t code, const unsigned char *reason, size_t length,
                         enum disconnect_cause cause)
 {
+    length = websocket_cut_reason(reason, length);
     if (!connection->websocket.closing) {
         websocket_write_close(transport_out(&connection->transport), code, reason, length);
         connection->websocket.closing = true;
