@@ -40,6 +40,17 @@ struct broadcast *broadcast_create(bool text, const unsigned char *bytes, size_t
     return create(text ? WEBSOCKET_TEXT : WEBSOCKET_BINARY, false, bytes, length, key, key_length, policy, callbacks, context);
 }
 
+static void on_own_destroyed(void *context)
+{
+    (void)context;
+}
+
+struct broadcast *broadcast_create_own(bool text, bool compressed, const unsigned char *bytes, size_t length)
+{
+    static const struct broadcast_callbacks callbacks = { .destroyed = on_own_destroyed }; /* it is never dropped */
+    return create(text ? WEBSOCKET_TEXT : WEBSOCKET_BINARY, compressed, bytes, length, NULL, 0, BROADCAST_OWN, &callbacks, NULL);
+}
+
 static void on_compressed_dropped(void *context, uint64_t label, uint64_t count)
 {
     struct broadcast *original = context;
@@ -79,6 +90,7 @@ void broadcast_release(struct broadcast *broadcast)
     if (broadcast == NULL || atomic_fetch_sub_explicit(&broadcast->references, 1, memory_order_acq_rel) != 1)
         return;
     broadcast->callbacks->destroyed(broadcast->context);
+    broadcast_release(broadcast->instead);
     mem_free(broadcast);
 }
 

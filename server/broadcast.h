@@ -1,7 +1,7 @@
 /* broadcast.h: one WebSocket message for many sockets: framed once, queued by reference.
  *
  * Owner:   counted: the command that brings it, and every outbox it waits in.
- * Thread:  any; nothing is written after broadcast_create().
+ * Thread:  any; nothing is written after broadcast_create(), but by the I/O thread, unsettled and instead.
  * Limits:  what waits for one socket: websocket_write_limit; what waits for the I/O thread: broadcast_backlog (settings.h).
  */
 #ifndef PENEUS_SERVER_BROADCAST_H
@@ -18,6 +18,7 @@ enum broadcast_policy {
     BROADCAST_DROP_NEWEST, /* this one is dropped */
     BROADCAST_LATEST,      /* a waiting one of the same key makes room, else the oldest */
     BROADCAST_CLOSE,       /* this one is dropped, and the connection closed with 1013 */
+    BROADCAST_OWN,         /* no broadcast, but a message of the connection's application: always taken, never dropped */
 };
 
 struct broadcast;
@@ -35,6 +36,8 @@ struct broadcast {
     enum broadcast_policy policy;
     const struct broadcast_callbacks *callbacks;
     void *context;
+    bool unsettled;            /* it is being compressed: it has a place in an outbox, but may not leave yet */
+    struct broadcast *instead; /* counted; once settled: what is sent in its place. NULL: itself */
     uint64_t key_hash;
     size_t key_length;
     size_t payload_length;
@@ -58,6 +61,9 @@ void broadcast_release(struct broadcast *broadcast); /* NULL is allowed */
 /* The same message compressed (deflate.h: deflate_shared), for the sockets that can read it; with one reference, and it holds one to
  * broadcast. payload_length stays the message's. NULL when there is no memory. */
 struct broadcast *broadcast_compressed(struct broadcast *broadcast, const unsigned char *bytes, size_t length);
+
+/* A frame with a message of one connection's application, with one reference. compressed: bytes are. NULL when there is no memory. */
+struct broadcast *broadcast_create_own(bool text, bool compressed, const unsigned char *bytes, size_t length);
 
 /* The message itself. */
 const unsigned char *broadcast_payload(const struct broadcast *broadcast);

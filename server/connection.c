@@ -120,11 +120,6 @@ void connection_push(struct connection *connection)
     }
 }
 
-static bool is_paused(const struct connection *connection)
-{
-    return connection->exchange != NULL && connection->exchange->paused;
-}
-
 static void update_reading(struct connection *connection)
 {
     if (connection->stream != NULL) {
@@ -133,7 +128,7 @@ static void update_reading(struct connection *connection)
     }
     bool full = connection->state != CONNECTION_LINGERING && buffer_length(&connection->rest) >= REST_LIMIT;
     bool held = connection_is_held(connection);
-    bool paused = is_paused(connection);
+    bool paused = connection_is_paused(connection);
     connection->choked = is_choked(connection);
     /* The kernel does not know where TLS ends: to find that out, we read ahead into rest. */
     transport_read(&connection->transport, !full && !held && ((!paused && !connection->choked) || connection->transport.tls != NULL));
@@ -166,7 +161,7 @@ static bool may_answer_late(const struct connection *connection)
 {
     const struct http1_connection *http1 = &connection->http1;
     return connection->state == CONNECTION_HTTP1 && connection->exchange != NULL && !http1->websocket &&
-           (http1->state == HTTP1_RESPONDING || is_paused(connection));
+           (http1->state == HTTP1_RESPONDING || connection_is_paused(connection));
 }
 
 /* It is answered for as long as it takes something; who has left answers with a reset, or takes nothing. */
@@ -225,7 +220,7 @@ static void watch(struct connection *connection)
 /* The client has ended, and all that it had sent has been offered. */
 static void on_input_over(struct connection *connection)
 {
-    if (may_answer_late(connection) || connection->choked || (is_paused(connection) && may_take_late(connection)))
+    if (may_answer_late(connection) || connection->choked || (connection_is_paused(connection) && may_take_late(connection)))
         watch(connection);
     else
         let_go(connection);
@@ -237,6 +232,10 @@ static void on_send_deadline(struct connection *connection)
     uint64_t delivered = transport_delivered(&connection->transport);
     if (transport_unwritten(&connection->transport) == 0)
         return;
+    if (outbox_is_shut(&connection->transport.out)) {
+        watch_sending(connection); /* perhaps it waits for us: the next window */
+        return;
+    }
     if (pace_is_kept(&connection->sending, delivered, uv_now(&server->loop), server->settings.min_rate)) {
         watch_sending(connection); /* the next window */
         return;
@@ -253,6 +252,8 @@ void connection_watch(struct connection *connection)
 
 bool connection_is_writing(struct connection *connection)
 {
+    if (outbox_is_shut(&connection->transport.out))
+        return true; /* it waits for us */
     size_t before = connection->awaited;
     connection->awaited = transport_unwritten(&connection->transport);
     count_unwritten(connection);
@@ -279,7 +280,7 @@ static size_t give(struct connection *connection, const unsigned char *bytes, si
 {
     switch (connection->state) {
     case CONNECTION_HTTP1:
-        if (is_paused(connection) || connection_is_held(connection) || is_choked(connection))
+        if (connection_is_paused(connection) || connection_is_held(connection) || is_choked(connection))
             return 0;
         return give_first(connection, bytes, length < TRANSPORT_READ_SIZE ? length : TRANSPORT_READ_SIZE);
     case CONNECTION_HTTP2:
@@ -340,7 +341,7 @@ void connection_resume(struct connection *connection)
     if (connection->state == CONNECTION_CLOSED)
         return;
     update_reading(connection);
-    if (connection->transport.input_ended && !is_paused(connection))
+    if (connection->transport.input_ended && !connection_is_paused(connection))
         on_input_over(connection);
 }
 
@@ -475,6 +476,7 @@ struct connection *connection_create(struct server *server)
     connection->state = server->settings.proxy_protocol ? CONNECTION_PROXY : CONNECTION_HTTP1;
     list_init(&connection->of_server);
     list_init(&connection->of_corked);
+    list_init(&connection->of_working);
     list_init(&connection->of_held);
     list_init(&connection->of_handshakes);
     unsent_holder_init(&connection->unsent_in_all, connection, &server->unsent);
@@ -622,6 +624,7 @@ void connection_close(struct connection *connection, const struct ending *ending
     connection_set_state(connection, CONNECTION_CLOSED);
     forget_hold(connection);
     list_remove(&connection->of_corked);
+    list_remove(&connection->of_working);
     admission_handshake_ends(connection);
     count_unwritten(connection);
     uv_close((uv_handle_t *)&connection->deadlines.timer, on_handle_closed);

@@ -56,6 +56,7 @@ enum connection_protocol { PROTOCOL_HTTP1, PROTOCOL_HTTP2, PROTOCOL_STREAM, PROT
 struct connection {
     struct list_node of_server;
     struct list_node of_corked;
+    struct list_node of_working;    /* of server, while it waits for a turn (work.h) */
     struct list_node of_held;       /* of server, while its next request waits for room: input is neither taken nor read */
     struct list_node of_handshakes; /* of server, while TLS or a PROXY header is to come */
     uint64_t handshake_began;       /* loop time */
@@ -124,6 +125,13 @@ void connection_unhold(struct connection *connection);
 static inline bool connection_is_held(const struct connection *connection)
 {
     return !list_empty(&connection->of_held);
+}
+
+/* Its input is not taken at present, as its application is behind, or we are. */
+static inline bool connection_is_paused(const struct connection *connection)
+{
+    return (connection->exchange != NULL && connection->exchange->paused) ||
+           (connection->state == CONNECTION_WEBSOCKET && connection->websocket.busy);
 }
 
 /* Offers the rest of the input to the protocol again, and reads on or not. */

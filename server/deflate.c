@@ -22,8 +22,10 @@ struct deflate {
     struct deflate_pool *pool;
     struct deflate_terms terms;
     bool begun;                      /* a byte of the present message's payload has come */
+    bool again;                      /* the inflater has more to give of what it has taken */
     bool fresh;                      /* the deflater's window is empty */
     bool used;                       /* the deflater was, since deflate_rest() */
+    bool lent;                       /* to a struct deflating */
     struct deflate_stream *deflater; /* with takeover only */
     struct deflate_stream *inflater; /* without takeover: while a message has come in part */
 };
@@ -153,7 +155,8 @@ static void put_inflater(struct deflate *deflate)
     deflate->inflater = NULL;
 }
 
-static uint16_t inflate_all(struct deflate_stream *stream, const unsigned char *bytes, size_t length, deflate_taker *take, void *context)
+static uint16_t inflate_some(struct deflate_stream *stream, const unsigned char *bytes, size_t length, size_t *budget, size_t *taken,
+                             deflate_taker *take, void *context)
 {
     unsigned char piece[DEFLATE_PIECE];
     assert(length <= UINT_MAX);
@@ -164,6 +167,8 @@ static uint16_t inflate_all(struct deflate_stream *stream, const unsigned char *
         stream->z.avail_out = sizeof piece;
         int result = inflate(&stream->z, Z_SYNC_FLUSH);
         size_t produced = sizeof piece - stream->z.avail_out;
+        *taken = length - stream->z.avail_in;
+        *budget -= produced < *budget ? produced : *budget;
         uint16_t code = produced > 0 ? take(context, piece, produced) : 0;
         if (code != 0)
             return code;
@@ -173,22 +178,26 @@ static uint16_t inflate_all(struct deflate_stream *stream, const unsigned char *
             return 1011;
         else if (result != Z_OK && result != Z_BUF_ERROR)
             return 1007;
-    } while (stream->z.avail_in > 0 || stream->z.avail_out == 0);
-    return 0;
+    } while (*budget > 0 && (stream->z.avail_in > 0 || stream->z.avail_out == 0));
+    return stream->z.avail_in > 0 || stream->z.avail_out == 0 ? DEFLATE_AGAIN : 0;
 }
 
-uint16_t deflate_inflate(struct deflate *deflate, const unsigned char *bytes, size_t length, bool last, deflate_taker *take, void *context)
+uint16_t deflate_inflate(struct deflate *deflate, const unsigned char *bytes, size_t length, bool last, size_t *budget, size_t *taken,
+                         deflate_taker *take, void *context)
 {
     enum { AFTER_BLOCK = 128, IN_LAST_BLOCK = 64, UNUSED_BITS = 7 }; /* zlib.h: data_type */
+    size_t tail_taken, tail_budget = SIZE_MAX; /* what its four bytes can become is little */
+    *taken = 0;
     if (!get_inflater(deflate))
         return 1011;
-    uint16_t code = length > 0 ? inflate_all(deflate->inflater, bytes, length, take, context) : 0;
+    uint16_t code = length > 0 || deflate->again ? inflate_some(deflate->inflater, bytes, length, budget, taken, take, context) : 0;
     deflate->begun |= length > 0;
+    deflate->again = code == DEFLATE_AGAIN;
     if (code != 0 || !last)
         return code;
     bool empty = !deflate->begun; /* what zlib makes of an empty message after a flush, and some clients send: no bytes at all */
     deflate->begun = false;
-    code = empty ? 0 : inflate_all(deflate->inflater, tail, sizeof tail, take, context);
+    code = empty ? 0 : inflate_some(deflate->inflater, tail, sizeof tail, &tail_budget, &tail_taken, take, context);
     if (code != 0)
         return code;
     if (!empty && (deflate->inflater->z.data_type & (AFTER_BLOCK | IN_LAST_BLOCK | UNUSED_BITS)) != AFTER_BLOCK)
@@ -197,28 +206,66 @@ uint16_t deflate_inflate(struct deflate *deflate, const unsigned char *bytes, si
     return 0;
 }
 
-/* The stream's window is empty or the peer's own; NULL: not worth it, or no memory, and the peer's window is not the stream's. */
+struct deflating {
+    struct deflate *deflate; /* whose message it is */
+    struct deflate_stream *stream;
+    const unsigned char *bytes;
+    size_t length;
+    size_t taken;            /* of them */
+    size_t compressed_length;
+    unsigned char *out;      /* length bytes: the most that is worth it */
+};
+
+/* The stream's window is empty or the peer's own. -1: there is no memory. */
+static int begin(struct deflating *deflating, struct deflate_stream *stream, const unsigned char *bytes, size_t length)
+{
+    *deflating = (struct deflating){ .stream = stream, .bytes = bytes, .length = length, .out = mem_try_alloc(length) };
+    if (deflating->out == NULL)
+        return -1;
+    stream->z.next_out = deflating->out;
+    stream->z.avail_out = (unsigned)length;
+    return 0;
+}
+
+enum deflating_result deflating_step(struct deflating *deflating, size_t slice)
+{
+    z_stream *z = &deflating->stream->z;
+    size_t left = deflating->length - deflating->taken;
+    bool last = slice >= left;
+    z->next_in = deflating->bytes + deflating->taken;
+    z->avail_in = (unsigned)(last ? left : slice);
+    deflating->taken += z->avail_in;
+    if (deflate(z, last ? Z_SYNC_FLUSH : Z_NO_FLUSH) != Z_OK || z->avail_in > 0 || z->avail_out == 0)
+        return DEFLATING_FAILED; /* not worth it */
+    if (!last)
+        return DEFLATING_MORE;
+    deflating->compressed_length = deflating->length - z->avail_out - sizeof tail;
+    assert(memcmp(deflating->out + deflating->compressed_length, tail, sizeof tail) == 0);
+    return DEFLATING_DONE;
+}
+
+/* All of it at once. NULL: not worth it, or no memory, and the peer's window is not the stream's. */
 static unsigned char *compress_message(struct deflate_stream *stream, const unsigned char *bytes, size_t length, size_t *compressed_length)
 {
-    unsigned char *out = mem_try_alloc(length);
-    if (out == NULL)
+    struct deflating deflating;
+    if (begin(&deflating, stream, bytes, length) != 0)
         return NULL;
-    stream->z.next_in = bytes;
-    stream->z.avail_in = (unsigned)length;
-    stream->z.next_out = out;
-    stream->z.avail_out = (unsigned)length;
-    if (deflate(&stream->z, Z_SYNC_FLUSH) != Z_OK || stream->z.avail_in > 0 || stream->z.avail_out == 0) {
-        mem_free(out);
+    if (deflating_step(&deflating, length) != DEFLATING_DONE) {
+        mem_free(deflating.out);
         return NULL;
     }
-    *compressed_length = length - stream->z.avail_out - sizeof tail;
-    assert(memcmp(out + *compressed_length, tail, sizeof tail) == 0);
-    return out;
+    *compressed_length = deflating.compressed_length;
+    return deflating.out;
 }
 
 static bool is_worth_trying(const struct server_settings *settings, size_t length)
 {
     return length > sizeof tail && length >= settings->websocket_deflate_threshold && length <= UINT_MAX;
+}
+
+bool deflate_is_worth_trying(const struct deflate *deflate, size_t length)
+{
+    return is_worth_trying(deflate->settings, length);
 }
 
 /* The pool's deflater with an empty window. */
@@ -244,16 +291,62 @@ static struct deflate_stream *own_deflater(struct deflate *deflate_state)
     return deflate_state->deflater;
 }
 
+/* The deflater for the next message of this connection. */
+static struct deflate_stream *deflater_of(struct deflate *deflate)
+{
+    assert(!deflate->lent);
+    return deflate->terms.server_takeover ? own_deflater(deflate)
+                                          : borrow_deflater(deflate->pool, deflate->settings, deflate->terms.server_bits);
+}
+
 unsigned char *deflate_message(struct deflate *deflate, const unsigned char *bytes, size_t length, size_t *compressed_length)
 {
-    bool own = deflate->terms.server_takeover;
     if (!is_worth_trying(deflate->settings, length))
         return NULL;
-    struct deflate_stream *stream = own ? own_deflater(deflate) : borrow_deflater(deflate->pool, deflate->settings, deflate->terms.server_bits);
+    struct deflate_stream *stream = deflater_of(deflate);
     unsigned char *out = stream != NULL ? compress_message(stream, bytes, length, compressed_length) : NULL;
     if (out == NULL)
         deflate->fresh = true; /* the deflater has read what the peer will not */
     return out;
+}
+
+struct deflating *deflating_create(struct deflate *deflate, const unsigned char *bytes, size_t length)
+{
+    if (!is_worth_trying(deflate->settings, length))
+        return NULL;
+    struct deflating *deflating = mem_try_alloc(sizeof *deflating);
+    struct deflate_stream *stream = deflating != NULL ? deflater_of(deflate) : NULL;
+    if (stream == NULL || begin(deflating, stream, bytes, length) != 0) {
+        mem_free(deflating);
+        return NULL;
+    }
+    deflating->deflate = deflate;
+    deflate->lent = true;
+    if (!deflate->terms.server_takeover)
+        deflate->pool->deflater = NULL; /* it comes back */
+    return deflating;
+}
+
+const unsigned char *deflating_bytes(const struct deflating *deflating, size_t *length)
+{
+    *length = deflating->compressed_length;
+    return deflating->out;
+}
+
+void deflating_destroy(struct deflating *deflating)
+{
+    if (deflating == NULL)
+        return;
+    struct deflate_pool *pool = deflating->deflate->pool;
+    deflating->deflate->lent = false;
+    if (deflating->compressed_length == 0)
+        deflating->deflate->fresh = true; /* the deflater has read what the peer will not */
+    if (!deflating->deflate->terms.server_takeover && pool->deflater == NULL)
+        pool->deflater = deflating->stream;
+    else if (!deflating->deflate->terms.server_takeover)
+        free_deflater(&deflating->stream);
+    mem_free(deflating->out);
+    mem_free(deflating);
 }
 
 unsigned char *deflate_shared(struct deflate_pool *pool, const struct server_settings *settings, const unsigned char *bytes, size_t length,
@@ -263,6 +356,11 @@ unsigned char *deflate_shared(struct deflate_pool *pool, const struct server_set
         return NULL;
     struct deflate_stream *stream = borrow_deflater(pool, settings, (unsigned char)settings->websocket_deflate_window_bits);
     return stream != NULL ? compress_message(stream, bytes, length, compressed_length) : NULL;
+}
+
+bool deflate_has_takeover(const struct deflate *deflate)
+{
+    return deflate->terms.server_takeover;
 }
 
 bool deflate_reads_shared(const struct deflate *deflate, const struct server_settings *settings)
@@ -277,7 +375,7 @@ void deflate_forget(struct deflate *deflate)
 
 void deflate_rest(struct deflate *deflate)
 {
-    if (!deflate->used)
+    if (!deflate->used && !deflate->lent)
         free_deflater(&deflate->deflater);
     deflate->used = false;
 }

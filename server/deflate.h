@@ -3,11 +3,10 @@
  * Owner:   struct deflate: the connection, made when compression was negotiated. struct deflate_pool: the server.
  * Thread:  the I/O thread; the functions that take neither of them: any.
  * Limits:  what comes of a message is given on in pieces of DEFLATE_PIECE bytes, and the taker says when it is too much.
- *          zlib's memory: see below.
+ *          A call inflates at most a budget of bytes, and deflates as many as its caller says. zlib's memory: see below.
  *
  * Memory. Without context takeover, which is what we negotiate unless told otherwise, a message needs nothing of the one before:
- * zlib's state is borrowed from the pool, for the length of a call when compressing, and until the message is complete when
- * inflating; a WebSocket between messages holds only this struct. With takeover it has an inflater from its first compressed message
+ * zlib's state is borrowed from the pool, until the message is complete; a WebSocket between messages holds only this struct. With takeover it has an inflater from its first compressed message
  * on, and a deflater from ours on, which deflate_rest() gives back.
  *
  * One compression for many sockets. A message compressed from an empty window can be read by any peer whose server_max_window_bits is
@@ -50,6 +49,7 @@ struct deflate_pool {
 };
 
 struct deflate;
+struct deflating;
 
 /* Reads one value of Sec-WebSocket-Extensions, and takes the first offer of permessage-deflate that we can meet, if terms has none
  * yet and settings want compression. Offers with unknown, repeated or wrong parameters are declined, as is server_max_window_bits=8.
@@ -68,22 +68,53 @@ void deflate_destroy(struct deflate *deflate); /* NULL is allowed */
 /* Takes the next piece of a message; 0, or the code to close with. */
 typedef uint16_t deflate_taker(void *context, const unsigned char *bytes, size_t length);
 
-/* Inflates a piece of a message's payload; last: its last one. 0, or the code to close with: 1007 (no DEFLATE data, or it ends in the
- * middle), 1011 (no memory), or the taker's. After a code other than 0 it is not to be called again. */
-uint16_t deflate_inflate(struct deflate *deflate, const unsigned char *bytes, size_t length, bool last, deflate_taker *take, void *context);
+/* Not a code: the budget is used up. */
+enum { DEFLATE_AGAIN = 1 };
+
+/* Inflates a piece of a message's payload; last: its last one. *budget: how many bytes may still come out of this call, or a piece more;
+ * it gets less. *taken: how many of the piece were used. 0: all of them; DEFLATE_AGAIN: to be called again with the rest, which may be
+ * empty, and another budget; or the code to close with: 1007 (no DEFLATE data, or it ends in the middle), 1011 (no memory), or the
+ * taker's. After such a code it is not to be called again. */
+uint16_t deflate_inflate(struct deflate *deflate, const unsigned char *bytes, size_t length, bool last, size_t *budget, size_t *taken,
+                         deflate_taker *take, void *context);
 
 /* A message's payload, compressed, when that is worth it: mem_free() it. NULL: to be sent as it is, being shorter than the threshold,
  * not smaller when compressed, or for want of memory. */
 unsigned char *deflate_message(struct deflate *deflate, const unsigned char *bytes, size_t length, size_t *compressed_length);
 
-/* The same from an empty window, for many sockets: compressed with bits of the settings. */
+/* Whether deflate_message() would try it. */
+bool deflate_is_worth_trying(const struct deflate *deflate, size_t length);
+
+/* The same in slices. bytes stay the caller's, and deflate too, which does nothing else with messages that go out meanwhile; both
+ * outlive it. NULL: to be sent as it is, as above. */
+struct deflating *deflating_create(struct deflate *deflate, const unsigned char *bytes, size_t length);
+
+enum deflating_result {
+    DEFLATING_MORE,   /* it is not complete */
+    DEFLATING_DONE,   /* deflating_bytes() */
+    DEFLATING_FAILED, /* to be sent as it is */
+};
+
+/* Compresses at most slice bytes more. Not to be called again after DEFLATING_DONE and DEFLATING_FAILED. */
+enum deflating_result deflating_step(struct deflating *deflating, size_t slice);
+
+/* The payload; its bytes belong to deflating. */
+const unsigned char *deflating_bytes(const struct deflating *deflating, size_t *length);
+
+/* At any time; NULL is allowed. Where a complete payload is not sent, deflate_forget() follows. */
+void deflating_destroy(struct deflating *deflating);
+
+/* The same as deflate_message(), from an empty window, for many sockets: compressed with bits of the settings. */
 unsigned char *deflate_shared(struct deflate_pool *pool, const struct server_settings *settings, const unsigned char *bytes, size_t length,
                               size_t *compressed_length);
+
+/* Do our messages refer to those before them? */
+bool deflate_has_takeover(const struct deflate *deflate);
 
 /* Can the peer read what deflate_shared() made? */
 bool deflate_reads_shared(const struct deflate *deflate, const struct server_settings *settings);
 
-/* A shared message is on its way to this peer. */
+/* What the deflater has read is not what the peer has: a shared message is on its way, or a compressed one is not. */
 void deflate_forget(struct deflate *deflate);
 
 /* The connection is idle: what can be made anew is given back. */

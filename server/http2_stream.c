@@ -78,12 +78,13 @@ static ssize_t on_wanted(nghttp2_session *nghttp2, int32_t id, uint8_t *room, si
     transport_load(transport);
     if (stream->session == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* its file has been cut off */
-    size_t waiting = outbox_length(&transport->out);
-    stream->starved = waiting == 0 && !transport->finishing;
+    size_t waiting = outbox_ready(&transport->out);
+    bool finishing = transport->finishing && !outbox_is_shut(&transport->out);
+    stream->starved = waiting == 0 && !finishing;
     if (stream->starved)
         return NGHTTP2_ERR_DEFERRED;
     *flags = NGHTTP2_DATA_FLAG_NO_COPY;
-    if (waiting <= length && transport->finishing) {
+    if (waiting <= length && finishing) {
         *flags |= NGHTTP2_DATA_FLAG_EOF;
         if (stream->trailers != NULL && http2_write_trailers(nghttp2, id, stream->trailers) == 0)
             *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
@@ -176,16 +177,11 @@ static void end_with(struct http2_stream *stream, enum disconnect_cause cause, u
         fail(stream);
 }
 
-static bool is_paused(const struct connection *connection)
-{
-    return connection->exchange != NULL && connection->exchange->paused;
-}
-
 /* As in http1_connection.c: the time in which the client cannot send does not count. */
 static void hold_body(struct http2_stream *stream)
 {
     struct connection *connection = stream->connection;
-    pace_hold(&stream->body_pace, is_paused(connection) || stream->continue_pending, uv_now(&connection->server->loop));
+    pace_hold(&stream->body_pace, connection_is_paused(connection) || stream->continue_pending, uv_now(&connection->server->loop));
 }
 
 static void expect_body(struct http2_stream *stream)
@@ -361,7 +357,7 @@ void http2_stream_taken(struct connection *connection)
     size_t waiting = buffer_length(&connection->rest);
     if (stream->session == NULL)
         return;
-    if (!is_paused(connection) && stream->untaken > waiting) {
+    if (!connection_is_paused(connection) && stream->untaken > waiting) {
         struct http2_session *session = stream->session;
         http2_check(session, nghttp2_session_consume_stream(session->nghttp2, stream->id, stream->untaken - waiting));
         stream->untaken = waiting;
@@ -369,7 +365,7 @@ void http2_stream_taken(struct connection *connection)
     }
     if (!stream->input_ended || stream->input_end_told)
         return;
-    if (waiting == 0 && !is_paused(connection))
+    if (waiting == 0 && !connection_is_paused(connection))
         tell_end(stream);
     else if (stream->websocket)
         connection_watch(connection);

@@ -11,7 +11,7 @@ enum {
 
 void outbox_init(struct outbox *outbox)
 {
-    *outbox = (struct outbox){ .free = OUTBOX_NONE };
+    *outbox = (struct outbox){ .free = OUTBOX_NONE, .gate = OUTBOX_NONE };
     buffer_init(&outbox->own);
 }
 
@@ -37,6 +37,27 @@ void outbox_deinit(struct outbox *outbox)
     free_entries(outbox);
     buffer_deinit(&outbox->own);
     outbox_init(outbox);
+}
+
+/* What a broadcast takes of the limit: the application's own messages are bounded by the send window. */
+static size_t weight_of(const struct broadcast *broadcast)
+{
+    return broadcast->policy == BROADCAST_OWN ? 0 : broadcast_weight(broadcast);
+}
+
+/* Bytes of broadcast's frame wait, or wait no more. */
+static void add_waiting(struct outbox *outbox, const struct broadcast *broadcast, size_t length)
+{
+    outbox->waiting += length;
+    if (broadcast->policy == BROADCAST_OWN)
+        outbox->own_frames += length;
+}
+
+static void subtract_waiting(struct outbox *outbox, const struct broadcast *broadcast, size_t length)
+{
+    outbox->waiting -= length;
+    if (broadcast->policy == BROADCAST_OWN)
+        outbox->own_frames -= length;
 }
 
 static struct outbox_bucket *bucket_of(const struct outbox *outbox, const struct broadcast *broadcast)
@@ -115,6 +136,7 @@ static void unlink_entry(struct outbox *outbox, uint32_t n)
 static int grow(struct outbox *outbox)
 {
     struct outbox old = *outbox;
+    uint32_t gate = OUTBOX_NONE;
     uint32_t size = old.size > 0 ? old.size * 2 : FIRST_SIZE;
     struct outbox_entry *entries = mem_try_alloc(size * (sizeof *entries + sizeof(struct outbox_bucket)));
     if (entries == NULL)
@@ -128,8 +150,12 @@ static int grow(struct outbox *outbox)
         entries[i].newer = i + 1 < size ? i + 1 : OUTBOX_NONE;
         outbox->buckets[i] = (struct outbox_bucket){ OUTBOX_NONE, OUTBOX_NONE };
     }
-    for (uint32_t left = old.count, n = old.oldest; left > 0; left--, n = old.entries[n].newer)
+    for (uint32_t left = old.count, n = old.oldest; left > 0; left--, n = old.entries[n].newer) {
         append(outbox, old.entries[n]);
+        if (n == old.gate)
+            gate = outbox->newest;
+    }
+    outbox->gate = gate;
     mem_free(old.entries);
     return 0;
 }
@@ -138,8 +164,8 @@ static int grow(struct outbox *outbox)
 static void remove_first(struct outbox *outbox)
 {
     struct broadcast *broadcast = oldest(outbox)->broadcast;
-    outbox->weight -= broadcast_weight(broadcast);
-    outbox->waiting -= broadcast->length - outbox->written;
+    outbox->weight -= weight_of(broadcast);
+    subtract_waiting(outbox, broadcast, broadcast->length - outbox->written);
     outbox->written = 0;
     unlink_entry(outbox, outbox->oldest);
     broadcast_release(broadcast);
@@ -147,18 +173,47 @@ static void remove_first(struct outbox *outbox)
         free_entries(outbox);
 }
 
+void outbox_settle(struct outbox *outbox)
+{
+    while (outbox->gate != OUTBOX_NONE) {
+        struct outbox_entry *entry = &outbox->entries[outbox->gate];
+        struct broadcast *broadcast = entry->broadcast, *instead = broadcast->instead;
+        if (broadcast->unsettled)
+            return;
+        if (instead != NULL) {
+            subtract_waiting(outbox, broadcast, broadcast->length);
+            add_waiting(outbox, instead, instead->length);
+            outbox->weight += weight_of(instead) - weight_of(broadcast);
+            entry->broadcast = broadcast_retain(instead);
+            broadcast_release(broadcast);
+        }
+        entry->shut = false;
+        outbox->before_gate += entry->broadcast->length;
+        outbox->gate = entry->newer;
+        if (outbox->gate != OUTBOX_NONE)
+            outbox->before_gate += outbox->entries[outbox->gate].before;
+    }
+}
+
 /* Drops entry n, which has not been begun. Its own bytes go before the next one. */
 static void drop(struct outbox *outbox, uint32_t n)
 {
     struct outbox_entry dropped = outbox->entries[n];
     assert(n != outbox->oldest || outbox->written == 0);
+    if (n == outbox->gate) {
+        outbox->gate = dropped.newer;
+        outbox->before_gate += dropped.newer != OUTBOX_NONE ? outbox->entries[dropped.newer].before : 0;
+    } else if (!dropped.shut) {
+        outbox->before_gate -= dropped.broadcast->length; /* means nothing while there is no gate */
+    }
     if (dropped.newer != OUTBOX_NONE)
         outbox->entries[dropped.newer].before += dropped.before;
     else
         outbox->marked -= dropped.before;
     unlink_entry(outbox, n);
-    outbox->weight -= broadcast_weight(dropped.broadcast);
-    outbox->waiting -= dropped.broadcast->length;
+    outbox->weight -= weight_of(dropped.broadcast);
+    subtract_waiting(outbox, dropped.broadcast, dropped.broadcast->length);
+    outbox_settle(outbox);
     dropped.broadcast->callbacks->dropped(dropped.broadcast->context, dropped.label, 1);
     broadcast_release(dropped.broadcast);
 }
@@ -168,7 +223,10 @@ static uint32_t first_droppable(const struct outbox *outbox)
 {
     if (outbox->count == 0)
         return OUTBOX_NONE;
-    return outbox->written > 0 ? oldest(outbox)->newer : outbox->oldest;
+    uint32_t n = outbox->written > 0 ? oldest(outbox)->newer : outbox->oldest;
+    while (n != OUTBOX_NONE && outbox->entries[n].broadcast->policy == BROADCAST_OWN)
+        n = outbox->entries[n].newer;
+    return n;
 }
 
 /* The oldest entry with broadcast's key that has not been begun; OUTBOX_NONE: there is none. */
@@ -196,25 +254,50 @@ static enum outbox_result refuse(struct broadcast *broadcast, uint64_t label, en
     return result;
 }
 
+/* Puts broadcast behind everything else. 0, or -1: there is no memory. */
+static int put(struct outbox *outbox, struct broadcast *broadcast, uint64_t label)
+{
+    size_t own = buffer_length(&outbox->own);
+    if (outbox->count == outbox->size && grow(outbox) != 0)
+        return -1;
+    if (broadcast->unsettled && outbox->gate == OUTBOX_NONE) {
+        outbox->before_gate = outbox_length(outbox);
+        outbox->gate = outbox->free; /* where append() puts it */
+    }
+    append(outbox, (struct outbox_entry){ .broadcast = broadcast_retain(broadcast),
+                                          .label = label,
+                                          .before = own - outbox->marked,
+                                          .shut = outbox->gate != OUTBOX_NONE });
+    outbox->marked = own;
+    outbox->weight += weight_of(broadcast);
+    add_waiting(outbox, broadcast, broadcast->length);
+    return 0;
+}
+
 enum outbox_result outbox_offer(struct outbox *outbox, struct broadcast *broadcast, uint64_t label, size_t limit)
 {
     size_t weight = broadcast_weight(broadcast);
     bool makes_room = broadcast->policy == BROADCAST_DROP_OLDEST || broadcast->policy == BROADCAST_LATEST;
-    while (outbox->count > 0 && outbox->weight + weight > limit) { /* alone it may be larger than the limit */
+    while (outbox->weight > 0 && outbox->weight + weight > limit) { /* alone it may be larger than the limit */
         uint32_t n = makes_room ? victim(outbox, broadcast) : OUTBOX_NONE;
         if (n == OUTBOX_NONE)
             return refuse(broadcast, label, broadcast->policy == BROADCAST_CLOSE ? OUTBOX_CLOSE : OUTBOX_DROPPED);
         drop(outbox, n);
     }
-    if (outbox->count == outbox->size && grow(outbox) != 0)
-        return refuse(broadcast, label, OUTBOX_NO_MEMORY);
-    size_t own = buffer_length(&outbox->own);
-    append(outbox, (struct outbox_entry){ broadcast_retain(broadcast), label, .before = own - outbox->marked });
-    outbox->marked = own;
-    outbox->waiting += broadcast->length;
-    outbox->weight += weight;
-    return OUTBOX_OK;
+    return put(outbox, broadcast, label) == 0 ? OUTBOX_OK : refuse(broadcast, label, OUTBOX_NO_MEMORY);
 }
+
+int outbox_put(struct outbox *outbox, struct broadcast *message)
+{
+    assert(message->policy == BROADCAST_OWN);
+    return put(outbox, message, 0);
+}
+
+struct broadcast *outbox_gate(const struct outbox *outbox)
+{
+    return outbox->gate != OUTBOX_NONE ? outbox->entries[outbox->gate].broadcast : NULL;
+}
+
 
 void outbox_clear(struct outbox *outbox)
 {
@@ -233,6 +316,8 @@ unsigned outbox_pieces(const struct outbox *outbox, uv_buf_t *pieces, unsigned m
             pieces[count++] = (uv_buf_t){ .base = (char *)own, .len = next->before };
             own += next->before;
         }
+        if (n == outbox->gate)
+            return count;
         if (count < max)
             pieces[count++] = (uv_buf_t){ .base = (char *)next->broadcast->bytes + written, .len = next->broadcast->length - written };
         written = 0;
@@ -251,6 +336,10 @@ static size_t least(size_t a, size_t b)
 
 void outbox_consume(struct outbox *outbox, size_t length)
 {
+    if (outbox_is_shut(outbox)) {
+        assert(length <= outbox->before_gate);
+        outbox->before_gate -= length;
+    }
     while (length > 0 && outbox->count > 0) {
         struct outbox_entry *first = oldest(outbox);
         size_t own = least(first->before, length);
@@ -263,7 +352,7 @@ void outbox_consume(struct outbox *outbox, size_t length)
             return;
         if (length < left) {
             outbox->written += length;
-            outbox->waiting -= length;
+            subtract_waiting(outbox, first->broadcast, length);
             return;
         }
         length -= left;
@@ -290,6 +379,7 @@ int outbox_take(struct outbox *outbox, struct buffer *bytes, struct broadcast **
         outbox_consume(outbox, length);
         return 0;
     }
+    assert(outbox->oldest != outbox->gate);
     size_t left = first->broadcast->length - outbox->written;
     *broadcast = broadcast_retain(first->broadcast);
     *rest = (uv_buf_t){ .base = (char *)first->broadcast->bytes + outbox->written, .len = left };

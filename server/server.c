@@ -13,6 +13,7 @@
 #include "server/load.h"
 #include "server/running.h"
 #include "server/server_state.h"
+#include "server/work.h"
 
 /* What on_wake() may take before sockets are read again. */
 enum { TURN_NS = 5 * 1000 * 1000 };
@@ -115,6 +116,7 @@ static void stop(struct server *server)
     uv_close((uv_handle_t *)&server->before_wait, NULL);
     uv_close((uv_handle_t *)&server->after_wait, NULL);
     trim_close(&server->trim);
+    work_stop(server);
 }
 
 /* Targets that have left meanwhile are passed over: their owner is closed already. */
@@ -287,6 +289,7 @@ int server_create(struct server **result, const struct server_settings *settings
     uv_prepare_init(&server->loop, &server->before_wait);
     uv_check_init(&server->loop, &server->after_wait);
     trim_init(&server->trim, &server->loop);
+    work_init(server);
     server->wake.data = server->before_wait.data = server->after_wait.data = server;
     uv_prepare_start(&server->before_wait, on_before_wait);
     uv_check_start(&server->after_wait, on_after_wait);

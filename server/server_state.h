@@ -83,6 +83,8 @@ struct server {
     struct census census;
     unsigned refused;           /* connections that were too many, and have not gone yet */
     bool exhausted;             /* there was no descriptor for who came: the crew goes first */
+    struct list_node working;   /* connections that wait for their turn (work.h) */
+    uv_idle_t rounds;           /* runs while there are some */
     struct list_node corked;    /* connections with output for server_flush() */
     struct list_node listeners; /* only closed, never removed: server_address() reads them */
     uint64_t last_connection;   /* id */

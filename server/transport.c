@@ -518,8 +518,9 @@ size_t transport_unwritten(const struct transport *transport)
 
 size_t transport_unwritten_own(const struct transport *transport)
 {
-    size_t queued = transport->broadcast == NULL ? uv_stream_get_write_queue_size(&transport->stream) : 0;
-    return buffer_length(&transport->out.own) + queued + (size_t)transport->file.left;
+    bool own = transport->broadcast == NULL || transport->broadcast->policy == BROADCAST_OWN;
+    size_t queued = own ? uv_stream_get_write_queue_size(&transport->stream) : 0;
+    return outbox_length_own(&transport->out) + queued + (size_t)transport->file.left;
 }
 
 size_t transport_unsent(const struct transport *transport)

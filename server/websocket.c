@@ -134,10 +134,20 @@ static uint16_t on_inflated(void *context, const unsigned char *bytes, size_t le
     return buffer_append(&session->message, bytes, length) == 0 ? 0 : 1011;
 }
 
+/* The piece's bytes lie in wslay's context until the next piece is taken from it. */
 static enum websocket_result on_compressed(struct websocket *session, const unsigned char *bytes, size_t length)
 {
     bool last = session->frame_left == 0 && session->fin;
-    uint16_t code = deflate_inflate(session->deflate, bytes, length, last, on_inflated, session);
+    size_t taken = 0;
+    uint16_t code = DEFLATE_AGAIN;
+    if (session->budget > 0)
+        code = deflate_inflate(session->deflate, bytes, length, last, &session->budget, &taken, on_inflated, session);
+    session->behind = code == DEFLATE_AGAIN;
+    if (session->behind) {
+        session->piece = bytes + taken;
+        session->piece_length = length - taken;
+        return WEBSOCKET_BUSY;
+    }
     if (code != 0)
         return fail(session, code);
     if (!last)
@@ -221,18 +231,22 @@ static enum websocket_result read_piece(struct websocket *session, bool *idle)
 enum websocket_result websocket_feed(struct websocket *session, const unsigned char *bytes, size_t length, size_t *consumed)
 {
     enum websocket_result result = WEBSOCKET_MORE;
-    bool idle = length == 0;
+    bool idle = length == 0 && !session->behind && session->unparsed == 0;
     *consumed = 0;
     if (session->frames == NULL && !idle && wslay_frame_context_init(&session->frames, &frame_callbacks, session) != 0)
         return fail(session, 1011);
     session->input = bytes;
     session->input_length = length;
+    session->budget = WEBSOCKET_SLICE;
     while (result == WEBSOCKET_MORE && !idle)
-        result = read_piece(session, &idle);
+        result = session->behind ? on_compressed(session, session->piece, session->piece_length) : read_piece(session, &idle);
     *consumed = length - session->input_length;
-    if (result == WEBSOCKET_PAUSED)
-        *consumed -= session->unparsed; /* all of them from this input: what came earlier belonged to the frame that has ended */
-    if (result != WEBSOCKET_MORE || (!session->in_frame && session->unparsed == 0))
+    bool keep = result == WEBSOCKET_BUSY || (result == WEBSOCKET_MORE && (session->in_frame || session->unparsed > 0));
+    if (result == WEBSOCKET_PAUSED && session->unparsed > *consumed)
+        keep = true; /* some of them came with an earlier input, before it was WEBSOCKET_BUSY: they are read first when this goes on */
+    else if (result == WEBSOCKET_PAUSED)
+        *consumed -= session->unparsed;
+    if (!keep)
         drop_frames(session);
     session->input = NULL;
     session->input_length = 0;

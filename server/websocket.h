@@ -4,6 +4,7 @@
  * Thread:  the I/O thread.
  * Limits:  websocket_max_message_size and websocket_max_frame_size, judged by a frame's header before its payload is kept.
  *          wslay's context (4 KiB) lives only while a frame has come in part, the message buffer only while a message has.
+ *          A call inflates little more than WEBSOCKET_SLICE bytes, of however many messages.
  *
  * Where permessage-deflate was agreed, the limit of a compressed message is judged by what has come out of it, piece by piece.
  * UTF-8 is checked as it comes: a text fails at its first wrong byte. The closing handshake is the caller's: after
@@ -33,11 +34,14 @@ enum websocket_opcode {
 enum {
     WEBSOCKET_HEADER_SIZE = 10,   /* the most that the header of an unmasked frame takes */
     WEBSOCKET_CONTROL_SIZE = 125, /* the most that the payload of a control frame takes */
+    WEBSOCKET_SLICE = 32 * 1024,  /* bytes of messages that zlib makes, or takes, before others have their turn: a millisecond of it */
 };
 
 enum websocket_result {
     WEBSOCKET_MORE,   /* all was consumed */
-    WEBSOCKET_PAUSED, /* on_message said so; *consumed says where its frame ended */
+    WEBSOCKET_PAUSED, /* on_message said so; *consumed says where its frame ended, unless more had been taken before it was busy */
+    WEBSOCKET_BUSY,   /* so much has been inflated that others have their turn: to be called again, with what was not consumed and more, or
+                       * with nothing */
     WEBSOCKET_CLOSED, /* the client's close frame: code (1005: none), and websocket_reason() */
     WEBSOCKET_FAILED, /* close with code: 1002, 1007, 1009, or 1011 (no memory) */
 };
@@ -60,6 +64,10 @@ struct websocket {
     struct buffer message;          /* of the present message, what came before this piece */
     uint64_t message_length;        /* as its frame headers so far announce; of a compressed one: what has been inflated */
     uint64_t frame_left;            /* of the present frame's payload */
+    const unsigned char *piece;     /* of a compressed message, in frames: what has not been inflated */
+    size_t piece_length;
+    size_t budget;                  /* bytes that the feed under way may still inflate */
+    bool behind;                    /* a piece is to be inflated further: its length may be 0 */
     uint64_t data_bytes;            /* of data frames' payloads, in all */
     struct utf8 utf8;
     uint16_t code;                  /* of CLOSED and FAILED */
@@ -79,7 +87,7 @@ int websocket_init(struct websocket *session, const struct server_settings *sett
                    const struct websocket_callbacks *callbacks, void *context);
 void websocket_deinit(struct websocket *session);
 
-/* Reads length bytes; *consumed of them were used. Not to be called again after WEBSOCKET_CLOSED and WEBSOCKET_FAILED. */
+/* Reads length bytes, which may be none where it goes on; *consumed of them were used. Not to be called again after WEBSOCKET_CLOSED and WEBSOCKET_FAILED. */
 enum websocket_result websocket_feed(struct websocket *session, const unsigned char *bytes, size_t length, size_t *consumed);
 
 /* A message or a frame has come in part. */

@@ -7,6 +7,7 @@
 #include "server/connection.h"
 #include "server/event_create.h"
 #include "server/server_state.h"
+#include "server/work.h"
 
 /* RFC 6455, 7.4.1; and its registry: the client comes back, and reads a snapshot. */
 enum { CLOSE_POLICY_VIOLATION = 1008, CLOSE_TRY_AGAIN_LATER = 1013 };
@@ -31,8 +32,10 @@ static bool on_message(void *context, bool text, const unsigned char *bytes, siz
 static void on_ping(void *context, const unsigned char *bytes, size_t length)
 {
     struct connection *connection = context;
-    /* A peer that pings and does not read gets no answer: RFC 6455, 5.5.3 lets later pings stand for earlier ones. */
-    if (connection->websocket.closing || transport_unwritten_own(&connection->transport) > PONG_LIMIT)
+    /* A peer that pings and does not read gets no answer: RFC 6455, 5.5.3 lets later pings stand for earlier ones. Messages in the outbox
+     * may wait for us, not for the peer. */
+    size_t unwritten = transport_unwritten_own(&connection->transport) - connection->transport.out.own_frames;
+    if (connection->websocket.closing || unwritten > PONG_LIMIT)
         return;
     if (websocket_write(transport_out(&connection->transport), WEBSOCKET_PONG, bytes, length) == 0)
         connection_cork(connection);
@@ -79,6 +82,7 @@ void websocket_begin(struct connection *connection, struct deflate *deflate)
 
 void websocket_connection_deinit(struct connection *connection)
 {
+    deflating_destroy(connection->websocket.deflating);
     websocket_deinit(&connection->websocket.session);
     count(&connection->server->counters.websockets, (uint64_t)-1);
 }
@@ -140,21 +144,31 @@ static void expect_message(struct connection *connection)
     deadline_set(&connection->deadlines, DEADLINE_BODY, connection->server->settings.body_timeout_ms);
 }
 
-/* Input has been taken. Each message has windows of its own: on_message() has ended those of the one before. */
+/* Input has been taken. Each message has windows of its own: on_message() has ended those of the one before. The time in which we take
+ * nothing does not count. */
 static void watch_message(struct connection *connection)
 {
+    bool held = connection_is_paused(connection);
     if (connection->exchange == NULL || !websocket_is_incomplete(&connection->websocket.session))
         deadline_clear(&connection->deadlines, DEADLINE_BODY);
-    else if (connection->deadlines.at[DEADLINE_BODY] == 0)
+    else if (connection->deadlines.at[DEADLINE_BODY] != 0)
+        pace_hold(&connection->websocket.message_pace, held, uv_now(&connection->server->loop));
+    else if (!held)
         expect_message(connection);
 }
 
-/* The window is over. */
+/* The window is over, unless the client was not read for a part of it: then that part is added. */
 static void on_message_deadline(struct connection *connection)
 {
     struct websocket_connection *websocket = &connection->websocket;
     struct server *server = connection->server;
-    if (pace_is_kept(&websocket->message_pace, websocket->session.data_bytes, uv_now(&server->loop), server->settings.min_rate)) {
+    uint64_t now = uv_now(&server->loop), timeout = server->settings.body_timeout_ms;
+    uint64_t passed = pace_time(&websocket->message_pace, now);
+    if (passed < timeout) {
+        deadline_set(&connection->deadlines, DEADLINE_BODY, timeout - passed);
+        return;
+    }
+    if (pace_is_kept(&websocket->message_pace, websocket->session.data_bytes, now, server->settings.min_rate)) {
         expect_message(connection);
         return;
     }
@@ -170,9 +184,13 @@ size_t websocket_input(struct connection *connection, const unsigned char *bytes
     size_t reason_length;
     if (connection->websocket.failed)
         return length;
-    if (connection->exchange != NULL && connection->exchange->paused)
+    if (connection_is_paused(connection))
         return 0;
     switch (websocket_feed(session, bytes, length, &taken)) {
+    case WEBSOCKET_BUSY:
+        connection->websocket.busy = true;
+        work_add(connection);
+        /* fall through */
     case WEBSOCKET_MORE:
     case WEBSOCKET_PAUSED:
         watch_message(connection);
@@ -191,21 +209,104 @@ size_t websocket_input(struct connection *connection, const unsigned char *bytes
     return length;
 }
 
-static void send_message(struct connection *connection, const struct command *command)
+/* Whether it is to be compressed in slices: it is large, or has to wait for another one that is. */
+static bool takes_turns(const struct connection *connection, size_t length)
+{
+    const struct deflate *deflate = connection->websocket.session.deflate;
+    return deflate != NULL && deflate_is_worth_trying(deflate, length) &&
+           (length > WEBSOCKET_SLICE || outbox_is_shut(&connection->transport.out));
+}
+
+/* Puts the message into the outbox, to be compressed there. False: there is no memory. */
+static bool send_in_turns(struct connection *connection, const struct command *command)
+{
+    struct broadcast *message = broadcast_create_own(command->text, false, command->bytes, command->length);
+    if (message == NULL)
+        return false;
+    message->unsettled = true;
+    bool taken = outbox_put(&connection->transport.out, message) == 0;
+    broadcast_release(message);
+    if (taken)
+        work_add(connection);
+    return taken;
+}
+
+/* The message at the gate is compressed, or is sent as it is, where instead is NULL. */
+static void settle(struct connection *connection, struct broadcast *message, struct broadcast *instead)
+{
+    struct websocket_connection *websocket = &connection->websocket;
+    deflating_destroy(websocket->deflating);
+    websocket->deflating = NULL;
+    message->unsettled = false;
+    message->instead = instead;
+    outbox_settle(&connection->transport.out);
+    connection_cork(connection);
+}
+
+/* A slice of the message at the gate. */
+static void compress(struct connection *connection)
+{
+    struct websocket_connection *websocket = &connection->websocket;
+    struct deflate *deflate = websocket->session.deflate;
+    struct broadcast *message = outbox_gate(&connection->transport.out);
+    enum deflating_result result = DEFLATING_FAILED;
+    struct broadcast *instead = NULL;
+    if (message == NULL)
+        return;
+    if (websocket->deflating == NULL)
+        websocket->deflating = deflating_create(deflate, broadcast_payload(message), message->payload_length);
+    if (websocket->deflating != NULL)
+        result = deflating_step(websocket->deflating, WEBSOCKET_SLICE);
+    if (result == DEFLATING_MORE)
+        return;
+    if (result == DEFLATING_DONE) {
+        size_t length;
+        const unsigned char *bytes = deflating_bytes(websocket->deflating, &length);
+        instead = broadcast_create_own(message->bytes[0] == (0x80 | WEBSOCKET_TEXT), true, bytes, length);
+        if (instead == NULL)
+            deflate_forget(deflate);
+    }
+    settle(connection, message, instead);
+}
+
+void websocket_work(struct connection *connection)
+{
+    struct websocket_connection *websocket = &connection->websocket;
+    if (websocket->busy) {
+        websocket->busy = false;
+        connection_resume(connection);
+    }
+    if (connection->state == CONNECTION_CLOSED)
+        return;
+    compress(connection);
+    if (outbox_is_shut(&connection->transport.out))
+        work_add(connection);
+}
+
+/* 0, or -1: there is no memory. Behind a message that is still to be compressed nothing is compressed. */
+static int send_at_once(struct connection *connection, const struct command *command)
 {
     unsigned char header[WEBSOCKET_HEADER_SIZE];
     struct deflate *deflate = connection->websocket.session.deflate;
     size_t length = command->length;
-    unsigned char *compressed = deflate != NULL ? deflate_message(deflate, command->bytes, command->length, &length) : NULL;
+    unsigned char *compressed = NULL;
+    if (deflate != NULL && !outbox_is_shut(&connection->transport.out))
+        compressed = deflate_message(deflate, command->bytes, command->length, &length);
     size_t header_length = websocket_header(header, command->text ? WEBSOCKET_TEXT : WEBSOCKET_BINARY, compressed != NULL, length);
     uv_buf_t pieces[2] = {
         uv_buf_init((char *)header, (unsigned)header_length),
         { .base = (char *)(compressed != NULL ? compressed : command->bytes), .len = length },
     };
-    connection->exchange->unacknowledged += command_cost(command->length);
     int result = transport_write(&connection->transport, pieces, 2);
     mem_free(compressed);
-    if (result != 0) {
+    return result;
+}
+
+static void send_message(struct connection *connection, const struct command *command)
+{
+    bool in_turns = takes_turns(connection, command->length) && send_in_turns(connection, command);
+    connection->exchange->unacknowledged += command_cost(command->length);
+    if (!in_turns && send_at_once(connection, command) != 0) {
         connection_close(connection, &(struct ending){ .cause = DISCONNECT_CLIENT, .code = 1006 });
         return;
     }
@@ -222,6 +323,8 @@ static struct broadcast *variant(struct connection *connection, struct command *
     struct broadcast *message = command->broadcast.message;
     if (deflate == NULL || !deflate_reads_shared(deflate, &server->settings) || command->broadcast.compressing_failed)
         return message;
+    if (outbox_is_shut(&connection->transport.out) && deflate_has_takeover(deflate))
+        return message; /* what is still to be compressed before it must not be made to forget by what comes behind */
     if (command->broadcast.compressed == NULL) {
         size_t length;
         unsigned char *bytes = deflate_shared(&server->deflate_pool, &server->settings, broadcast_payload(message), message->payload_length,
@@ -300,7 +403,7 @@ void websocket_command(struct connection *connection, struct command *command)
 /* Our refusal to read is no silence of the client's: it begins anew. */
 static void excuse_unread(struct connection *connection)
 {
-    if (connection->exchange != NULL && connection->exchange->paused)
+    if (connection_is_paused(connection))
         connection->websocket.last_read = uv_now(&connection->server->loop);
 }
 

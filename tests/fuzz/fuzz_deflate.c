@@ -70,14 +70,14 @@ static void feed(struct seen *seen, unsigned choice, const uint8_t *bytes, size_
     size_t at = 0;
     memset(seen, 0, sizeof *seen);
     websocket_init(&session, &settings, agree(choice), &callbacks, seen);
-    while (at < length && seen->result != WEBSOCKET_CLOSED && seen->result != WEBSOCKET_FAILED) {
+    while (at < length || seen->result == WEBSOCKET_BUSY || seen->result == WEBSOCKET_PAUSED) {
         size_t consumed, left = length - at;
         seen->result = websocket_feed(&session, bytes + at, left < step ? left : step, &consumed);
         fuzz_require(consumed <= left);
         at += consumed;
+        if (seen->result == WEBSOCKET_CLOSED || seen->result == WEBSOCKET_FAILED)
+            break;
     }
-    if (seen->result == WEBSOCKET_PAUSED)
-        seen->result = WEBSOCKET_MORE;
     seen->code = seen->result == WEBSOCKET_CLOSED || seen->result == WEBSOCKET_FAILED ? session.code : 0;
     websocket_deinit(&session);
 }
@@ -96,23 +96,48 @@ static uint16_t compare(void *context, const unsigned char *bytes, size_t length
     return 0;
 }
 
-/* Three messages of ours to a peer of the same agreement, one of them shared. */
+/* The same as deflate_message(), in slices. */
+static unsigned char *deflate_in_slices(struct deflate *sender, const uint8_t *bytes, size_t length, size_t slice, size_t *compressed_length)
+{
+    struct deflating *deflating = deflating_create(sender, bytes, length);
+    enum deflating_result result = DEFLATING_FAILED;
+    unsigned char *copy = NULL;
+    while (deflating != NULL && (result = deflating_step(deflating, slice)) == DEFLATING_MORE)
+        ;
+    if (result == DEFLATING_DONE) {
+        const unsigned char *compressed = deflating_bytes(deflating, compressed_length);
+        copy = mem_alloc(*compressed_length);
+        memcpy(copy, compressed, *compressed_length);
+    }
+    deflating_destroy(deflating);
+    return copy;
+}
+
+/* Messages of ours to a peer of the same agreement, one of them shared, others in slices. */
 static void send(unsigned choice, const uint8_t *bytes, size_t length)
 {
     struct deflate *sender = agree(choice);
     struct deflate *receiver = agree(0x1d); /* 15 bits, with takeover: reads all */
-    for (unsigned n = 0; n < 3; n++) {
+    for (unsigned n = 0; n < 5; n++) {
         size_t part = n == 0 ? length / 2 : length, compressed_length;
         bool shared = n == 1 && deflate_reads_shared(sender, &settings);
         unsigned char *compressed = shared ? deflate_shared(&pool, &settings, bytes, part, &compressed_length)
-                                           : deflate_message(sender, bytes, part, &compressed_length);
+                              : n == 2   ? deflate_message(sender, bytes, part, &compressed_length)
+                                         : deflate_in_slices(sender, bytes, part, 1 + (n + choice) % 50, &compressed_length);
         if (shared)
             deflate_forget(sender);
         if (compressed == NULL)
             continue;
         struct output output = { bytes, part };
         fuzz_require(compressed_length < part);
-        fuzz_require(deflate_inflate(receiver, compressed, compressed_length, true, compare, &output) == 0);
+        size_t at = 0, budget, taken;
+        uint16_t code;
+        do {
+            budget = 1 + choice;
+            code = deflate_inflate(receiver, compressed + at, compressed_length - at, true, &budget, &taken, compare, &output);
+            at += taken;
+        } while (code == DEFLATE_AGAIN);
+        fuzz_require(code == 0 && at == compressed_length);
         fuzz_require(output.left == 0);
         mem_free(compressed);
     }

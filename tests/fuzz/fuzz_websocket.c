@@ -48,14 +48,14 @@ static void feed(struct seen *seen, const uint8_t *bytes, size_t length, size_t 
     size_t at = 0;
     memset(seen, 0, sizeof *seen);
     websocket_init(&session, &settings, NULL, &callbacks, seen);
-    while (at < length && seen->result != WEBSOCKET_CLOSED && seen->result != WEBSOCKET_FAILED) {
+    while (at < length || seen->result == WEBSOCKET_BUSY || seen->result == WEBSOCKET_PAUSED) {
         size_t consumed, left = length - at;
         seen->result = websocket_feed(&session, bytes + at, left < step ? left : step, &consumed);
         fuzz_require(consumed <= left);
         at += consumed;
+        if (seen->result == WEBSOCKET_CLOSED || seen->result == WEBSOCKET_FAILED)
+            break;
     }
-    if (seen->result == WEBSOCKET_PAUSED)
-        seen->result = WEBSOCKET_MORE;
     seen->code = seen->result == WEBSOCKET_CLOSED || seen->result == WEBSOCKET_FAILED ? session.code : 0;
     websocket_deinit(&session);
 }

@@ -137,6 +137,21 @@ static uint16_t take(void *context, const unsigned char *bytes, size_t length)
     return 0;
 }
 
+/* A whole piece, as the budget lets it. */
+static uint16_t inflate_piece(struct deflate *deflate, const unsigned char *bytes, size_t length, bool last, size_t slice, size_t *most)
+{
+    size_t at = 0, taken;
+    uint16_t code;
+    do {
+        size_t budget = slice, before = inflated.length;
+        code = deflate_inflate(deflate, bytes + at, length - at, last, &budget, &taken, take, most);
+        at += taken;
+        assert_true(at <= length);
+        assert_true(budget <= slice && inflated.length - before <= (slice < SIZE_MAX / 2 ? slice + DEFLATE_PIECE : SIZE_MAX));
+    } while (code == DEFLATE_AGAIN);
+    return code;
+}
+
 /* Inflates in pieces of step bytes; the code. */
 static uint16_t inflate_message(struct deflate *deflate, const void *bytes, size_t length, size_t step)
 {
@@ -151,7 +166,7 @@ static uint16_t inflate_message(struct deflate *deflate, const void *bytes, size
         if (piece > 0)
             memcpy(copy, (const unsigned char *)bytes + at, piece);
         at += piece;
-        code = deflate_inflate(deflate, copy, piece, at == length, take, &most);
+        code = inflate_piece(deflate, copy, piece, at == length, step % 3 == 1 ? 100 : SIZE_MAX, &most);
         free(copy);
     } while (code == 0 && at < length);
     return code;
@@ -259,6 +274,53 @@ static void test_there_and_back(void **state)
             deflate_destroy(sender);
             deflate_destroy(receiver);
         }
+}
+
+/* Messages in slices, whole ones and shared ones in turn; some are given up in the middle, and some are not worth it. */
+static void test_slices(void **state)
+{
+    (void)state;
+    static char text[20000], noise[20000];
+    unsigned seed = 5;
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = (char)rand_r(&seed);
+    for (unsigned takeover = 0; takeover < 2; takeover++)
+        for (size_t slice = 1; slice <= 32768; slice *= 8) {
+            struct deflate *sender = make(takeover, true, 15), *receiver = make(true, true, 15);
+            for (unsigned n = 0; n < 12; n++) {
+                size_t length = fill(text, 500 + n * 1000, n), compressed_length = 0;
+                const char *source = n % 4 == 3 ? noise : text;
+                enum deflating_result result = DEFLATING_MORE;
+                struct deflating *deflating = deflating_create(sender, (const unsigned char *)source, length);
+                assert_non_null(deflating);
+                if (!takeover)
+                    assert_null(pool.deflater); /* nobody else uses it meanwhile */
+                deflate_rest(sender);
+                deflate_rest(sender); /* it is not idle */
+                for (size_t steps = 0; result == DEFLATING_MORE && (n % 4 != 2 || steps * slice < length / 2); steps++)
+                    result = deflating_step(deflating, slice);
+                assert_int_equal(result, n % 4 == 3 ? DEFLATING_FAILED : n % 4 == 2 && slice < length ? DEFLATING_MORE : DEFLATING_DONE);
+                if (result == DEFLATING_DONE) {
+                    const unsigned char *compressed = deflating_bytes(deflating, &compressed_length);
+                    assert_true(compressed_length < length);
+                    assert_int_equal(inflate_message(receiver, compressed, compressed_length, SIZE_MAX), 0);
+                    assert_int_equal(inflated.length, length);
+                    assert_memory_equal(inflated.bytes, source, length);
+                }
+                deflating_destroy(deflating);
+                unsigned char *whole = deflate_message(sender, (const unsigned char *)text, length, &compressed_length);
+                assert_non_null(whole);
+                assert_int_equal(inflate_message(receiver, whole, compressed_length, SIZE_MAX), 0);
+                assert_memory_equal(inflated.bytes, text, length);
+                mem_free(whole);
+            }
+            deflate_destroy(sender);
+            deflate_destroy(receiver);
+        }
+    struct deflate *deflate = make(true, true, 15);
+    assert_null(deflating_create(deflate, (const unsigned char *)"", 0));
+    deflating_destroy(NULL);
+    deflate_destroy(deflate);
 }
 
 static void test_takeover_makes_it_smaller(void **state)
@@ -369,8 +431,17 @@ static uint16_t feed(const void *frames, size_t length, size_t step, struct told
     *told = (struct told){ 0 };
     websocket_init(&session, &settings, make(false, false, 15), &callbacks, told);
     for (size_t at = 0; at < length && code == 0; at += step) {
-        size_t used, left = length - at;
-        if (websocket_feed(&session, (const unsigned char *)frames + at, left < step ? left : step, &used) == WEBSOCKET_FAILED)
+        size_t used, left = length - at < step ? length - at : step;
+        const unsigned char *piece = (const unsigned char *)frames + at;
+        enum websocket_result result;
+        do {
+            size_t before = session.message_length;
+            result = websocket_feed(&session, piece, left, &used);
+            assert_true(session.message_length <= before + WEBSOCKET_SLICE + DEFLATE_PIECE);
+            piece += used;
+            left -= used;
+        } while (result == WEBSOCKET_BUSY);
+        if (result == WEBSOCKET_FAILED)
             code = session.code;
     }
     websocket_deinit(&session);
@@ -468,13 +539,20 @@ static bool with_failing_memory(void)
         unsigned char *compressed = deflate_message(deflate, (unsigned char *)text, length, &n);
         noticed |= compressed == NULL;
         mem_free(compressed);
+        struct deflating *deflating = deflating_create(deflate, (unsigned char *)text, length);
+        noticed |= deflating == NULL;
+        if (deflating != NULL) {
+            assert_int_equal(deflating_step(deflating, length / 2), DEFLATING_MORE);
+            assert_int_equal(deflating_step(deflating, length), DEFLATING_DONE);
+        }
+        deflating_destroy(deflating);
         compressed = deflate_shared(&own, &settings, (unsigned char *)text, length, &n);
         noticed |= compressed == NULL;
         if (compressed != NULL) {
             inflated.length = 0;
-            uint16_t code = deflate_inflate(deflate, compressed, n / 2, false, take, &most);
+            uint16_t code = inflate_piece(deflate, compressed, n / 2, false, SIZE_MAX, &most);
             if (code == 0)
-                code = deflate_inflate(deflate, compressed + n / 2, n - n / 2, true, take, &most);
+                code = inflate_piece(deflate, compressed + n / 2, n - n / 2, true, SIZE_MAX, &most);
             noticed |= code == 1011;
             assert_true(code == 0 || code == 1011);
             assert_true(code != 0 || memcmp(inflated.bytes, text, length) == 0);
@@ -501,6 +579,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_data_that_is_wrong, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nobody_sees_what_another_sent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_there_and_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_slices, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_takeover_makes_it_smaller, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_gains_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_shared_messages_between_own_ones, set_up, tear_down),

@@ -351,11 +351,71 @@ static void test_against_a_model(void **state)
     }
 }
 
+/* A message of the application's that is still being compressed. */
+static struct broadcast *put_unsettled(struct outbox *outbox, const char *text)
+{
+    struct broadcast *message = broadcast_create_own(true, false, (const unsigned char *)text, strlen(text));
+    message->unsettled = true;
+    assert_int_equal(outbox_put(outbox, message), 0);
+    broadcast_release(message); /* the outbox has it */
+    return message;
+}
+
+static void settle(struct outbox *outbox, struct broadcast *message, const char *instead)
+{
+    message->unsettled = false;
+    message->instead = instead != NULL ? broadcast_create_own(true, false, (const unsigned char *)instead, strlen(instead)) : NULL;
+    outbox_settle(outbox);
+}
+
+/* Nothing leaves from the gate on; everything keeps its place; what is behind may still be dropped. */
+static void test_gate(void **state)
+{
+    struct outbox *outbox = *state;
+    uv_buf_t pieces[10];
+    fill(outbox); /* one<a<btwothree<cfour */
+    struct broadcast *first = put_unsettled(outbox, "a long message"), *second = put_unsettled(outbox, "as it is");
+    buffer_append_string(&outbox->own, "five");
+    struct broadcast *third = put_unsettled(outbox, "third");
+    offer(outbox, "d", "D", BROADCAST_LATEST, 4, SIZE_MAX);
+    buffer_append_string(&outbox->own, "six");
+    assert_int_equal(outbox_ready(outbox), 3 + 3 + 3 + 8 + 3 + 4);
+    assert_int_equal(outbox_pieces(outbox, pieces, 10), 6);
+    assert_ptr_equal(outbox_gate(outbox), first);
+    assert_int_equal(offer(outbox, "e", "D", BROADCAST_LATEST, 5, 4 * WEIGHT), OUTBOX_OK); /* from behind the gate */
+    assert_int_equal(offer(outbox, "f", "", BROADCAST_DROP_OLDEST, 6, 4 * WEIGHT), OUTBOX_OK); /* from before it */
+    assert_int_equal(dropped, 2);
+    assert_int_equal(dropped_labels[0], 4);
+    assert_int_equal(dropped_labels[1], 1);
+    assert_int_equal(outbox_ready(outbox), 3 + 3 + 8 + 3 + 4);
+    outbox_consume(outbox, 3 + 3 + 8 + 3 + 1);
+    assert_int_equal(outbox_ready(outbox), 3);
+    outbox_consume(outbox, 3);
+    assert_int_equal(outbox_ready(outbox), 0);
+    assert_int_equal(outbox_pieces(outbox, pieces, 10), 0);
+    settle(outbox, second, NULL);
+    assert_ptr_equal(outbox_gate(outbox), first);
+    assert_int_equal(outbox_ready(outbox), 0);
+    settle(outbox, first, "short");
+    assert_ptr_equal(outbox_gate(outbox), third);
+    assert_int_equal(outbox_ready(outbox), 7 + 10 + 4);
+    assert_int_equal(outbox_length_own(outbox), 7 + 10 + 4 + 7 + 3);
+    settle(outbox, third, "3");
+    assert_false(outbox_is_shut(outbox));
+    assert_int_equal(outbox_ready(outbox), outbox_length(outbox));
+    assert_string_equal(drain(outbox, 4), "<short<as it isfive<3six<e<f");
+    put_unsettled(outbox, "the socket goes");
+    outbox_deinit(outbox);
+    assert_int_equal(outbox_length(outbox), 0);
+}
+
 struct model_entry {
     char text[16];
     char key[4];
     uint64_t label;
     bool frame;
+    struct broadcast *own;  /* not NULL: the application's own, which waits until it is settled */
+    bool unsettled;
 };
 
 /* Everything that waits, in order: own texts and frames. begun: of the first one, which is a frame. */
@@ -368,7 +428,7 @@ struct model {
 
 static void model_remove(struct model *model, size_t n)
 {
-    if (model->entries[n].frame)
+    if (model->entries[n].frame && model->entries[n].own == NULL)
         model->weight -= strlen(model->entries[n].text) + HEADER + 64;
     memmove(&model->entries[n], &model->entries[n + 1], (--model->count - n) * sizeof model->entries[0]);
 }
@@ -377,7 +437,7 @@ static void model_remove(struct model *model, size_t n)
 static size_t model_find(const struct model *model, const char *key)
 {
     size_t n = model->begun ? 1 : 0;
-    while (n < model->count && (!model->entries[n].frame || (key != NULL && strcmp(model->entries[n].key, key) != 0)))
+    while (n < model->count && (!model->entries[n].frame || model->entries[n].own != NULL || (key != NULL && strcmp(model->entries[n].key, key) != 0)))
         n++;
     return n;
 }
@@ -407,6 +467,10 @@ static void model_offer(struct model *model, const char *text, const char *key, 
 static void let_leave(struct outbox *outbox, struct model *model)
 {
     uv_buf_t piece;
+    if (model->entries[0].unsettled) {
+        assert_int_equal(outbox_pieces(outbox, &piece, 1), 0);
+        return;
+    }
     assert_int_equal(outbox_pieces(outbox, &piece, 1), 1);
     struct model_entry *first = &model->entries[0];
     size_t length = strlen(first->text) + (first->frame ? HEADER : 0);
@@ -422,7 +486,35 @@ static void let_leave(struct outbox *outbox, struct model *model)
     model_remove(model, 0);
 }
 
-/* Every policy, with and without keys, in random order, against a plain list. */
+/* Settles one of the application's own messages, not always the first one: as another text, or as it is. */
+static void settle_one(struct outbox *outbox, struct model *model, unsigned *seed)
+{
+    size_t skip = (size_t)rand_r(seed) % 3;
+    for (size_t n = 0; n < model->count; n++) {
+        struct model_entry *entry = &model->entries[n];
+        if (!entry->unsettled || skip-- > 0)
+            continue;
+        char text[16];
+        snprintf(text, sizeof text, "%d:", rand_r(seed) % 100000);
+        bool other = rand_r(seed) % 2;
+        settle(outbox, entry->own, other ? text : NULL);
+        if (other)
+            strcpy(entry->text, text);
+        entry->unsettled = false;
+        return;
+    }
+}
+
+/* Bytes before the first message that is not settled. */
+static size_t model_ready(const struct model *model)
+{
+    size_t ready = 0;
+    for (size_t n = 0; n < model->count && !model->entries[n].unsettled; n++)
+        ready += strlen(model->entries[n].text) + (model->entries[n].frame ? HEADER : 0);
+    return ready - (model->begun ? 1 : 0);
+}
+
+/* Every policy, with and without keys, and the application's own messages, in random order, against a plain list. */
 static void test_policies_against_a_model(void **state)
 {
     static const enum broadcast_policy policies[] = { BROADCAST_LATEST, BROADCAST_LATEST, BROADCAST_DROP_OLDEST, BROADCAST_DROP_NEWEST };
@@ -434,13 +526,19 @@ static void test_policies_against_a_model(void **state)
         for (uint64_t label = 1; label < 250; label++) {
             char text[16], key[4] = "";
             snprintf(text, sizeof text, "%d,", rand_r(&seed) % 1000);
-            int what = rand_r(&seed) % 8;
+            int what = rand_r(&seed) % 10;
             if (what == 0) {
                 buffer_append_string(&outbox->own, text);
                 model.entries[model.count] = (struct model_entry){ .label = 0 };
                 strcpy(model.entries[model.count++].text, text);
             } else if (what == 1 && model.count > 0) {
                 let_leave(outbox, &model);
+            } else if (what == 2) {
+                struct model_entry *entry = &model.entries[model.count++];
+                *entry = (struct model_entry){ .frame = true, .unsettled = true, .own = put_unsettled(outbox, text) };
+                strcpy(entry->text, text);
+            } else if (what == 3) {
+                settle_one(outbox, &model, &seed);
             } else {
                 enum broadcast_policy policy = policies[rand_r(&seed) % 4];
                 if (rand_r(&seed) % 4 > 0)
@@ -453,9 +551,12 @@ static void test_policies_against_a_model(void **state)
                 assert_int_equal(dropped, seen);
             }
             assert_int_equal(outbox->weight, model.weight);
+            assert_int_equal(outbox_ready(outbox), model_ready(&model));
         }
-        while (model.count > 0)
+        while (model.count > 0) {
+            settle_one(outbox, &model, &seed);
             let_leave(outbox, &model);
+        }
         assert_int_equal(outbox_length(outbox), 0);
     }
 }
@@ -499,6 +600,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_larger_than_the_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_take, setup, teardown),
         cmocka_unit_test_setup_teardown(test_against_a_model, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_gate, setup, teardown),
         cmocka_unit_test_setup_teardown(test_policies_against_a_model, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failing_memory, setup, teardown),
     };

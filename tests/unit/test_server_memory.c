@@ -2,6 +2,7 @@
  * answered or loses its connection, nothing hangs or leaks, and two other clients notice nothing. */
 #include <limits.h>
 #include <signal.h>
+#include <zlib.h>
 
 #include "base/alloc.h"
 #include "tests/unit/server_fixture.h"
@@ -135,6 +136,23 @@ static void fragments(int fd)
     say_and_close(fd, 9, "ping", 4);
 }
 
+/* A message that is inflated, and whose echo is compressed, in several slices. */
+static void say_bomb(int fd)
+{
+    enum { TAIL = 4 };
+    static char bytes[3 * LONG];
+    static unsigned char payload[1000];
+    z_stream z = { .next_in = (unsigned char *)bytes, .avail_in = sizeof bytes, .next_out = payload, .avail_out = sizeof payload };
+    deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -12, 5, Z_DEFAULT_STRATEGY);
+    deflate(&z, Z_SYNC_FLUSH);
+    deflateEnd(&z);
+    size_t length = sizeof payload - z.avail_out - TAIL;
+    unsigned char header[8] = { 0xc2, 0xfe, (unsigned char)(length >> 8), (unsigned char)length };
+    assert_true(length > 125 && z.avail_out > 0);
+    say_bytes(fd, header, sizeof header);
+    say_bytes(fd, payload, length);
+}
+
 static void compressed(int fd)
 {
     static const char handshake[] =
@@ -146,6 +164,7 @@ static void compressed(int fd)
     if (!open_echo(fd, handshake))
         return;
     say_bytes(fd, hello, sizeof hello - 1);
+    say_bomb(fd);
     say_and_close(fd, 1, bytes, sizeof bytes);
 }
 
