@@ -62,15 +62,38 @@ static void on_compressed_destroyed(void *context)
     broadcast_release(context);
 }
 
+static const struct broadcast_callbacks compressed_callbacks = { on_compressed_dropped, on_compressed_destroyed };
+
 struct broadcast *broadcast_compressed(struct broadcast *broadcast, const unsigned char *bytes, size_t length)
 {
-    static const struct broadcast_callbacks callbacks = { on_compressed_dropped, on_compressed_destroyed };
     struct broadcast *result = create(broadcast->bytes[0] & 0x0f, true, bytes, length, broadcast->bytes + broadcast->length,
-                                      broadcast->key_length, broadcast->policy, &callbacks, broadcast);
+                                      broadcast->key_length, broadcast->policy, &compressed_callbacks, broadcast);
     if (result == NULL)
         return NULL;
     broadcast_retain(broadcast);
     result->payload_length = broadcast->payload_length;
+    return result;
+}
+
+struct broadcast *broadcast_stand_in(struct broadcast *broadcast)
+{
+    struct broadcast *result = mem_try_alloc(sizeof *result + 1 + broadcast->key_length);
+    if (result == NULL)
+        return NULL;
+    *result = (struct broadcast){
+        .policy = broadcast->policy,
+        .callbacks = &compressed_callbacks,
+        .context = broadcast_retain(broadcast),
+        .unsettled = true,
+        .key_hash = broadcast->key_hash,
+        .key_length = broadcast->key_length,
+        .payload_length = broadcast->payload_length,
+        .length = 1, /* something waits */
+    };
+    atomic_init(&result->references, 1);
+    result->bytes[0] = 0;
+    if (broadcast->key_length > 0)
+        memcpy(result->bytes + 1, broadcast->bytes + broadcast->length, broadcast->key_length);
     return result;
 }
 

@@ -65,6 +65,10 @@ struct broadcast *broadcast_compressed(struct broadcast *broadcast, const unsign
 /* A frame with a message of one connection's application, with one reference. compressed: bytes are. NULL when there is no memory. */
 struct broadcast *broadcast_create_own(bool text, bool compressed, const unsigned char *bytes, size_t length);
 
+/* A message that is being compressed for many sockets: with its key and policy, one byte long, and unsettled. One reference; it holds one
+ * to broadcast. NULL when there is no memory. */
+struct broadcast *broadcast_stand_in(struct broadcast *broadcast);
+
 /* The message itself. */
 const unsigned char *broadcast_payload(const struct broadcast *broadcast);
 

@@ -468,6 +468,11 @@ static void on_deadline(void *context, enum deadline which)
     }
 }
 
+static void on_turn(struct work *work)
+{
+    websocket_work(list_entry(work, struct connection, work));
+}
+
 struct connection *connection_create(struct server *server)
 {
     struct connection *connection = mem_zalloc(sizeof *connection);
@@ -476,7 +481,8 @@ struct connection *connection_create(struct server *server)
     connection->state = server->settings.proxy_protocol ? CONNECTION_PROXY : CONNECTION_HTTP1;
     list_init(&connection->of_server);
     list_init(&connection->of_corked);
-    list_init(&connection->of_working);
+    list_init(&connection->of_awaiting);
+    work_init(&connection->work, on_turn);
     list_init(&connection->of_held);
     list_init(&connection->of_handshakes);
     unsent_holder_init(&connection->unsent_in_all, connection, &server->unsent);
@@ -624,7 +630,8 @@ void connection_close(struct connection *connection, const struct ending *ending
     connection_set_state(connection, CONNECTION_CLOSED);
     forget_hold(connection);
     list_remove(&connection->of_corked);
-    list_remove(&connection->of_working);
+    list_remove(&connection->of_awaiting);
+    work_forget(&connection->work);
     admission_handshake_ends(connection);
     count_unwritten(connection);
     uv_close((uv_handle_t *)&connection->deadlines.timer, on_handle_closed);

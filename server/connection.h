@@ -30,6 +30,7 @@
 #include "server/transport.h"
 #include "server/unsent.h"
 #include "server/websocket_connection.h"
+#include "server/work.h"
 
 struct census_entry;
 struct command;
@@ -56,7 +57,8 @@ enum connection_protocol { PROTOCOL_HTTP1, PROTOCOL_HTTP2, PROTOCOL_STREAM, PROT
 struct connection {
     struct list_node of_server;
     struct list_node of_corked;
-    struct list_node of_working;    /* of server, while it waits for a turn (work.h) */
+    struct list_node of_awaiting;   /* of server, while its outbox waits for a broadcast that is being compressed (squeeze.h) */
+    struct work work;               /* websocket_work() */
     struct list_node of_held;       /* of server, while its next request waits for room: input is neither taken nor read */
     struct list_node of_handshakes; /* of server, while TLS or a PROXY header is to come */
     uint64_t handshake_began;       /* loop time */

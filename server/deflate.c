@@ -207,7 +207,8 @@ uint16_t deflate_inflate(struct deflate *deflate, const unsigned char *bytes, si
 }
 
 struct deflating {
-    struct deflate *deflate; /* whose message it is */
+    struct deflate *deflate; /* whose message it is; NULL: many sockets' */
+    struct deflate_pool *pool; /* where the stream is from; NULL: it is deflate's */
     struct deflate_stream *stream;
     const unsigned char *bytes;
     size_t length;
@@ -310,20 +311,45 @@ unsigned char *deflate_message(struct deflate *deflate, const unsigned char *byt
     return out;
 }
 
+static struct deflating *create_deflating(struct deflate_stream *stream, const unsigned char *bytes, size_t length)
+{
+    struct deflating *deflating = stream != NULL ? mem_try_alloc(sizeof *deflating) : NULL;
+    if (deflating == NULL || begin(deflating, stream, bytes, length) == 0)
+        return deflating;
+    mem_free(deflating);
+    return NULL;
+}
+
+/* The pool's deflater is deflating's until it is destroyed. */
+static void take_from(struct deflate_pool *pool, struct deflating *deflating)
+{
+    deflating->pool = pool;
+    pool->deflater = NULL;
+}
+
 struct deflating *deflating_create(struct deflate *deflate, const unsigned char *bytes, size_t length)
 {
     if (!is_worth_trying(deflate->settings, length))
         return NULL;
-    struct deflating *deflating = mem_try_alloc(sizeof *deflating);
-    struct deflate_stream *stream = deflating != NULL ? deflater_of(deflate) : NULL;
-    if (stream == NULL || begin(deflating, stream, bytes, length) != 0) {
-        mem_free(deflating);
+    struct deflating *deflating = create_deflating(deflater_of(deflate), bytes, length);
+    if (deflating == NULL)
         return NULL;
-    }
     deflating->deflate = deflate;
     deflate->lent = true;
     if (!deflate->terms.server_takeover)
-        deflate->pool->deflater = NULL; /* it comes back */
+        take_from(deflate->pool, deflating);
+    return deflating;
+}
+
+struct deflating *deflating_create_shared(struct deflate_pool *pool, const struct server_settings *settings, const unsigned char *bytes,
+                                          size_t length)
+{
+    if (!is_worth_trying(settings, length))
+        return NULL;
+    struct deflate_stream *stream = borrow_deflater(pool, settings, (unsigned char)settings->websocket_deflate_window_bits);
+    struct deflating *deflating = create_deflating(stream, bytes, length);
+    if (deflating != NULL)
+        take_from(pool, deflating);
     return deflating;
 }
 
@@ -337,13 +363,15 @@ void deflating_destroy(struct deflating *deflating)
 {
     if (deflating == NULL)
         return;
-    struct deflate_pool *pool = deflating->deflate->pool;
-    deflating->deflate->lent = false;
-    if (deflating->compressed_length == 0)
-        deflating->deflate->fresh = true; /* the deflater has read what the peer will not */
-    if (!deflating->deflate->terms.server_takeover && pool->deflater == NULL)
+    struct deflate *deflate = deflating->deflate;
+    struct deflate_pool *pool = deflating->pool;
+    if (deflate != NULL) {
+        deflate->lent = false;
+        deflate->fresh |= deflating->compressed_length == 0; /* the deflater has read what the peer will not */
+    }
+    if (pool != NULL && pool->deflater == NULL)
         pool->deflater = deflating->stream;
-    else if (!deflating->deflate->terms.server_takeover)
+    else if (pool != NULL)
         free_deflater(&deflating->stream);
     mem_free(deflating->out);
     mem_free(deflating);

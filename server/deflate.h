@@ -89,6 +89,10 @@ bool deflate_is_worth_trying(const struct deflate *deflate, size_t length);
  * outlive it. NULL: to be sent as it is, as above. */
 struct deflating *deflating_create(struct deflate *deflate, const unsigned char *bytes, size_t length);
 
+/* The same from an empty window, as deflate_shared(). */
+struct deflating *deflating_create_shared(struct deflate_pool *pool, const struct server_settings *settings, const unsigned char *bytes,
+                                          size_t length);
+
 enum deflating_result {
     DEFLATING_MORE,   /* it is not complete */
     DEFLATING_DONE,   /* deflating_bytes() */

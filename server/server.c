@@ -13,6 +13,7 @@
 #include "server/load.h"
 #include "server/running.h"
 #include "server/server_state.h"
+#include "server/squeeze.h"
 #include "server/work.h"
 
 /* What on_wake() may take before sockets are read again. */
@@ -116,7 +117,8 @@ static void stop(struct server *server)
     uv_close((uv_handle_t *)&server->before_wait, NULL);
     uv_close((uv_handle_t *)&server->after_wait, NULL);
     trim_close(&server->trim);
-    work_stop(server);
+    squeeze_stop(server);
+    works_stop(server);
 }
 
 /* Targets that have left meanwhile are passed over: their owner is closed already. */
@@ -166,11 +168,19 @@ static void obey(struct server *server, struct command *command)
     connection_command(connection, command);
 }
 
+void server_broadcast_done(struct server *server, struct command *command)
+{
+    atomic_fetch_sub_explicit(&server->backlog, command_broadcast_weight(command), memory_order_relaxed);
+    command_destroy(command);
+}
+
 static void end_command(struct server *server, struct command *command)
 {
+    if (command->kept)
+        return;
     if (command->kind == COMMAND_BROADCAST)
-        atomic_fetch_sub_explicit(&server->backlog, command_broadcast_weight(command), memory_order_relaxed);
-    if (!command->kept)
+        server_broadcast_done(server, command);
+    else
         command_destroy(command);
 }
 
@@ -271,6 +281,8 @@ int server_create(struct server **result, const struct server_settings *settings
     server->events = events;
     list_init(&server->connections);
     list_init(&server->corked);
+    list_init(&server->squeezes);
+    list_init(&server->awaiting);
     list_init(&server->held);
     list_init(&server->handshakes);
     census_init(&server->census);
@@ -289,7 +301,7 @@ int server_create(struct server **result, const struct server_settings *settings
     uv_prepare_init(&server->loop, &server->before_wait);
     uv_check_init(&server->loop, &server->after_wait);
     trim_init(&server->trim, &server->loop);
-    work_init(server);
+    works_init(server);
     server->wake.data = server->before_wait.data = server->after_wait.data = server;
     uv_prepare_start(&server->before_wait, on_before_wait);
     uv_check_start(&server->after_wait, on_after_wait);

@@ -25,6 +25,7 @@
 #include "server/trust.h"
 #include "server/unsent.h"
 
+struct command;
 struct event;
 struct load;
 
@@ -83,8 +84,10 @@ struct server {
     struct census census;
     unsigned refused;           /* connections that were too many, and have not gone yet */
     bool exhausted;             /* there was no descriptor for who came: the crew goes first */
-    struct list_node working;   /* connections that wait for their turn (work.h) */
-    uv_idle_t rounds;           /* runs while there are some */
+    struct list_node working;   /* struct work that waits for its turn */
+    uv_idle_t rounds;           /* runs while there is some */
+    struct list_node squeezes;  /* broadcasts that are being compressed (squeeze.h) */
+    struct list_node awaiting;  /* connections whose outboxes wait for them */
     struct list_node corked;    /* connections with output for server_flush() */
     struct list_node listeners; /* only closed, never removed: server_address() reads them */
     uint64_t last_connection;   /* id */
@@ -118,6 +121,9 @@ static inline void server_count_timeout(struct server *server, _Atomic uint64_t 
 
 /* Queues event for the application's thread; it is sent with the others of this batch. */
 void server_announce(struct server *server, struct event *event);
+
+/* A COMMAND_BROADCAST that was kept is over: it does not count in broadcast_backlog any more, and is destroyed. */
+void server_broadcast_done(struct server *server, struct command *command);
 
 /* Whether the heads that wait for the application's thread leave room for another one (head_backlog). */
 bool server_takes_heads(const struct server *server);

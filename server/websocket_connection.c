@@ -7,6 +7,7 @@
 #include "server/connection.h"
 #include "server/event_create.h"
 #include "server/server_state.h"
+#include "server/squeeze.h"
 #include "server/work.h"
 
 /* RFC 6455, 7.4.1; and its registry: the client comes back, and reads a snapshot. */
@@ -177,6 +178,12 @@ static void on_message_deadline(struct connection *connection)
     connection_linger(connection);
 }
 
+static void add_work(struct connection *connection)
+{
+    if (connection->state != CONNECTION_CLOSED)
+        work_add(connection->server, &connection->work);
+}
+
 size_t websocket_input(struct connection *connection, const unsigned char *bytes, size_t length)
 {
     struct websocket *session = &connection->websocket.session;
@@ -189,7 +196,7 @@ size_t websocket_input(struct connection *connection, const unsigned char *bytes
     switch (websocket_feed(session, bytes, length, &taken)) {
     case WEBSOCKET_BUSY:
         connection->websocket.busy = true;
-        work_add(connection);
+        add_work(connection);
         /* fall through */
     case WEBSOCKET_MORE:
     case WEBSOCKET_PAUSED:
@@ -227,7 +234,7 @@ static bool send_in_turns(struct connection *connection, const struct command *c
     bool taken = outbox_put(&connection->transport.out, message) == 0;
     broadcast_release(message);
     if (taken)
-        work_add(connection);
+        add_work(connection);
     return taken;
 }
 
@@ -243,12 +250,19 @@ static void settle(struct connection *connection, struct broadcast *message, str
     connection_cork(connection);
 }
 
+/* The message at the gate, if it is the application's: others are compressed by squeeze.c. */
+static struct broadcast *own_message(const struct connection *connection)
+{
+    struct broadcast *message = outbox_gate(&connection->transport.out);
+    return message != NULL && message->policy == BROADCAST_OWN ? message : NULL;
+}
+
 /* A slice of the message at the gate. */
 static void compress(struct connection *connection)
 {
     struct websocket_connection *websocket = &connection->websocket;
     struct deflate *deflate = websocket->session.deflate;
-    struct broadcast *message = outbox_gate(&connection->transport.out);
+    struct broadcast *message = own_message(connection);
     enum deflating_result result = DEFLATING_FAILED;
     struct broadcast *instead = NULL;
     if (message == NULL)
@@ -279,8 +293,16 @@ void websocket_work(struct connection *connection)
     if (connection->state == CONNECTION_CLOSED)
         return;
     compress(connection);
-    if (outbox_is_shut(&connection->transport.out))
-        work_add(connection);
+    if (own_message(connection) != NULL)
+        add_work(connection);
+}
+
+void websocket_settle(struct connection *connection)
+{
+    outbox_settle(&connection->transport.out);
+    connection_cork(connection);
+    if (own_message(connection) != NULL)
+        add_work(connection);
 }
 
 /* 0, or -1: there is no memory. Behind a message that is still to be compressed nothing is compressed. */
@@ -315,7 +337,8 @@ static void send_message(struct connection *connection, const struct command *co
     connection_cork(connection);
 }
 
-/* What this socket gets of a broadcast: the message, or its one compressed form, made for the first socket that can read it. */
+/* What this socket gets of a broadcast: the message, or its one compressed form, made for the first socket that can read it; a stand-in,
+ * where that takes long. */
 static struct broadcast *variant(struct connection *connection, struct command *command)
 {
     struct server *server = connection->server;
@@ -325,6 +348,11 @@ static struct broadcast *variant(struct connection *connection, struct command *
         return message;
     if (outbox_is_shut(&connection->transport.out) && deflate_has_takeover(deflate))
         return message; /* what is still to be compressed before it must not be made to forget by what comes behind */
+    if (command->broadcast.compressed == NULL && message->payload_length > WEBSOCKET_SLICE) {
+        command->broadcast.compressing_failed = squeeze_begin(server, command) != 0;
+        if (command->broadcast.compressing_failed)
+            return message;
+    }
     if (command->broadcast.compressed == NULL) {
         size_t length;
         unsigned char *bytes = deflate_shared(&server->deflate_pool, &server->settings, broadcast_payload(message), message->payload_length,
@@ -363,6 +391,8 @@ void websocket_broadcast(struct connection *connection, struct command *command,
         count(&server->counters.messages_out_total, 1);
         count(&server->counters.bytes_out_total, message->payload_length);
         connection_cork(connection);
+        if (message->unsettled)
+            squeeze_await(connection);
         break;
     case OUTBOX_CLOSE:
         count(&server->counters.kicks_total, 1);

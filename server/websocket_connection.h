@@ -54,6 +54,9 @@ size_t websocket_input(struct connection *connection, const unsigned char *bytes
 /* Its turn (work.h): a slice of what there is to inflate, and of what there is to compress. */
 void websocket_work(struct connection *connection);
 
+/* A broadcast that its outbox may have waited for has been compressed. */
+void websocket_settle(struct connection *connection);
+
 /* MESSAGE, CLOSE, CONSUMED. */
 void websocket_command(struct connection *connection, struct command *command);
 

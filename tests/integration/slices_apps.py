@@ -4,7 +4,7 @@ A WebSocket sends an order as a JSON text: {"seed", "padding", "end"}. The appli
 N count up: the first one says what it has read of the padding, the others are of sizes and contents that depend on seed; some of
 them are sent by itself, alone or several at once, others to a group in which only this WebSocket is (relayed). After the last one
 comes "N:done", or with "end" the close code 4000, by itself ("close") or relayed to the group ("relayed close"). `GET /` answers
-with `peneus.stats()`.
+with `peneus.stats()`; `GET /relay/SIZE` relays a text of SIZE bytes, and then "behind", to all WebSockets before.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         raise NotImplementedError
     if scope["type"] == "http":
+        if scope["path"].startswith("/relay/"):
+            text = random.Random(1).randbytes(int(scope["path"][7:]) // 2).hex()
+            await layer.group_send("all", {"type": "websocket.send", "text": text})
+            await layer.group_send("all", {"type": "websocket.send", "text": "behind"})
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": json.dumps(peneus.stats()).encode()})
         return
@@ -42,6 +46,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     channel = await layer.new_channel()
     group = "only." + channel.replace("!", ".")
     await layer.group_add(group, channel)
+    await layer.group_add("all", channel)
     await send({"type": "websocket.accept"})
     number = 0
     while (event := await receive())["type"] == "websocket.receive":

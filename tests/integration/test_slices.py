@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import random
+import select
+import socket
 import ssl
 import zlib
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 from peneus.testing import LiveServer
 
-from tests.integration.core_harness import CoreServer, WebSocket, eventually
+from tests.integration.core_harness import Client, CoreServer, WebSocket, eventually
 from tests.integration.slices_apps import content
 from tests.support.http2 import Http2
 from tests.support.identities import Authority
@@ -21,6 +23,7 @@ from tests.support.identities import Authority
 OFFER = "permessage-deflate; client_max_window_bits"
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 TAIL = b"\x00\x00\xff\xff"
+LARGE = 8 << 20  # bytes: zlib takes some tenths of a second
 
 
 def frame(opcode: int, payload: bytes, *, fin: bool = True, compressed: bool = False) -> bytes:
@@ -265,14 +268,49 @@ def test_nothing_is_left(server: LiveServer, trusted: tuple[dict[str, Any], str 
     eventually(left, "no connection but the one that asks")
 
 
-LARGE = 12 << 20  # bytes: zlib takes some tenths of a second
+ATTEMPTS = 4  # on a loaded machine the others may come too late; if they had to wait, they would never be in time
+
+
+def is_silent(connection: socket.socket) -> bool:
+    return not select.select([connection], [], [], 0)[0]
+
+
+def relay_and_ask() -> bool:
+    """Whether others were answered before a relayed message was compressed."""
+    with LiveServer("tests.integration.slices_apps:application") as server:
+        subscribers = [connected(kind, server, ({}, None)) for kind in ("http1", "http2", "http1", "http1")]
+        plain = WebSocket(server.port).open()
+        subscribers[2].leave()
+        with Client(server.port) as other:
+            for path in (f"/relay/{LARGE}", "/", "/", "/"):
+                other.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert other.response().status == 200
+        silent = all(is_silent(subscriber.client.socket) for subscriber in (subscribers[0], subscribers[3]))
+        subscribers[3].leave()
+        text = random.Random(1).randbytes(LARGE // 2).hex().encode()
+        for socket in (*subscribers[:2], plain):
+            assert socket.receive() == (TEXT, text)
+            assert socket.receive() == (TEXT, b"behind")
+        for socket in subscribers[:2]:
+            socket.send(order(random.Random(3), 7, None)[0])
+            while (opcode := socket.receive()[0]) == PONG:
+                pass
+            assert opcode == TEXT
+            socket.close()
+        plain.socket.close()
+    return silent
+
+
+def test_others_are_served_while_a_relayed_message_is_compressed() -> None:
+    assert any(relay_and_ask() for _ in range(ATTEMPTS))
 
 
 def witnessed(application: Any, **settings: Any) -> CoreServer:
     return CoreServer(application, settings={"websocket_max_message_size": 0, "websocket_max_frame_size": 0, **settings})
 
 
-def test_others_are_served_while_a_message_is_compressed() -> None:
+def send_and_ask() -> bool:
+    """The same with a message of the application's."""
     text = random.Random(1).randbytes(LARGE // 2).hex()
 
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -293,17 +331,20 @@ def test_others_are_served_while_a_message_is_compressed() -> None:
             for _ in range(3):
                 other.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert other.response().status == 200
-            client.socket.setblocking(False)
-            with pytest.raises(BlockingIOError):
-                client.socket.recv(1)
-            client.socket.settimeout(30)
+            silent = is_silent(client.socket)
             first, second = client.exactly(2)
             assert (first, second) == (0xC1, 127)
             compressed = client.exactly(int.from_bytes(client.exactly(8), "big"))
             assert zlib.decompressobj(-15).decompress(compressed + TAIL) == text.encode()
+    return silent
 
 
-def test_others_are_served_while_a_message_is_inflated() -> None:
+def test_others_are_served_while_a_message_is_compressed() -> None:
+    assert any(send_and_ask() for _ in range(ATTEMPTS))
+
+
+def inflate_and_ask() -> bool:
+    """Whether others were answered before a message was inflated."""
     seen: list[Any] = []
 
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -320,11 +361,16 @@ def test_others_are_served_while_a_message_is_inflated() -> None:
     with witnessed(application) as server, server.connect() as other:
         with server.websocket("/", f"Sec-WebSocket-Extensions: {OFFER}\r\n").open() as client:
             before = server.stats()["bytes_in_total"]
-            client.send(frame(BINARY, bomb[:60_000], compressed=True, fin=False))
-            eventually(lambda: server.stats()["bytes_in_total"] - before > 60_000, "what has been read")
-            client.send(frame(CONTINUATION, bomb[60_000:]))
+            client.send(frame(BINARY, bomb[:-1], compressed=True, fin=False))
+            eventually(lambda: server.stats()["bytes_in_total"] - before >= len(bomb), "what has been read")
+            client.send(frame(CONTINUATION, bomb[-1:]))
             for _ in range(2):
                 other.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert other.response().status == 200
             eventually(lambda: len(seen) == 3, "the message")
-    assert seen == ["GET", "GET", 5 * LARGE]
+    assert sorted(seen, key=str) == [5 * LARGE, "GET", "GET"]
+    return seen[:2] == ["GET", "GET"]
+
+
+def test_others_are_served_while_a_message_is_inflated() -> None:
+    assert any(inflate_and_ask() for _ in range(ATTEMPTS))

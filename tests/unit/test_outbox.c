@@ -409,6 +409,39 @@ static void test_gate(void **state)
     assert_int_equal(outbox_length(outbox), 0);
 }
 
+/* A stand-in can be replaced, dropped at the gate and behind it, and what it stands for takes its place, and its weight. */
+static void test_stand_in(void **state)
+{
+    struct outbox *outbox = *state;
+    struct broadcast *message = of_text("a long message", "A", BROADCAST_LATEST), *stand_in = broadcast_stand_in(message);
+    assert_int_equal(outbox_offer(outbox, stand_in, 1, SIZE_MAX), OUTBOX_OK);
+    offer(outbox, "x", "X", BROADCAST_LATEST, 2, SIZE_MAX);
+    assert_int_equal(outbox_offer(outbox, stand_in, 3, SIZE_MAX), OUTBOX_OK); /* never so in practice */
+    offer(outbox, "y", "Y", BROADCAST_LATEST, 4, SIZE_MAX);
+    assert_int_equal(outbox_ready(outbox), 0);
+    assert_int_equal(offer(outbox, "a", "A", BROADCAST_LATEST, 5, outbox->weight), OUTBOX_OK); /* drops two: a stand-in weighs little */
+    assert_int_equal(dropped, 2);
+    assert_int_equal(dropped_labels[0], 1);
+    assert_int_equal(dropped_labels[1], 3);
+    assert_false(outbox_is_shut(outbox));
+    assert_string_equal(drain(outbox, 100), "<x<y<a");
+    assert_int_equal(outbox_offer(outbox, stand_in, 6, SIZE_MAX), OUTBOX_OK);
+    offer(outbox, "z", "", BROADCAST_DROP_OLDEST, 7, SIZE_MAX);
+    stand_in->instead = broadcast_compressed(message, (const unsigned char *)"short", 5);
+    stand_in->unsettled = false;
+    assert_int_equal(outbox_ready(outbox), 0);
+    outbox_settle(outbox);
+    assert_int_equal(outbox->weight, HEADER + 5 + 64 + WEIGHT);
+    assert_memory_equal(outbox->entries[outbox->oldest].broadcast->bytes, "\xc1\x05short", 7);
+    assert_int_equal(offer(outbox, "b", "A", BROADCAST_LATEST, 8, 2 * WEIGHT), OUTBOX_OK); /* it has the message's key */
+    assert_int_equal(dropped_labels[2], 6);
+    assert_string_equal(drain(outbox, 100), "<z<b");
+    broadcast_release(stand_in);
+    size_t before = destroyed;
+    broadcast_release(message);
+    assert_int_equal(destroyed, before + 1);
+}
+
 struct model_entry {
     char text[16];
     char key[4];
@@ -601,6 +634,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_take, setup, teardown),
         cmocka_unit_test_setup_teardown(test_against_a_model, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gate, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stand_in, setup, teardown),
         cmocka_unit_test_setup_teardown(test_policies_against_a_model, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failing_memory, setup, teardown),
     };
