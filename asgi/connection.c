@@ -11,6 +11,7 @@
 #include "asgi/message.h"
 #include "asgi/scope.h"
 #include "asgi/task.h"
+#include "base/clock.h"
 
 static const char *const state_names[CONNECTION_STATES] = {
     [HTTP_REQUEST] = "request",
@@ -142,9 +143,20 @@ void pyconnection_arrived(struct pyconnection *connection, struct event *event)
 
 void pyconnection_disconnected(struct pyconnection *connection)
 {
+    connection->disconnected_ns = clock_ns();
+    connection->disconnected_ran = loop_clock_at(&connection->server->loop_clock, connection->disconnected_ns);
     if (!is_last(connection->state))
         pyconnection_set_state(connection, CONNECTION_GONE);
     pyconnection_queue_turn(connection);
+}
+
+uint64_t pyconnection_stood_still(const struct pyconnection *connection)
+{
+    if (connection->disconnect == NULL)
+        return 0;
+    uint64_t now = clock_ns();
+    uint64_t ran = loop_clock_at(&connection->server->loop_clock, now) - connection->disconnected_ran;
+    return now - connection->disconnected_ns - ran;
 }
 
 int pyconnection_answered(struct pyconnection *connection)

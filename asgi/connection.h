@@ -97,6 +97,8 @@ struct pyconnection {
 
     struct queue_chain inbox;  /* of struct event */
     struct event *disconnect;  /* EVENT_DISCONNECT, when it has come */
+    uint64_t disconnected_ns;  /* when that was, by clock_ns() */
+    uint64_t disconnected_ran; /* and by the server's loop_clock */
     size_t taken;              /* event_cost() taken out of the inbox and not yet returned */
     struct list_node receivers; /* awaitables that wait for the inbox; a reference each */
     struct list_node turn;      /* in the server's turns */
@@ -152,6 +154,9 @@ void pyconnection_disconnected(struct pyconnection *connection);
 /* After a send(), which may have raised: where it has completed the response, those that wait in receive() get the disconnect soon.
  * 0, or -1 with an exception, the one that was set or a KeyboardInterrupt or SystemExit. */
 int pyconnection_answered(struct pyconnection *connection);
+
+/* Nanoseconds that the loop has stood still since the disconnect came; 0 before. */
+uint64_t pyconnection_stood_still(const struct pyconnection *connection);
 
 /* Credit for send(). */
 void pyconnection_written(struct pyconnection *connection, size_t amount);

@@ -74,6 +74,12 @@ static PyObject *get_told(PyObject *self, void *ignored)
     return PyBool_FromLong(((struct pyconnection *)self)->told);
 }
 
+static PyObject *get_stood_still(PyObject *self, void *ignored)
+{
+    (void)ignored;
+    return PyFloat_FromDouble((double)pyconnection_stood_still((struct pyconnection *)self) * 1e-9);
+}
+
 static PyGetSetDef properties[] = {
     {"scope", get_scope, NULL, "The scope, as the application got it.", NULL},
     {"task", get_task, NULL, "The application's task; None where it has none (yet, or any more).", NULL},
@@ -83,6 +89,7 @@ static PyGetSetDef properties[] = {
     {"sent", get_sent, NULL, "Bytes of response body that the application has sent.", NULL},
     {"started", get_started, NULL, "time.monotonic() at which the application was called.", NULL},
     {"told", get_told, NULL, "Whether receive() has given the disconnect.", NULL},
+    {"stood_still", get_stood_still, NULL, "Seconds that the event loop has stood still since the disconnect came.", NULL},
     {"owner", get_owner, NULL, "Id of its owner in the channel layer.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -6,6 +6,7 @@
 #include "asgi/outlet.h"
 #include "asgi/server_type.h"
 #include "asgi/task.h"
+#include "base/clock.h"
 #include "server/event.h"
 
 /* Ends the owner that the I/O thread opened for a request whose application was never started: nothing else will end it. */
@@ -88,6 +89,20 @@ static int on_disconnect(struct pyconnection *connection, struct event *event)
     return result;
 }
 
+/* Time in which the loop stood still does not count against the application: it may have as much again. */
+static int on_kill(struct pyconnection *connection)
+{
+    struct pyserver *server = connection->server;
+    uint64_t ran = loop_clock_at(&server->loop_clock, clock_ns()) - connection->disconnected_ran;
+    uint64_t left_ms = ran < server->close_timeout_ns ? (server->close_timeout_ns - ran) / NS_PER_MS : 0;
+    struct command *command = left_ms > 0 ? command_create(COMMAND_SPARE, connection->exchange, 0) : NULL;
+    if (command == NULL)
+        return task_kill(connection);
+    command->amount = left_ms;
+    pyserver_command(server, command);
+    return 0;
+}
+
 /* Those whose events came in this batch. Each sees all that came for it, without waiting in between. */
 static int take_turns(struct pyserver *server)
 {
@@ -130,7 +145,7 @@ static int on_exchange(struct pyserver *server, struct event *event)
     case EVENT_KILL:
         result = take_turns(server); /* where the loop was blocked: what came before it comes first */
         if (result == 0 && pyconnection_running(connection))
-            result = task_kill(connection);
+            result = on_kill(connection);
         event_destroy(event);
         break;
     default:

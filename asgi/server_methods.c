@@ -7,6 +7,7 @@
 #include "asgi/outlet.h"
 #include "asgi/task.h"
 #include "asgi/tls_type.h"
+#include "base/clock.h"
 
 enum { ERROR_SIZE = 512 };
 
@@ -123,6 +124,15 @@ static PyObject *start(PyObject *object, PyObject *loop)
     }
     server_outlet_start(self->tags.outlet);
     self->phase = PHASE_RUNNING;
+    Py_RETURN_NONE;
+}
+
+static PyObject *beat(PyObject *object, PyObject *argument)
+{
+    double interval = PyFloat_AsDouble(argument);
+    if (interval == -1.0 && PyErr_Occurred())
+        return NULL;
+    loop_clock_beat(&server_of(object)->loop_clock, clock_ns(), (uint64_t)(interval * 1e9));
     Py_RETURN_NONE;
 }
 
@@ -283,6 +293,7 @@ PyMethodDef pyserver_methods[] = {
     {"listen_fd", listen_fd, METH_VARARGS, "Takes over a listening or bound socket; OSError with a sentence."},
     {"join_crew", join_crew, METH_VARARGS, "Shares the listening sockets with other processes."},
     {"start", start, METH_O, "Starts the I/O thread; applications run on loop."},
+    {"beat", beat, METH_O, "The loop runs, and beats again in so many seconds unless something blocks it."},
     {"retire", retire, METH_NOARGS, "Stops listening, and serves who has been taken."},
     {"shutdown", shutdown_method, METH_VARARGS, "Stops listening, closes WebSockets with code, lets requests end."},
     {"cancel_applications", cancel_applications, METH_NOARGS, "Cancels every running application; returns how many."},

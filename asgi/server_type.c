@@ -68,6 +68,7 @@ static int create_with(struct pyserver *self, const struct server_settings *sett
 {
     self->receive_window = settings->receive_window;
     self->send_window = settings->send_window;
+    self->close_timeout_ns = settings->application_close_timeout_ms * NS_PER_MS;
     struct server_hooks hooks = {
         .context = &self->tags,
         .exchange_begun = tags_begun,

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "asgi/eager.h"
+#include "asgi/loop_clock.h"
 #include "asgi/peers.h"
 #include "asgi/port.h"
 #include "asgi/state.h"
@@ -40,6 +41,7 @@ struct pyserver {
     struct tags tags;          /* the hooks' */
     size_t receive_window;
     size_t send_window;
+    uint64_t close_timeout_ns; /* application_close_timeout; 0: nothing is killed */
 
     struct port *port;
     struct port_drain drain;
@@ -53,6 +55,7 @@ struct pyserver {
     uint64_t loop_turn;        /* another number in each turn of the loop that pyserver_end_turn() was called in */
 
     PyObject *loop;
+    struct loop_clock loop_clock;
     PyObject *call_soon;       /* loop's, bound, as a user of the loop finds it */
     PyObject *flush;           /* what call_soon gets */
     PyObject *context;         /* start()'s: each application gets a copy */

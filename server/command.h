@@ -30,6 +30,7 @@ enum command_kind {
     COMMAND_CLOSE,    /* WebSocket close: code and bytes (the reason); before accept: 403 */
     COMMAND_CONSUMED, /* the application has taken amount (event_cost) bytes out of its inbox; 0: it waits for the body */
     COMMAND_WAITS,    /* the answer to EVENT_ASK: the application has taken every message, and waits for more */
+    COMMAND_SPARE,    /* the answer to EVENT_KILL: the application may have amount more milliseconds; then EVENT_KILL comes again */
     COMMAND_FINISHED, /* the application has ended; failed: by an exception, or it was killed */
     COMMAND_KICK,     /* from any thread: close the exchange with code, as DISCONNECT_OVERFLOW */
     COMMAND_BROADCAST, /* from any thread, by server_broadcast(): a WebSocket message, or without message a close, for many exchanges */
@@ -65,7 +66,7 @@ struct command {
         } file; /* FILE */
         bool text;       /* MESSAGE */
         uint16_t code;   /* CLOSE, KICK, SHUTDOWN */
-        size_t amount;   /* CONSUMED */
+        size_t amount;   /* CONSUMED, SPARE */
         bool failed;     /* FINISHED */
         struct {
             struct broadcast *message; /* counted; NULL: close with code, and bytes as the reason */

@@ -6,12 +6,13 @@
  * Thread:  moves from the I/O thread to the application's; nobody shares it.
  * Limits:  EVENT_BODY and EVENT_MESSAGE of an exchange stop, and so do the socket's reads, when receive_window bytes
  *          are announced that COMMAND_CONSUMED has not returned; each event costs event_cost(). EVENT_REQUEST and EVENT_REFUSED are
- *          bounded by head_window and head_backlog, until event_destroy(). Every other kind comes at most once for an exchange, but EVENT_WRITTEN, which comes at
- *          most once for half a send_window of writes.
+ *          bounded by head_window and head_backlog, until event_destroy(). Every other kind comes at most once for an exchange, but
+ *          EVENT_WRITTEN, which comes at most once for half a send_window of writes, and EVENT_KILL, which comes once more for each
+ *          COMMAND_SPARE.
  *
  * Order for one exchange:
- *     HTTP:       REQUEST (BODY)* [WRITTEN] … [DISCONNECT [KILL]]
- *     WebSocket:  REQUEST (MESSAGE)* [WRITTEN] … DISCONNECT [KILL]
+ *     HTTP:       REQUEST (BODY)* [WRITTEN] … [DISCONNECT [KILL]…]
+ *     WebSocket:  REQUEST (MESSAGE)* [WRITTEN] … DISCONNECT [KILL]…
  * After the application's FINISHED command nothing more comes. DISCONNECT comes when the client leaves, or when the
  * server ends the exchange, before a complete HTTP response; it does not come after one.
  */
@@ -34,7 +35,7 @@ enum event_kind {
     EVENT_ASK,        /* a WebSocket's client broke the protocol: no message follows; to be answered by COMMAND_WAITS */
     EVENT_WRITTEN,    /* amount bytes of what was sent have left: credit for send() */
     EVENT_DISCONNECT, /* the exchange has ended: code and bytes (the reason, UTF-8) */
-    EVENT_KILL,       /* application_close_timeout has passed since DISCONNECT */
+    EVENT_KILL,       /* application_close_timeout has passed since DISCONNECT; COMMAND_SPARE asks for more time */
     EVENT_REFUSED,    /* struct refusal_event, of no exchange: a request that the server has answered by itself, and no application sees */
     EVENT_DRAINED,    /* server-wide: after COMMAND_SHUTDOWN the last connection has gone */
     EVENT_STOPPED,    /* server-wide: after COMMAND_STOP; the last event of all */

@@ -114,10 +114,9 @@ static void on_kill(uv_timer_t *timer)
     stop_kill(exchange);
 }
 
-static void start_kill(struct exchange *exchange)
+static void start_kill(struct exchange *exchange, uint64_t timeout)
 {
     struct server *server = exchange->server;
-    uint64_t timeout = server->settings.application_close_timeout_ms;
     if (timeout == 0 || server->phase >= SERVER_STOPPING)
         return;
     struct kill *kill = mem_zalloc(sizeof *kill);
@@ -180,7 +179,13 @@ void exchange_end(struct exchange *exchange, const struct ending *ending)
     event->disconnect.expected = ending->expected;
     event->disconnect.actual = ending->actual;
     server_announce(exchange->server, event);
-    start_kill(exchange);
+    start_kill(exchange, exchange->server->settings.application_close_timeout_ms);
+}
+
+void exchange_spare(struct exchange *exchange, uint64_t ms)
+{
+    if (exchange->state == EXCHANGE_ENDED && !exchange->finished && exchange->kill == NULL)
+        start_kill(exchange, ms);
 }
 
 void exchange_finish(struct exchange *exchange)

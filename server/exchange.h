@@ -80,6 +80,9 @@ void exchange_end(struct exchange *exchange, const struct ending *ending);
  * The exchange may be freed. */
 void exchange_complete(struct exchange *exchange);
 
+/* COMMAND_SPARE: EVENT_KILL comes again in ms, unless the application ends before. */
+void exchange_spare(struct exchange *exchange, uint64_t ms);
+
 /* The application has ended. The exchange is freed if it is ENDED. */
 void exchange_finish(struct exchange *exchange);
 

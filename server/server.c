@@ -161,6 +161,10 @@ static void obey(struct server *server, struct command *command)
             connection_finished(connection, command->failed);
         return;
     }
+    if (command->kind == COMMAND_SPARE) {
+        exchange_spare(exchange, command->amount);
+        return;
+    }
     if (connection == NULL)
         return;
     if (command->kind == COMMAND_KICK)

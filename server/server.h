@@ -73,7 +73,7 @@ struct server_stats {
     uint64_t bytes_in_total, bytes_out_total;
     uint64_t bad_requests_total; /* answered 4xx by the server itself */
     uint64_t timeouts_total;     /* header, keep-alive, http, connect, ping, lifetime */
-    uint64_t kills_total;        /* EVENT_KILL */
+    uint64_t kills_total;        /* EVENT_KILL, those that were answered by COMMAND_SPARE too */
     uint64_t kicks_total;        /* COMMAND_KICK that found somebody */
     uint64_t accept_errors_total; /* EMFILE and the like */
     uint64_t broadcasts_total;    /* messages relayed, each counted once for all its sockets */

@@ -35,6 +35,9 @@ class Connection(Protocol):
     def told(self) -> bool:
         """Whether `receive()` has given the disconnect."""
     @property
+    def stood_still(self) -> float:
+        """Seconds that the event loop has stood still since the disconnect came."""
+    @property
     def owner(self) -> int:
         """Id of its owner in the channel layer (channellayer/owner.h)."""
     def report(self) -> OwnerReport | None:
@@ -113,6 +116,9 @@ class Server:
         """(host, port) for TCP, the path for a Unix socket, in the order of the listeners."""
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Starts the I/O thread; applications run on loop, which must be running or about to. Call on loop's thread."""
+    def beat(self, interval: float) -> None:
+        """On the loop's thread: the loop runs, and will beat again in interval seconds unless something blocks it. After twice
+        that time without a beat, time no longer counts against applications that have to end."""
     def retire(self) -> None:
         """Any thread: stops listening, and serves as before those who have been taken; `shutdown()` follows."""
     def shutdown(self, code: int) -> None:

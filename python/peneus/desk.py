@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import control, counters
@@ -49,10 +50,13 @@ class Desk:
 
 
 class Here:
-    """The Source of a server that is one process."""
+    """The Source of a server that is one process. is_stuck() says whether its event loop stands still."""
+
+    def __init__(self, is_stuck: Callable[[], bool]) -> None:
+        self._is_stuck = is_stuck
 
     async def stats(self) -> dict[str, Any]:
-        return {**counters.stats(), "workers": 1, "workers_stuck": 0, "worker_restarts_total": 0}
+        return {**counters.stats(), "workers": 1, "workers_stuck": int(self._is_stuck()), "worker_restarts_total": 0}
 
     async def details(self, rows: int) -> list[dict[str, Any]]:
         return [{"pid": os.getpid(), **counters.details(rows)}]
@@ -61,8 +65,8 @@ class Here:
 class DeskThread:
     """A Desk with an event loop and a thread of its own, so that it answers even while the server's event loop is blocked."""
 
-    def __init__(self, metrics: str | None, answers: bool) -> None:
-        self._desk = Desk(Here(), metrics, answers)
+    def __init__(self, metrics: str | None, answers: bool, is_stuck: Callable[[], bool]) -> None:
+        self._desk = Desk(Here(is_stuck), metrics, answers)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="peneus-desk", daemon=True)
 

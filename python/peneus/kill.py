@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("peneus.server")
 
+NOTABLE_STALL = 1.0  # s that the event loop stood still
+
 # The first line is Daphne's, word for word: people's alerts look for it.
 MESSAGE = "Application instance %r for connection %s took too long to shut down and was killed.%s"
 
 
-def report_kill(connection: "Connection") -> None:
-    """Logs that the application of connection is killed. Call it before the task is cancelled, once."""
+def report_kill(connection: "Connection", blocked_at: str = "") -> None:
+    """Logs that the application of connection is killed. Call it before the task is cancelled, once. blocked_at is the stack at
+    which the event loop last stood still."""
     try:
-        details = "".join(f"\n{line}" for line in _details(connection))
+        details = "".join(f"\n{line}" for line in _details(connection, blocked_at))
     except Exception:  # the line itself must come, whatever state the application is in
         logger.exception("Peneus could not say where an application is stuck")
         details = ""
@@ -41,8 +44,11 @@ def _name(connection: "Connection") -> str:
     return printable(f"<{connection.protocol} {scope.get('path')}{peer}, {connection.state}>")
 
 
-def _details(connection: "Connection") -> Iterator[str]:
+def _details(connection: "Connection", blocked_at: str) -> Iterator[str]:
     yield _held(connection)
+    if connection.stood_still >= NOTABLE_STALL:
+        place = f"; it was at (innermost last):\n{blocked_at}" if blocked_at else ""
+        yield f"Meanwhile the event loop stood still for {connection.stood_still:.1f} s, which do not count{place}"
     task = connection.task
     yield "It is stuck at (innermost last):"
     yield from frames.await_chain(task.get_coro())

@@ -487,8 +487,8 @@ SECTIONS: dict[str, tuple[Option, ...]] = {
             ("--worker-timeout",),
             kinds.seconds(zero=True),
             10,
-            "How long a worker's event loop may stand still before the log says so, with the Python stacks of its threads. "
-            "0 is never.",
+            "How long an event loop may stand still before the log says so, with the Python stack that blocks it (with several "
+            "workers, those of all its threads). 0 is never.",
         ),
         Option(
             "reload",

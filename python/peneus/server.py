@@ -35,6 +35,7 @@ from .desk import DeskThread
 from .errors import ListenError
 from .gone import client_left
 from .lifespan import Lifespan
+from .loop_watch import LoopWatch
 from .printable import printable
 from .words import counted
 
@@ -87,6 +88,7 @@ class Server:
         self._core: Core | None = None
         self._addresses: list[tuple[str, int] | str] = []
         self._tls: tls.Contexts | None = None
+        self._watch: LoopWatch | None = None
         self._serving = False
         self._stops: list[int] = []  # the close codes of the calls of stop()
         self._changed = asyncio.Event()  # something that _wait() may wait for has happened
@@ -146,6 +148,9 @@ class Server:
         if isinstance(log, access.AccessLog) and loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(log.reopen)
 
+    def _is_stuck(self) -> bool:
+        return self._watch is not None and self._watch.is_stuck
+
     def _has_tls(self) -> bool:
         return any(isinstance(endpoints.parse(string), endpoints.SSL) for string in self.endpoints)
 
@@ -165,7 +170,7 @@ class Server:
             if self.crew is not None:
                 core.join_crew(*self.crew)
             if self.settings.metrics is not None or self.answers:
-                desk = DeskThread(self.settings.metrics, self.answers)
+                desk = DeskThread(self.settings.metrics, self.answers, self._is_stuck)
                 desk.start()
             lifespan = Lifespan(self.application, state)
             starting = asyncio.ensure_future(lifespan.startup())
@@ -203,6 +208,9 @@ class Server:
         self._core = core
         self._serving = True
         try:
+            # A worker's supervisor watches it too, and writes the log.
+            timeout = None if self.supervised else self.settings.worker_timeout
+            self._watch = LoopWatch(core, self.settings.application_close_timeout, timeout)
             if self._stops:  # it came before _serving was set
                 core.shutdown(self._stops[0])
             if not self.supervised:
@@ -217,6 +225,8 @@ class Server:
                 self._changed.clear()
                 await self._changed.wait()
             self._serving = False
+            if self._watch is not None:
+                self._watch.close()
             sweeper.cancel()
             hubs.ignore(hosting.add)
             hosting.close()
@@ -260,7 +270,7 @@ class Server:
             on_access=_logging_with(action_logger) if action_logger is not None else None,
             on_error=_on_error,
             on_fault=_on_fault,
-            on_kill=kill.report_kill,
+            on_kill=self._on_kill,
             on_drained=self._on_drained,
             on_stopped=self._on_stopped,
             prepare_scope=None
@@ -271,6 +281,9 @@ class Server:
             on_closed=_on_closed,
             on_malformed=_on_malformed if logger.isEnabledFor(logging.DEBUG) else None,
         )
+
+    def _on_kill(self, connection: Connection) -> None:
+        kill.report_kill(connection, self._watch.place if self._watch is not None else "")
 
     def _called(self) -> Any:
         """The application, as connections call it."""

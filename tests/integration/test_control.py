@@ -256,7 +256,7 @@ def test_another_user_is_refused_even_where_the_socket_can_be_reached(tmp_path, 
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(tmp_path / "1.sock"))
         listener.listen()
-        answers = control.Answers(listener, Here())
+        answers = control.Answers(listener, Here(lambda: False))
         await answers.start()
         reader, writer = await asyncio.open_unix_connection(tmp_path / "1.sock")
         writer.write(b'{"do": "stats"}\n')

@@ -539,6 +539,31 @@ static void test_kill(void **state)
     fixture_stop(f);
 }
 
+static void test_spared(void **state)
+{
+    struct server_settings settings = test_settings();
+    settings.application_close_timeout_ms = 50;
+    struct fixture *f = fixture_start(&settings);
+    struct note note;
+    int fd = dial(f);
+    uint64_t slow = ask(f, fd, GET("/slow"));
+    struct command *early = command_create(COMMAND_SPARE, slow, 0);
+    early->amount = 1;
+    give(f, early); /* before its client has left: nothing */
+    close(fd);
+    await_disconnect(f, slow);
+    for (int i = 0; i < 2; i++) {
+        await(f, EVENT_KILL, slow);
+        assert_false(await_within(f, EVENT_KILL, slow, 200, &note)); /* only where it is asked for */
+        struct command *command = command_create(COMMAND_SPARE, slow, 0);
+        command->amount = 100;
+        give(f, command);
+    }
+    finish(f, slow, false); /* while the timer runs */
+    AWAIT_STAT(f, exchanges, 0);
+    fixture_stop(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -563,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_partial_writes),
         cmocka_unit_test(test_credit),
         cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_spared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
