@@ -511,19 +511,21 @@ void connection_begin(struct connection *connection)
     transport_read(&connection->transport, true);
 }
 
-int connection_start_tls(struct connection *connection, struct tls_store *store)
+void connection_start_tls(struct connection *connection, struct tls_store *store)
 {
     if (store == NULL)
-        return 0;
+        return;
     struct tls_context *context = tls_store_context(store);
     struct tls *tls = tls_create(context);
     tls_context_release(context);
-    if (tls == NULL)
-        return -1;
+    if (tls == NULL) {
+        count(&connection->server->counters.accept_errors_total, 1);
+        connection_close(connection, NULL);
+        return;
+    }
     transport_secure(&connection->transport, tls);
     admission_handshake_begins(connection);
     deadline_set(&connection->deadlines, DEADLINE_HANDSHAKE, connection->server->settings.tls_handshake_timeout_ms);
-    return 0;
 }
 
 /* Of a stream: whoever carries it takes what waits. */

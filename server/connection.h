@@ -104,9 +104,9 @@ void connection_set_load(struct connection *connection, struct load *load);
 /* A stream's connection, which carrier bears. */
 struct connection *connection_create_stream(struct connection *carrier, struct http2_stream *stream);
 
-/* The client speaks TLS, with what store has at present; NULL: it does not. Before anything has come, but a PROXY header. 0, or -1:
- * there is no memory. */
-int connection_start_tls(struct connection *connection, struct tls_store *store);
+/* The client speaks TLS, with what store has at present; NULL: it does not. Before anything has come, but a PROXY header. Where there is no
+ * memory for it, the connection is closed, and counted as one that could not be accepted. */
+void connection_start_tls(struct connection *connection, struct tls_store *store);
 
 /* Every change of state goes through here. */
 void connection_set_state(struct connection *connection, enum connection_state state);

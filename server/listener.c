@@ -156,9 +156,8 @@ static void welcome(struct listener *listener, int fd)
         return; /* CLOSED: reading could not be started */
     } else if (connection->state == CONNECTION_PROXY) {
         proxy_connection_begin(connection, listener->tls);
-    } else if (connection_start_tls(connection, listener->tls) != 0) {
-        count(&listener->server->counters.accept_errors_total, 1);
-        connection_close(connection, NULL);
+    } else {
+        connection_start_tls(connection, listener->tls);
     }
 }
 

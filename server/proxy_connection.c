@@ -55,8 +55,8 @@ static void go_on(struct connection *connection, const unsigned char *bytes, siz
     if (!admission_count(connection)) {
         count(&connection->server->counters.addresses_refused_total, 1);
         admission_refuse(connection, plain);
-    } else if (connection_start_tls(connection, connection->tls_store) != 0) {
-        connection_close(connection, NULL);
+    } else {
+        connection_start_tls(connection, connection->tls_store);
     }
     proxy_connection_deinit(connection); /* TLS has its own reference to the context */
     if (length > 0 && connection->state == CONNECTION_HTTP1)

@@ -695,8 +695,55 @@ static int end(void **state)
     return 0;
 }
 
+static atomic_bool openssl_has_no_memory;
+
+static void *openssl_alloc(size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return atomic_load(&openssl_has_no_memory) ? NULL : malloc(size);
+}
+
+static void *openssl_realloc(void *pointer, size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return atomic_load(&openssl_has_no_memory) ? NULL : realloc(pointer, size);
+}
+
+static void openssl_free(void *pointer, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    free(pointer);
+}
+
+static void check_no_memory_for_tls(const struct server_settings *settings, const char *first)
+{
+    struct fixture *f = tls_start(settings);
+    atomic_store(&openssl_has_no_memory, true);
+    expect_end(dial_with(f, first));
+    AWAIT_STAT(f, connections, 0);
+    atomic_store(&openssl_has_no_memory, false);
+    assert_int_equal(stats_of(f).accept_errors_total, 1);
+    struct client next = secure(dial_with(f, first));
+    expect_answers(&next, 1);
+    leave(&next);
+    AWAIT_STAT(f, connections, 0);
+    assert_int_equal(stats_of(f).accept_errors_total, 1);
+    fixture_stop(f);
+}
+
+static void no_memory_for_tls_is_counted(void **state)
+{
+    struct server_settings direct = test_settings(), behind_a_proxy = proxied();
+    check_no_memory_for_tls(&direct, "");
+    check_no_memory_for_tls(&behind_a_proxy, PROXY);
+}
+
 int main(void)
 {
+    CRYPTO_set_mem_functions(openssl_alloc, openssl_realloc, openssl_free); /* before OpenSSL allocates anything */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_are_answered),
         cmocka_unit_test(slow_bytes_are_put_together),
@@ -717,6 +764,7 @@ int main(void)
         cmocka_unit_test(certificates_are_replaced_behind_a_proxy),
         cmocka_unit_test(stopping_behind_a_proxy),
         cmocka_unit_test(no_memory_behind_a_proxy),
+        cmocka_unit_test(no_memory_for_tls_is_counted),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
