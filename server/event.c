@@ -23,14 +23,14 @@ struct event *event_create(enum event_kind kind, uint64_t exchange, const void *
     return event;
 }
 
-struct request_event *request_event_create(uint64_t exchange, const struct http1_head *head)
+struct request_event *request_event_create(const struct http1_head *head)
 {
     size_t fields_size = (size_t)head->field_count * sizeof *head->fields;
     struct request_event *request = mem_try_alloc(sizeof *request + fields_size + head->length);
     if (request == NULL)
         return NULL;
     *request = (struct request_event){
-        .event = { .kind = EVENT_REQUEST, .exchange = exchange, .length = head->length },
+        .event = { .kind = EVENT_REQUEST, .length = head->length },
         .takes_trailers = trailers_are_taken(head),
         .has_body = head->has_body,
         .http_major = head->major,

@@ -13,7 +13,7 @@
 /* An event with a copy of bytes (NULL: room for them); NULL when there is no memory. */
 struct event *event_create(enum event_kind kind, uint64_t exchange, const void *bytes, size_t length);
 
-/* EVENT_REQUEST with a copy of head; the caller fills in what head does not say. NULL when there is no memory. */
-struct request_event *request_event_create(uint64_t exchange, const struct http1_head *head);
+/* EVENT_REQUEST with a copy of head, for an exchange that is yet to begin; the caller fills in what head does not say. NULL when there is no memory. */
+struct request_event *request_event_create(const struct http1_head *head);
 
 #endif

@@ -40,6 +40,7 @@ struct exchange *exchange_find(struct server *server, uint64_t id)
 
 void exchange_announce_request(struct exchange *exchange, struct request_event *request)
 {
+    request->event.exchange = exchange->id;
     request->load = exchange->load;
     load_add_head(request->load, request_event_weight(request));
     server_announce(exchange->server, &request->event);

@@ -136,12 +136,10 @@ static void on_head(void *context, const struct http1_head *head)
         answer(connection, refused);
         return;
     }
-    connection->exchange = exchange_begin(server, connection, http1->websocket);
-    struct request_event *request =
-        connection->exchange != NULL ? request_event_create(connection->exchange->id, head) : NULL;
-    if (request == NULL) {
-        if (connection->exchange != NULL)
-            exchange_finish(connection->exchange); /* nobody was told of it */
+    struct request_event *request = request_event_create(head);
+    connection->exchange = request != NULL ? exchange_begin(server, connection, http1->websocket) : NULL;
+    if (connection->exchange == NULL) {
+        event_destroy((struct event *)request);
         refusal_announce(connection, 503, head->bytes, head->method, head->target);
         end_with(connection, DISCONNECT_PROTOCOL_ERROR, 503, 0);
         return;

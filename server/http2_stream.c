@@ -228,11 +228,10 @@ static void begin_exchange(struct http2_stream *stream, const struct http1_head 
 {
     struct connection *connection = stream->connection;
     struct server *server = connection->server;
-    connection->exchange = exchange_begin(server, connection, stream->websocket);
-    struct request_event *request = connection->exchange != NULL ? request_event_create(connection->exchange->id, head) : NULL;
-    if (request == NULL) {
-        if (connection->exchange != NULL)
-            exchange_finish(connection->exchange); /* nobody was told of it */
+    struct request_event *request = request_event_create(head);
+    connection->exchange = request != NULL ? exchange_begin(server, connection, stream->websocket) : NULL;
+    if (connection->exchange == NULL) {
+        event_destroy((struct event *)request);
         http2_stream_tell_refused(stream, 503);
         end_with(stream, DISCONNECT_PROTOCOL_ERROR, 503, 0);
         return;

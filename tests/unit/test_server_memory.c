@@ -335,6 +335,19 @@ static void forget(struct fixture *f)
     pthread_mutex_unlock(&f->lock);
 }
 
+/* The application's side ends the owner of each exchange that it hears of: an exchange of which it never hears would leave its owner. */
+static void each_exchange_was_announced(struct fixture *f)
+{
+    pthread_mutex_lock(&f->lock);
+    for (size_t i = 0; i < f->count; i++) {
+        bool announced = f->log[i].kind != HOOK_BEGUN;
+        for (size_t j = 0; j < f->count && !announced; j++)
+            announced = f->log[j].kind == EVENT_REQUEST && f->log[j].exchange == f->log[i].exchange;
+        assert_true(announced);
+    }
+    pthread_mutex_unlock(&f->lock);
+}
+
 /* count: how many allocations in a row fail */
 static void try_with(void (*scenario)(int fd), unsigned long count)
 {
@@ -357,6 +370,7 @@ static void try_with(void (*scenario)(int fd), unsigned long count)
         failed = mem_try_count() >= n;
         mem_fail_at(0);
         others_notice_nothing(&others);
+        each_exchange_was_announced(f);
         forget(f);
     }
     close(others.request);
