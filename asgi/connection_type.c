@@ -162,6 +162,8 @@ static void dealloc(PyObject *self)
     PyObject_GC_UnTrack(self);
     clear(self);
     list_remove(&connection->turn);
+    if (pyconnection_running(connection))
+        owner_end(kick_owners(), connection->owner); /* its server was collected while it ran */
     for (struct queue_item *item = connection->inbox.first; item != NULL;) {
         struct event *event = list_entry(item, struct event, item);
         item = item->next;

@@ -177,9 +177,10 @@ void pyserver_close_native(struct pyserver *self)
     list_remove(&self->drain.of_port);
     self->native = NULL;
     self->phase = PHASE_CLOSED;
-    tags_deinit(&self->tags);
-    server_outlet_detach(self->tags.outlet);
     /* With the GIL: this may be the garbage collector's call, which nothing may interrupt; the I/O thread never needs it. */
+    server_join(native);
+    tags_deinit(&self->tags); /* until now the thread ended exchanges, and until now others may close them */
+    server_outlet_detach(self->tags.outlet);
     server_destroy(native);
     outlet_release(self->tags.outlet);
     self->tags.outlet = NULL;

@@ -460,12 +460,18 @@ static void drop_commands(struct server *server)
         end_command(server, command);
 }
 
-void server_destroy(struct server *server)
+void server_join(struct server *server)
 {
     running_remove(server);
-    if (server->thread_started) {
+    if (server->thread_started && !server->thread_ended)
         uv_thread_join(&server->thread);
-    } else {
+    server->thread_ended = server->thread_started;
+}
+
+void server_destroy(struct server *server)
+{
+    server_join(server);
+    if (!server->thread_started) {
         /* The loop has never run: its handles are closed here. */
         server->phase = SERVER_RUNNING;
         stop(server);

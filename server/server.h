@@ -130,7 +130,11 @@ int server_broadcast(struct server *server, struct queue_chain *before, struct c
 
 void server_stats(const struct server *server, struct server_stats *stats);
 
-/* Joins the thread, which COMMAND_STOP must have ended (or server_start never started), and frees everything. */
+/* Waits for the thread's end, which COMMAND_STOP must have asked for; where server_start never started it, does nothing. The hooks are
+ * not called any more. Commands may still be sent, and are not obeyed. */
+void server_join(struct server *server);
+
+/* After server_join, or as its first step: frees everything. */
 void server_destroy(struct server *server);
 
 #endif

@@ -71,6 +71,7 @@ struct server {
     struct trim trim;
     uv_thread_t thread;
     bool thread_started;
+    bool thread_ended; /* and joined */
     atomic_bool halted;         /* the thread leaves its loop as it is: the process ends */
     struct list_node of_running;
     enum server_phase phase;

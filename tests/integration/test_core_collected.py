@@ -2,6 +2,7 @@
 what waits is collected together with what it waits for."""
 
 import asyncio
+import ctypes
 import gc
 import threading
 import weakref
@@ -10,6 +11,7 @@ import pytest
 from peneus import _core
 
 from tests.integration.core_harness import PATIENCE, CoreServer, eventually, new_loop
+from tests.integration.raw_http2 import Attacker, request
 
 CAPACITY = 100
 
@@ -285,3 +287,56 @@ def test_those_of_a_server_that_is_gone(loop):
     gc.collect()
     assert gone() is None
     assert [reference() for reference in held] == [None, None]
+
+
+class MallInfo(ctypes.Structure):
+    """glibc's struct mallinfo2."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    ]
+
+
+def allocated():
+    """Bytes that malloc() has given to somebody."""
+    mallinfo2 = ctypes.CDLL(None).mallinfo2
+    mallinfo2.restype = MallInfo
+    return mallinfo2().uordblks
+
+
+def leave(loop, count):
+    """The client of a server whose loop ends although it serves count requests, and to which nobody refers any more."""
+
+    async def application(scope, receive, send):
+        await asyncio.Event().wait()
+
+    settings = {"http2_max_concurrent_streams": count, "http2_max_applications": count, "http2_control_rate": 0}
+    server = CoreServer(application, loop, settings).__enter__()
+    client = Attacker(server.port)
+    client.send(b"".join(request(2 * i + 1, "/") for i in range(count)))
+    eventually(lambda: server.stats()["applications"] == count)
+    server.loop.call_soon_threadsafe(server.loop.stop)
+    server.thread.join(PATIENCE)
+    for task in asyncio.all_tasks(server.loop):
+        task._log_destroy_pending = False  # which it is
+    server.loop.close()
+    return client
+
+
+def collect_while_exchanges_are_open(loop, count):
+    with leave(loop, count) as client:
+        for _ in range(3):
+            gc.collect()
+        client.wait(lambda: client.closed)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="malloc() does not say what it has given out")
+def test_what_its_io_thread_holds_goes_with_a_server(loop):
+    count, rounds = 1000, 10
+    for _ in range(3):
+        collect_while_exchanges_are_open(loop, count)
+    before = allocated()
+    for _ in range(rounds):
+        collect_while_exchanges_are_open(loop, count)
+    assert allocated() - before < rounds * count * 8, "at least one word for each exchange"
