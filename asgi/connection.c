@@ -159,10 +159,16 @@ uint64_t pyconnection_stood_still(const struct pyconnection *connection)
     return now - connection->disconnected_ns - ran;
 }
 
+bool pyconnection_is_cut_short(const struct pyconnection *connection)
+{
+    return connection->server->draining && (connection->state == HTTP_STARTED || connection->state == HTTP_STREAMING) &&
+           connection->promised < 0 && connection->inbound == INBOUND_END && connection->inbox.first == NULL;
+}
+
 int pyconnection_answered(struct pyconnection *connection)
 {
     bool complete = connection->state == HTTP_COMPLETE || connection->state == WEBSOCKET_REJECTED;
-    if (!complete || list_empty(&connection->receivers))
+    if ((!complete && !pyconnection_is_cut_short(connection)) || list_empty(&connection->receivers))
         return 0;
     if (pyserver_is_elsewhere(connection->server)) {
         pyconnection_queue_turn(connection);
@@ -293,7 +299,7 @@ uint64_t pyconnection_next_at(const struct pyconnection *connection)
         return list_entry(connection->inbox.first, struct event, item)->made_at;
     if (connection->disconnect != NULL)
         return connection->disconnect->made_at;
-    return connection->state == WEBSOCKET_REJECTED ? 0 : PYCONNECTION_NOTHING;
+    return connection->state == WEBSOCKET_REJECTED || pyconnection_is_cut_short(connection) ? 0 : PYCONNECTION_NOTHING;
 }
 
 int pyconnection_take_event(struct pyconnection *connection, PyObject **result)

@@ -151,7 +151,12 @@ void pyconnection_answer(struct pyconnection *connection);
 /* The exchange has ended: disconnect is set. */
 void pyconnection_disconnected(struct pyconnection *connection);
 
-/* After a send(), which may have raised: where it has completed the response, those that wait in receive() get the disconnect soon.
+/* The server drains, and the application streams a response that has no known end: receive() gives the disconnect, behind the whole
+ * request. What it sends nevertheless goes to the client, who is still there. */
+bool pyconnection_is_cut_short(const struct pyconnection *connection);
+
+/* After a send(), which may have raised, and when draining begins: where the response is complete or cut short, those that wait in
+ * receive() get the disconnect soon.
  * 0, or -1 with an exception, the one that was set or a KeyboardInterrupt or SystemExit. */
 int pyconnection_answered(struct pyconnection *connection);
 

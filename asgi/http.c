@@ -185,7 +185,7 @@ int http_take(struct pyconnection *connection, PyObject **result)
     } else if (connection->inbound == INBOUND_BODILESS) {
         connection->inbound = INBOUND_END;
         *result = PyDict_Copy(state->bodiless_request);
-    } else if (connection->disconnect != NULL) {
+    } else if (connection->disconnect != NULL || pyconnection_is_cut_short(connection)) {
         *result = disconnect_message(connection);
     } else {
         ask_for_body(connection);

@@ -201,6 +201,21 @@ static PyObject *cancel_applications(PyObject *self, PyObject *ignored)
     return PyLong_FromLong(count);
 }
 
+static PyObject *end_streams(PyObject *object, PyObject *ignored)
+{
+    struct pyserver *self = server_of(object);
+    self->draining = true;
+    PyObject *list = connections(object, ignored);
+    for (Py_ssize_t i = 0; list != NULL && i < PyList_GET_SIZE(list); i++) {
+        if (pyconnection_answered((struct pyconnection *)PyList_GET_ITEM(list, i)) < 0)
+            Py_CLEAR(list);
+    }
+    if (list == NULL)
+        return NULL;
+    Py_DECREF(list);
+    Py_RETURN_NONE;
+}
+
 static PyObject *close_method(PyObject *object, PyObject *ignored)
 {
     (void)ignored;
@@ -297,6 +312,7 @@ PyMethodDef pyserver_methods[] = {
     {"retire", retire, METH_NOARGS, "Stops listening, and serves who has been taken."},
     {"shutdown", shutdown_method, METH_VARARGS, "Stops listening, closes WebSockets with code, lets requests end."},
     {"cancel_applications", cancel_applications, METH_NOARGS, "Cancels every running application; returns how many."},
+    {"end_streams", end_streams, METH_NOARGS, "Applications that stream a response without a known end hear of a disconnect."},
     {"connections", connections, METH_NOARGS, "Every exchange whose application has not ended."},
     {"stop", stop, METH_NOARGS, "Closes every connection now; then on_stopped()."},
     {"close", close_method, METH_NOARGS, "Frees the server."},

@@ -76,6 +76,7 @@ struct pyserver {
     size_t connection_room;
     size_t applications;
     uint64_t applications_killed;
+    bool draining;             /* end_streams() has been called */
     bool offers_files;         /* its scopes have http.response.pathsend and http.response.zerocopysend */
     uint64_t forwarded_errors; /* values of proxy headers that were ignored */
     struct peers peers;

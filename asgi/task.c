@@ -72,11 +72,11 @@ static int end(struct pyconnection *connection, PyObject *error)
             return 0;
         return callback_call(connection, server->on_error, error, "Exception in Peneus's on_error callback");
     }
-    const char *lack = missing(connection);
+    const char *lack = missing(connection); /* of one that was told to end, as the server drains, nothing more is expected */
     int result = 0;
     if (error != NULL)
         result |= callback_call(connection, server->on_error, error, "Exception in Peneus's on_error callback");
-    else if (lack != NULL && connection->life != LIFE_CANCELLED)
+    else if (lack != NULL && connection->life != LIFE_CANCELLED && !connection->told)
         result |= callback_fault(connection, PyUnicode_FromFormat("the application ended %s", lack));
     result |= log_end(connection);
     if (pyconnection_running(connection)) /* a callback that runs the loop may have got its kill */

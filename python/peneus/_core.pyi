@@ -125,6 +125,9 @@ class Server:
         """Any thread: stops listening, closes WebSockets with code, lets requests end; then `on_drained()`."""
     def cancel_applications(self) -> int:
         """Cancels every running application (after the graceful timeout); returns how many."""
+    def end_streams(self) -> None:
+        """On the loop's thread, when draining begins: receive() gives http.disconnect to applications that stream a response
+        without Content-Length, now and later."""
     def connections(self) -> list[Connection]:
         """Every exchange whose application has not ended."""
     def stop(self) -> None:

@@ -45,6 +45,7 @@ ActionLogger = Callable[[str, str, dict[str, Any]], None]
 
 GOING_AWAY = 1001
 CANCEL_TIME = 1.0  # s that cancelled applications get to end
+PROMPT_TIME = 0.5  # s that applications get instead of graceful_timeout where somebody waits for the prompt
 POLL = 0.02  # s between two looks at whether applications have ended
 STUCK_TIME = 2.0  # s after a second signal in which the process must have ended by itself
 SWEEP_TIME = 1.0  # s between two sweeps of the channel layers, and tries to host a hub
@@ -83,6 +84,7 @@ class Server:
         self.crew: tuple[int, int] | None = None  # of a worker: file descriptor and place of `join_crew()`
         self.ticket_keys: bytes | None = None  # of a worker: those of TLS sessions, which its supervisor gives to all
         self.supervised = False  # a worker's: its supervisor says where it listens, and hosts hubs
+        self.prompt = False  # it is for development: a stop ends applications after PROMPT_TIME
         self.hurried = False  # it has stopped without waiting for all applications
         self._loop: asyncio.AbstractEventLoop | None = None
         self._core: Core | None = None
@@ -241,10 +243,15 @@ class Server:
 
     async def _drain(self, core: Core) -> None:
         """Waits for the applications; cancels those that graceful_timeout is too short for. At once after a second stop()."""
+        core.end_streams()
         running = len(core.connections())
-        runs = f"{counted(running, 'application')} {'runs' if running == 1 else 'run'}"
-        logger.info("Stopping: WebSockets are closed with %d; %s", self._stops[0], runs)
-        if not await self._ended(core, self.settings.graceful_timeout):
+        timeout = self.settings.graceful_timeout
+        if self.prompt:
+            timeout = min(timeout, PROMPT_TIME)
+        runs = f"; {counted(running, 'application')} {'runs' if running == 1 else 'run'}"
+        waiting = waits_for(counted(running, "application"), timeout, running) or runs
+        logger.info("Stopping: WebSockets are closed with %d%s", self._stops[0], waiting)
+        if not await self._ended(core, timeout):
             self.hurried = True
             cancelled = core.cancel_applications()
             logger.warning("Cancelled %s that had not ended", counted(cancelled, "application"))
@@ -372,6 +379,13 @@ def announce(addresses: list[tuple[str, int] | str]) -> None:
         else:
             host, port = address
             logger.info("Listening on TCP address %s:%d", f"[{host}]" if ":" in host else host, port)
+
+
+def waits_for(whom: str, timeout: float, count: int) -> str:
+    """How a line of the log ends that says that the server stops."""
+    if count == 0 or timeout < 1:
+        return ""
+    return f"; {whom} may go on for up to {timeout:g} s, a second signal (CTRL-C) ends them at once"
 
 
 async def _sweep(hosting: hubs.Hosting) -> None:

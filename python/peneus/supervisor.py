@@ -20,7 +20,7 @@ from .bus_config import HUB_VARIABLE
 from .desk import Desk
 from .errors import ConfigurationError, SettingError
 from .hubs import Hosting
-from .server import announce
+from .server import PROMPT_TIME, announce, waits_for
 from .settings import SERVER_DESCRIPTORS, WORKER_DESCRIPTORS, Settings, check_descriptors
 from .signals import CODES
 from .sockets import Address, Listeners
@@ -59,7 +59,7 @@ class Supervisor:
             reload.check()
         for_workers = {name: value for name, value in settings.items() if name not in OWN}
         self._settings = checked
-        self._order: dict[str, Any] = {"application": application, "settings": for_workers}
+        self._order: dict[str, Any] = {"application": application, "settings": for_workers, "prompt": checked.reload}
         self._ready_callable = ready_callable
         self._listeners: Listeners | None = None
         self._workforce: Workforce | None = None
@@ -205,7 +205,10 @@ class Supervisor:
         self._signals += 1
         if self._signals == 1:
             self._listeners.close()  # new clients are refused as soon as the workers have closed theirs
-            logger.info("Stopping %s", counted(len(self._workforce.workers), "worker"))
+            timeout = PROMPT_TIME if self._settings.reload else self._settings.graceful_timeout
+            count = len(self._workforce.workers)
+            waiting = waits_for("their applications" if count > 1 else "its applications", timeout, count)
+            logger.info("Stopping %s%s", counted(count, "worker"), waiting)
             self._workforce.stop(code)
         else:
             self._workforce.hurry(code, HURRY_TIME)

@@ -92,6 +92,7 @@ class Worker:
         self._path: str = order["application"]
         self._given: dict[str, Any] = order["settings"]
         self._fds: list[int] = order["fds"]
+        self._prompt: bool = order["prompt"]
         self._ticket_keys = bytes.fromhex(order.pop("ticket_keys"))  # the server keeps only what follows from it
         self._endpoints = [f"{kind}:fileno={number}" for kind, number in zip(order["kinds"], self._fds, strict=True)]
         self._checked = settings.from_keywords({**self._given, "endpoints": self._endpoints})
@@ -112,6 +113,7 @@ class Worker:
                 application, self._endpoints, action_logger=access_logger(self._checked), ready_callable=self._ready, **given
             )
             server.ticket_keys, self._ticket_keys = self._ticket_keys, b""
+            server.prompt = self._prompt
             server.crew = (self._crew, self._pulse.place)
             self._server = server
             return cli.run(server)
@@ -143,6 +145,7 @@ class Worker:
                 self._link.send(id=request["id"], reply=counters.details(request["rows"]))
             case "retire":
                 if self._server is not None:
+                    self._server.prompt = False  # nobody waits: another serves
                     self._server.retire()
             case "reopen":
                 if self._server is not None:

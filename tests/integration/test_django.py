@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.programs import ROOT, Command, command, get, until
+from tests.integration.programs import ROOT, Command, command, connect, get, until
 from tests.leaks.client import Client, Gone
 from tests.support.ports import free_port
 
@@ -64,6 +65,20 @@ class Echo(AsyncWebsocketConsumer):
 
 application = ProtocolTypeRouter({"http": django_application, "websocket": Echo.as_asgi()})
 """
+ENDLESS = (
+    ASGI
+    + """
+import asyncio
+inner = application
+
+async def application(scope, receive, send):
+    if scope["path"] != "/endless":
+        return await inner(scope, receive, send)
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+    await asyncio.Event().wait()
+"""
+)
 WSGI = """
 import os
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
@@ -341,3 +356,16 @@ def test_channels_live_server_test_case(project):
     )
     assert ended.returncode == 0, ended.stderr
     assert "Ran 1 test" in ended.stderr
+
+
+def test_it_ends_at_once_although_a_response_goes_on(project):
+    directory = project()
+    (directory / "project" / "asgi.py").write_text(ENDLESS)
+    with runserver(directory, "--noreload") as server:
+        with connect(("127.0.0.1", server.port)) as client:
+            client.sendall(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            while b"begun" not in client.recv(65536):
+                pass
+            server.running.process.send_signal(signal.SIGINT)
+            server.running.wait()
+        assert "Cancelled 1 applications" in server.output and "may go on for" not in server.output

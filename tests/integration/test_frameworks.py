@@ -5,7 +5,7 @@ import pytest
 from peneus.testing import LiveServer
 
 from tests.integration.core_harness import Client
-from tests.integration.programs import until
+from tests.integration.programs import PATIENCE, until
 
 APPLICATIONS = [
     "starlette",
@@ -50,3 +50,14 @@ def test_a_complete_stream_leaves_nothing_behind(server):
             assert b"two" in client.response().body
         until(lambda: running(server) == 0, "each application ends")
     assert server.stdout.count("short ended") == 20
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_a_quiet_stream_ends_when_the_server_stops(application):
+    with LiveServer(f"tests.integration.framework_apps:{application}", graceful_timeout=1000) as server:
+        with Client(server.port, server.host) as client:
+            client.send(b"GET /quiet HTTP/1.1\r\nHost: test\r\n\r\n")
+            client.until(b"one")
+            assert server.stop(PATIENCE) == 0
+        assert "quiet ended" in server.stdout
+        assert "ERROR" not in server.stderr and "Cancelled" not in server.stderr, server.stderr

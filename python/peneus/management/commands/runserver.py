@@ -78,6 +78,7 @@ class Command(runserver.Command):  # type: ignore[misc]
             server = self._server(options)
             server.answers = True  # to `peneus channels`
             logs.keep(logger.name)
+            server.prompt = True
             server.run()
         except ConfigurationError as error:
             raise CommandError(str(error)) from None
@@ -146,7 +147,7 @@ class Command(runserver.Command):  # type: ignore[misc]
             websocket_handshake_timeout=options.get("websocket_handshake_timeout", 5),
             websocket_max_message_size=_size(options, "MESSAGE"),
             websocket_max_frame_size=_size(options, "FRAME"),
-            graceful_timeout=2,  # somebody waits for the prompt
+            graceful_timeout=2,  # of the application's own shutdown; requests get less, as Server.prompt says
         )
 
 
