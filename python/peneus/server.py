@@ -112,7 +112,8 @@ class Server:
         try:
             # Without TLS SIGHUP ends a process as ever; in a worker it is the supervisor's.
             reload = self.reload_tls if self._has_tls() and not self.supervised else None
-            with signals.handled(self._on_signal, self.reopen_logs, reload) if self.signal_handlers else nullcontext():
+            handlers = signals.handled(loop, self._on_signal, self.reopen_logs, reload)
+            with handlers if self.signal_handlers else nullcontext():
                 loop.run_until_complete(self._main())
         finally:
             self._core = None

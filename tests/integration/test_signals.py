@@ -6,6 +6,8 @@ import signal
 import threading
 import time
 
+import anyio
+import anyio.lowlevel
 import pytest
 from peneus import Server
 
@@ -64,6 +66,38 @@ async def application(scope, receive, send):
         raise
 
 
+async def with_own_handlers(scope, receive, send):
+    """The application, which handles the server's signals itself; SIGINT no longer once it has started."""
+    loop = asyncio.get_running_loop()
+    if scope["type"] == "lifespan":
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+            loop.add_signal_handler(number, say, "own handler of", number.name)
+        with pytest.raises(TypeError):
+            loop.add_signal_handler(signal.SIGTERM, with_own_handlers)
+        say("removed:", loop.remove_signal_handler(signal.SIGINT), loop.remove_signal_handler(signal.SIGINT))
+    await application(scope, receive, send)
+
+
+async def with_anyio(scope, receive, send):
+    """The application, which waits for SIGTERM with anyio, and no longer once it has come."""
+    if scope["type"] != "lifespan":
+        return await application(scope, receive, send)
+
+    async def wait():
+        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+            say("waiting")
+            async for number in signals:
+                say("own handler of", number.name)
+                break
+        say("waits no longer")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.lowlevel.checkpoint()
+        await application(scope, receive, send)
+        group.cancel_scope.cancel()
+
+
 def serving(loop, *options):
     return peneus("--loop", loop, "-p", "0", *options, f"{HERE}:application")
 
@@ -95,6 +129,35 @@ def test_websockets_are_closed_with_a_code(loop, number, code):
         assert server.wait() == 0
         assert server.output.count(f"disconnect {code}") == 3
         assert "cancelled" not in server.output
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 1012), (signal.SIGINT, 1001)])
+def test_handlers_of_the_application_do_not_replace_the_servers(loop, number, code):
+    with peneus("--loop", loop, "-p", "0", f"{HERE}:with_own_handlers") as server:
+        client = Client(server.port(), "/").open()
+        server.process.send_signal(signal.SIGUSR2)
+        server.wait_for("own handler of SIGUSR2")
+        server.process.send_signal(number)
+        assert frames_until_close(client) == code
+        client.close()
+        assert server.wait() == 0
+        assert "removed: True False" in server.output and "lifespan ends" in server.output
+        assert ("own handler of SIGTERM" in server.output) == (number == signal.SIGTERM)
+        assert "own handler of SIGINT" not in server.output
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_an_application_that_has_waited_for_a_signal_still_stops_at_the_next(loop):
+    with peneus("--loop", loop, "-p", "0", "--graceful-timeout", "1000", f"{HERE}:with_anyio") as server:
+        with connect(("127.0.0.1", server.port())) as client:
+            client.sendall(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+            server.wait_for("working")
+            server.process.terminate()
+            server.wait_for("own handler of SIGTERM\nwaits no longer")
+            server.process.terminate()
+            assert server.wait() == 0
+        assert "lifespan ends" in server.output
 
 
 @pytest.mark.parametrize("loop", LOOPS)
