@@ -68,6 +68,7 @@ class DeskThread:
     def __init__(self, metrics: str | None, answers: bool, is_stuck: Callable[[], bool]) -> None:
         self._desk = Desk(Here(is_stuck), metrics, answers)
         self._loop = asyncio.new_event_loop()
+        self._closing = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="peneus-desk", daemon=True)
 
     def start(self) -> None:
@@ -76,7 +77,7 @@ class DeskThread:
     def close(self) -> None:
         """Any thread but its own. Twice does nothing."""
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop.call_soon_threadsafe(self._closing.set)
             self._thread.join()
         elif not self._loop.is_closed():
             self._desk.close()
@@ -84,9 +85,12 @@ class DeskThread:
 
     def _run(self) -> None:
         try:
-            self._loop.run_until_complete(self._desk.start())
-            self._loop.run_forever()
+            self._loop.run_until_complete(self._answer())
         finally:
             self._desk.close()
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
+
+    async def _answer(self) -> None:
+        await self._desk.start()
+        await self._closing.wait()

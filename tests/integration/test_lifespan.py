@@ -1,11 +1,13 @@
 """The lifespan protocol: startup, state, shutdown, and applications that do not speak it."""
 
 import asyncio
+import threading
 
 import pytest
+from peneus import desk
 from peneus.testing import LiveServer
 
-from tests.integration.programs import get, hello
+from tests.integration.programs import PATIENCE, get, hello, peneus
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -109,6 +111,31 @@ def test_answers_that_nobody_has_asked_for_cut_nothing_off():
         assert server.stop() == 0
         assert "closed the database" in server.stdout
         assert server.stderr.count("is no answer to what it was asked") == 2 and "ERROR" not in server.stderr
+
+
+def test_a_startup_that_fails_is_one_line():
+    with peneus("-p", "0", "--metrics", "127.0.0.1:0", "tests.integration.test_lifespan:fails") as server:
+        assert server.wait() == 1
+        assert "CRITICAL" in server.output and "no database" in server.output
+        assert "Traceback" not in server.output and "peneus-desk" not in server.output
+
+
+def test_what_answers_beside_it_ends_while_it_starts(monkeypatch):
+    """As where the application's startup fails at once."""
+    begun, unhandled = threading.Event(), []
+
+    async def slowly(self):
+        begun.set()
+        await asyncio.sleep(0.2)
+
+    monkeypatch.setattr(desk.Desk, "start", slowly)
+    monkeypatch.setattr(threading, "excepthook", unhandled.append)
+    beside = desk.DeskThread(metrics=None, answers=False, is_stuck=lambda: False)
+    beside.start()
+    assert begun.wait(PATIENCE)
+    beside.close()
+    beside.close()
+    assert unhandled == []
 
 
 async def raises_in_startup(scope, receive, send):
