@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from . import endpoints, environment, imports, logs, options, server, settings, signals
+from . import endpoints, environment, imports, init, logs, options, server, settings, signals
 from .errors import ApplicationImportError, ConfigurationError, WorkersFailed
 from .options import Option
 from .parser import Parser
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for doubt in environment.doubts(os.environ):
         logger.warning("%s", printable(doubt))
     signals.spare()
+    init.stand_in()
     if checked.is_supervised:
         return _supervise(path, given, checked)
     try:
