@@ -29,15 +29,14 @@ static int add_names(PyObject *set, const unsigned char *at, size_t length)
     return 0;
 }
 
-/* A list of the names here and in the answer, each once. */
-static PyObject *names_of(struct layer_query *query)
+/* A list of the names here and in answer, which may be NULL, each once. */
+static PyObject *names_of(struct layer *layer, PyObject *group_text, const struct message *answer)
 {
     struct bytes here = {0};
     struct name group;
-    const struct message *answer = query->wait.told_answer;
-    if (layer_name(query->group, &group) < 0)
+    if (layer_name(group_text, &group) < 0)
         return NULL;
-    layer_each_member(layer_wait_native(&query->wait), group, add_name, &here);
+    layer_each_member(layer, group, add_name, &here);
     PyObject *list = NULL;
     PyObject *set = here.failed ? PyErr_NoMemory() : PySet_New(NULL);
     if (set != NULL && add_names(set, here.data, here.length) == 0 &&
@@ -48,6 +47,11 @@ static PyObject *names_of(struct layer_query *query)
     return list;
 }
 
+PyObject *layer_members_list(struct layer *layer, PyObject *group)
+{
+    return names_of(layer, group, NULL);
+}
+
 static int give(struct layer_query *query, int status, PyObject **result)
 {
     const struct message *answer = query->wait.told_answer;
@@ -56,7 +60,7 @@ static int give(struct layer_query *query, int status, PyObject **result)
     else if (status == LAYER_REFUSED && answer != NULL)
         *result = PyUnicode_DecodeUTF8((const char *)answer->bytes, (Py_ssize_t)answer->length, "replace");
     else
-        *result = status == LAYER_OK ? names_of(query) : Py_NewRef(Py_None);
+        *result = status == LAYER_OK ? names_of(layer_wait_native(&query->wait), query->group, answer) : Py_NewRef(Py_None);
     return PyErr_Occurred() ? -1 : 1;
 }
 

@@ -254,6 +254,13 @@ static PyObject *group_channels(PyObject *self, PyObject *group)
     return layer_name(group, &name) < 0 ? NULL : layer_query_new((struct layer_object *)self, group);
 }
 
+static PyObject *members(PyObject *self, PyObject *group)
+{
+    if (!PyUnicode_Check(group))
+        return PyErr_Format(PyExc_TypeError, "group must be a str, not %.100s", Py_TYPE(group)->tp_name);
+    return layer_members_list(((struct layer_object *)self)->layer, group);
+}
+
 static PyObject *has(PyObject *self, PyObject *channel)
 {
     struct name name;
@@ -336,6 +343,7 @@ static PyMethodDef methods[] = {
     {"group_send", group_send, METH_VARARGS, "Puts payload into the mailbox of every member: 'ok', 'too-large' or 'unsent'."},
     {"group_channels", group_channels, METH_O,
      "Awaits the names of the channels in group, in all processes; None where the others cannot be asked."},
+    {"members", members, METH_O, "The names of the channels in group, in this process."},
     {"has", has, METH_O, "Whether channel is in this process."},
     {"settled", settled, METH_VARARGS,
      "Awaits, wait seconds at most, that the bus has confirmed what was asked of it before, for one name or everything."},

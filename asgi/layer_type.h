@@ -37,6 +37,9 @@ PyObject *layer_trouble_text(struct layer *layer);
 PyObject *layer_groups_dict(struct layer *layer);
 PyObject *layer_channels_dict(struct layer *layer);
 
+/* Layer.members(). */
+PyObject *layer_members_list(struct layer *layer, PyObject *group);
+
 extern PyType_Spec layer_spec;
 extern PyType_Spec layer_query_spec;
 extern PyType_Spec layer_receive_spec;

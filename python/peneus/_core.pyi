@@ -213,6 +213,8 @@ class Layer:
     def group_channels(self, group: str) -> Awaitable[list[str] | str | None]:
         """Awaits the names of the channels in group, in all processes; None where the others cannot be asked; a str where they
         have not all answered: the reason."""
+    def members(self, group: str) -> list[str]:
+        """The names of the channels in group, in this process."""
     def has(self, channel: str) -> bool:
         """Whether channel is in this process."""
     def settled(

@@ -158,11 +158,11 @@ def details(rows: int) -> dict[str, Any]:
     groups: dict[str, dict[str, Any]] = {}
     channels: dict[str, dict[str, Any]] = {}
     for layer in layers.owners():
-        for name, group in layer.groups().items():  # type: ignore[attr-defined]
+        for name, group in layer.group_details().items():  # type: ignore[attr-defined]
             sums = groups.setdefault(name, {})
             for key, value in group.items():
                 sums[key] = sums.get(key, 0) + value
-        channels |= layer.channels()  # type: ignore[attr-defined]
+        channels |= layer.channels  # type: ignore[attr-defined]
     return {
         "groups_total": len(groups),
         "channels_total": len(channels),

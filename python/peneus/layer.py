@@ -12,7 +12,7 @@ from channels.layers import BaseChannelLayer  # type: ignore[import-untyped]
 from . import bus_config, bus_log, counters, hubs, layer_config, layer_life, layer_names
 from ._core import Connection, Inbox, Layer, current_connection
 from .channel_names import ChannelNames
-from .errors import BusUnavailable, ForeignChannel
+from .errors import BusUnavailable, ForeignChannel, SettingError
 from .layer_config import MIB
 from .origin import Origin, origin
 from .printable import printable
@@ -28,6 +28,16 @@ FIRST_PRUNE = 1024  # origins of channels, before the first look for those that 
 JOIN_TIME = 3.0
 SEND_TIME = 3.0
 CONFIRM_TIME = 10.0  # s that it does elsewhere
+# What subclasses of channels_redis's layers override, and ChannelLayer never calls. Each with what to write instead.
+CONVERT = "override send() and group_send(), and convert the message before they pass it on"
+CONNECT = "hosts and the other keys of CONFIG say how connections are made"
+NEVER_CALLED = {
+    "serialize": CONVERT,
+    "deserialize": "override receive(), and convert what it returns",
+    "create_pool": CONNECT,
+    "connection": CONNECT,
+    "consistent_hash": CONNECT,
+}
 
 
 class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
@@ -55,6 +65,13 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
     """
 
     extensions = ["groups", "flush"]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """SettingError for a subclass with a method that would never be called."""
+        super().__init_subclass__(**keywords)
+        for name, instead in NEVER_CALLED.items():
+            if hasattr(cls, name):
+                raise SettingError(f"{cls.__qualname__}.{name}", f"peneus.ChannelLayer never calls it; {instead}")
 
     def __init__(
         self,
@@ -229,13 +246,31 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         if self._bus.remote:
             await self._confirmed()
 
-    def groups(self) -> dict[str, dict[str, int]]:
-        """For each group with members in this process: `members`, `messages` sent to it, `dropped` of them."""
+    async def close(self) -> None:
+        """Does nothing: there is no connection of one event loop to close. Those of the process end with it, when what was sent
+        has arrived."""
+
+    async def close_pools(self) -> None:
+        """Does nothing, as close()."""
+
+    @property
+    def groups(self) -> dict[str, set[str]]:
+        """The channels of this process in each group. A copy."""
+        self._core.sweep()
+        members = {group: set(self._core.members(group)) for group in self._core.groups()}
+        return {group: channels for group, channels in members.items() if channels}
+
+    def group_details(self) -> dict[str, dict[str, int]]:
+        """For each group with members in this process: `members`, `messages` sent to it, `dropped` of them, and what its members
+        have `queued` and `queued_bytes`."""
         return self._core.groups()
 
+    @property
     def channels(self) -> dict[str, dict[str, Any]]:
         """For each channel of this process: `consumer` (its class, or the function that made it), `made_at` ("file:line"),
-        `owner` (its connection's, or None), `groups`, and its messages: `queued`, `queued_bytes`, `dropped`."""
+        `owner` (its connection's, or None), `groups`, and its messages: `queued`, `queued_bytes`, `dropped`. A copy, without
+        those that are forgotten: they belong to nobody, are empty, in no group, and nobody waits on them."""
+        self._core.sweep()
         found = self._core.channels()
         for name, channel in found.items():
             made_by = self._origins.get(name)

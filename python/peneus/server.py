@@ -20,6 +20,7 @@ from . import (
     hubs,
     imports,
     kill,
+    layer_backends,
     limit_log,
     logs,
     loops,
@@ -165,6 +166,7 @@ class Server:
 
     async def _main(self) -> None:
         logs.keep()  # the application has been imported
+        layer_backends.check()
         state: dict[str, Any] = {}
         core = self._make_core(state)
         desk: DeskThread | None = None

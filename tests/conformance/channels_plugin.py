@@ -23,18 +23,10 @@ counted = {"websockets": 0, "inboxes": 0}
 
 
 class InMemoryChannelLayer(ChannelLayer):
-    """A full channel drops the new message, and `channels` and `groups` are attributes, as of Channels' own."""
+    """A full channel drops the new message, as Channels' own."""
 
     def __init__(self, **config: Any) -> None:
         super().__init__(overflow="drop-newest", **config)
-
-    @property
-    def channels(self) -> Any:
-        return super().channels()
-
-    @property
-    def groups(self) -> Any:
-        return super().groups()
 
     def inbox(self, channel: str, connection: Any) -> Any:
         counted["inboxes"] += 1

@@ -24,7 +24,7 @@ def here(entry: Any) -> Any:
 
 
 class Layer(ChannelLayer):
-    """Knows channels_redis's way to let go of its connections: there are none, or the layer's."""
+    """On the local bus, or on that of the wire."""
 
     wire = "redis"
 
@@ -33,9 +33,6 @@ class Layer(ChannelLayer):
             super().__init__(bus="local", **config)
         else:
             super().__init__(bus=self.wire, hosts=[here(entry) for entry in hosts or ["redis://localhost:6379"]], **config)
-
-    async def close_pools(self) -> None:
-        pass
 
 
 class Core(Layer):

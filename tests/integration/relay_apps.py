@@ -95,6 +95,6 @@ async def answer(scope: dict[str, Any], send: Any) -> None:
     elif scope["path"] == "/pid":
         body = json.dumps(os.getpid()).encode()
     else:
-        body = json.dumps({"stats": peneus.stats(), "groups": layer.groups()}, default=str).encode()
+        body = json.dumps({"stats": peneus.stats(), "groups": layer.group_details()}, default=str).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})

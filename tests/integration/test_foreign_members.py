@@ -98,14 +98,14 @@ def test_core_the_owner_takes_it_over(redis, tmp_path, config):
             assert await received(one, channel) == {"type": "at once"}
 
             async def joined():
-                return set(one.groups()) == {"kept", "left"}
+                return set(one.groups) == {"kept", "left"}
 
             await until(joined)
             await other.group_discard("left", channel)
             assert await other.group_channels("left") == []
 
             async def left():
-                return set(one.groups()) == {"kept"}
+                return set(one.groups) == {"kept"}
 
             await until(left)
             await one.group_discard("kept", channel)

@@ -456,7 +456,7 @@ async def test_core_members_that_are_elsewhere(servers):
         theirs, others = await both.theirs.new_channel(), await other.new_channel()
         for channel in (theirs, others):
             await both.ours.group_add("group", channel)
-        assert both.ours.groups() == {}
+        assert both.ours.groups == {}
         await both.ours.group_send("group", {"type": "t"})
         assert await received(both.theirs, theirs) == await received(other, others) == {"type": "t"}
         for channel in (theirs, others):

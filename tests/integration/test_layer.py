@@ -121,7 +121,8 @@ async def test_groups():
     assert [(await received(layer, one))["type"] for _ in range(2)] == ["first", "second"]
     assert (await received(layer, two))["type"] == "first"
     assert await nothing(layer, one) and await nothing(layer, two) and await nothing(layer, other)
-    groups = layer.groups()
+    assert layer.groups == {"group": {one}, "other": {other}}
+    groups = layer.group_details()
     assert groups["group"] == {"members": 1, "messages": 2, "dropped": 0, "queued": 0, "queued_bytes": 0}
     assert groups["other"] == {"members": 1, "messages": 0, "dropped": 0, "queued": 0, "queued_bytes": 0}
 
@@ -313,7 +314,7 @@ async def in_full_group(sends, **config):
     await layer.group_add("prices.eur", channel)
     for message in sends:
         await layer.group_send("prices.eur", message)
-    return [message["number"] for message in await drain(layer, channel)], layer.groups()["prices.eur"]["dropped"]
+    return [message["number"] for message in await drain(layer, channel)], layer.group_details()["prices.eur"]["dropped"]
 
 
 NUMBERED = [{"number": number} for number in range(5)]

@@ -40,7 +40,7 @@ async_to_sync(layer.group_add)("group", mine)
 read, write = os.pipe()
 child = os.fork()
 if child == 0:
-    assert layer.channels() == {} and layer.groups() == {}
+    assert layer.channels == {} and layer.groups == {}
     name = async_to_sync(layer.new_channel)()
     assert name.partition("!")[0] != mine.partition("!")[0], "two processes would share a key"
     async_to_sync(layer.group_add)("group", name)

@@ -1,4 +1,4 @@
-"""Who made a channel, as layer.channels() says it."""
+"""Who made a channel, as layer.channels says it."""
 
 import asyncio
 import gc
@@ -61,7 +61,7 @@ async def run(consumer):
 
 async def test_a_consumer(layer):
     await run(Prices())
-    found = {name.partition(".")[0]: channel for name, channel in layer.channels().items()}
+    found = {name.partition(".")[0]: channel for name, channel in layer.channels.items()}
     assert {channel["consumer"] for channel in found.values()} == {f"{__name__}.Prices"}
     file, _, line = found["specific"]["made_at"].rpartition(":")
     assert file == __file__
@@ -75,7 +75,7 @@ async def test_a_function(layer):
     async def application():
         return await layer.new_channel()
 
-    (channel,) = [layer.channels()[name] for name in [await application()]]
+    (channel,) = [layer.channels[name] for name in [await application()]]
     assert channel["consumer"] == f"{__name__}.application"
     assert channel["made_at"] == f"{__file__}:{inspect.getsourcelines(application)[1] + 1}"
 
@@ -128,7 +128,7 @@ async def test_consumers_that_are_made_at_run_time_are_garbage_later(layer):
     await asyncio.sleep(0.01)  # the tasks that Channels has cancelled
     gc.collect()
     assert [reference for reference in made if reference() is not None] == []
-    names = [channel["consumer"] for channel in layer.channels().values()]
+    names = [channel["consumer"] for channel in layer.channels.values()]
     assert len(names) == 20 and set(names) == {f"{__name__}.{once.__qualname__}.<locals>.Local"}
 
 
@@ -140,7 +140,7 @@ async def test_functions_that_are_made_at_run_time_are_garbage_later(layer):
         function = scope[f"function_{number}"]
         codes.append(weakref.ref(function.__code__))
         channel = await function(layer)
-        assert layer.channels()[channel]["consumer"].endswith(f"function_{number}")
+        assert layer.channels[channel]["consumer"].endswith(f"function_{number}")
         del function
         scope.clear()
     gc.collect()

@@ -27,7 +27,7 @@ def compute() -> None:
 
 
 async def flood(count: int) -> None:
-    groups = [group for group in layer.groups() if group != "prices"]
+    groups = [group for group in layer.groups if group != "prices"]
     for _ in range(count):
         for group in groups:
             await layer.group_send(group, {"type": "websocket.send", "text": "x" * SIZE})
@@ -42,7 +42,7 @@ async def obey(text: str) -> str:
         resting.set()
     elif text.startswith("flood "):
         await flood(int(text.split()[1]))
-    return json.dumps({"stats": peneus.stats(), "groups": layer.groups()}, default=str)
+    return json.dumps({"stats": peneus.stats(), "groups": layer.group_details()}, default=str)
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
