@@ -7,7 +7,20 @@ struct layer_receive {
     PyObject *channel; /* str */
     size_t capacity;
     PyObject *decode;
+    PyObject *never; /* called with the channel's name when it has ended; or None */
 };
+
+/* Soon: the application's code does not run in the middle of ours. */
+static void never_comes(struct layer_wait *wait)
+{
+    struct layer_receive *receive = (struct layer_receive *)wait;
+    if (receive->never == Py_None)
+        return;
+    PyObject *handle = PyObject_CallMethod(wait->loop, "call_soon", "OO", receive->never, receive->channel);
+    if (handle == NULL)
+        PyErr_WriteUnraisable(receive->never);
+    Py_XDECREF(handle);
+}
 
 static int attempt(struct awaitable *awaitable, PyObject **result)
 {
@@ -23,8 +36,10 @@ static int attempt(struct awaitable *awaitable, PyObject **result)
         return 0;
     }
     layer_wait_disarm(wait);
-    if (got == LAYER_UNKNOWN)
+    if (got == LAYER_UNKNOWN) {
+        never_comes(wait);
         return 0;
+    }
     if (got != LAYER_OK) {
         PyErr_NoMemory();
         return -1;
@@ -54,7 +69,7 @@ static void left(struct awaitable *awaitable, int woken, int again)
 
 static const struct awaitable_operations operations = { attempt, layer_wait_loop, left, .repeatable = 0 };
 
-PyObject *layer_receive_new(struct layer_object *layer, PyObject *channel, size_t capacity, PyObject *decode)
+PyObject *layer_receive_new(struct layer_object *layer, PyObject *channel, size_t capacity, PyObject *decode, PyObject *never)
 {
     struct state *state = state_of(Py_TYPE(layer));
     struct layer_wait *wait = layer_wait_new(state->layer_receive_type, &operations, layer);
@@ -64,6 +79,8 @@ PyObject *layer_receive_new(struct layer_object *layer, PyObject *channel, size_
     receive->channel = Py_NewRef(channel);
     receive->capacity = capacity;
     receive->decode = Py_NewRef(decode);
+    receive->never = Py_NewRef(never);
+    wait->never = never_comes;
     PyObject_GC_Track(receive);
     return (PyObject *)receive;
 }
@@ -71,6 +88,7 @@ PyObject *layer_receive_new(struct layer_object *layer, PyObject *channel, size_
 static int traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(((struct layer_receive *)self)->decode);
+    Py_VISIT(((struct layer_receive *)self)->never);
     return layer_wait_traverse(self, visit, arg);
 }
 
@@ -80,6 +98,7 @@ static int clear(PyObject *self)
     layer_wait_clear(self);
     Py_CLEAR(receive->channel);
     Py_CLEAR(receive->decode);
+    Py_CLEAR(receive->never);
     return 0;
 }
 

@@ -151,12 +151,12 @@ static PyObject *send_message(PyObject *self, PyObject *args)
 
 static PyObject *receive(PyObject *self, PyObject *args)
 {
-    PyObject *channel, *decode;
+    PyObject *channel, *decode, *never = Py_None;
     Py_ssize_t room;
     size_t capacity;
-    if (!PyArg_ParseTuple(args, "UnO:receive", &channel, &room, &decode) || capacity_of(room, &capacity) < 0)
+    if (!PyArg_ParseTuple(args, "UnO|O:receive", &channel, &room, &decode, &never) || capacity_of(room, &capacity) < 0)
         return NULL;
-    return layer_receive_new((struct layer_object *)self, channel, capacity, decode);
+    return layer_receive_new((struct layer_object *)self, channel, capacity, decode, never);
 }
 
 static int overflow_named(PyObject *text, enum overflow *overflow)

@@ -23,7 +23,7 @@ struct layer_object {
 int layer_name(PyObject *text, struct name *name);
 
 /* Layer.receive(): an awaitable of channel's next message. */
-PyObject *layer_receive_new(struct layer_object *layer, PyObject *channel, size_t capacity, PyObject *decode);
+PyObject *layer_receive_new(struct layer_object *layer, PyObject *channel, size_t capacity, PyObject *decode, PyObject *never);
 
 /* Layer.settled(): an awaitable of whether the bus has confirmed what was asked of it before. */
 PyObject *layer_settle_new(struct layer_object *layer, PyObject *name, int group, int joined, uint64_t wait_ms);

@@ -14,6 +14,7 @@ struct layer_wait *layer_wait_new(PyTypeObject *type, const struct awaitable_ope
     wait->told_answer = NULL;
     wait->told = 0;
     wait->begun = 0;
+    wait->never = NULL;
     return wait;
 }
 
@@ -66,6 +67,8 @@ static void dismiss(struct layer_wait *wait)
     if (!wait->begun)
         return;
     Py_INCREF(wait);
+    if (wait->never != NULL)
+        wait->never(wait);
     awaitable_forget(&wait->awaitable);
     Py_DECREF(wait);
 }

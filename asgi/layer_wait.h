@@ -24,6 +24,7 @@ struct layer_wait {
     struct message *told_answer; /* counted; or NULL */
     int told;
     int begun; /* it waits for the layer alone: layer_wait_begin() */
+    void (*never)(struct layer_wait *wait); /* called when nothing will come from the layer any more; or NULL */
 };
 
 static inline struct layer *layer_wait_native(const struct layer_wait *wait)

@@ -9,15 +9,26 @@ if TYPE_CHECKING:
     from .counters import stats
     from .errors import BusUnavailable, ForeignChannel
     from .layer import ChannelLayer
+    from .outside import outside_connection
     from .server import Server, run
 
-__all__ = ["BusUnavailable", "ChannelLayer", "ForeignChannel", "Server", "__version__", "run", "stats"]
+__all__ = [
+    "BusUnavailable",
+    "ChannelLayer",
+    "ForeignChannel",
+    "Server",
+    "__version__",
+    "outside_connection",
+    "run",
+    "stats",
+]
 
 _HOMES = {
     "BusUnavailable": "errors",
     "ChannelLayer": "layer",
     "ForeignChannel": "errors",
     "Server": "server",
+    "outside_connection": "outside",
     "run": "server",
     "stats": "counters",
 }

@@ -54,8 +54,8 @@ class OwnerReport(TypedDict):
 class ClientGone(ConnectionResetError):
     """`send()` after the client has left. Source: ASGI specification, HTTP & WebSocket 2.4."""
 
-current_connection: ContextVar[Connection]
-"""The exchange whose application runs in this context. Owns the channels that `Layer.new_channel` makes."""
+current_connection: ContextVar[Connection | None]
+"""The exchange whose application runs in this context; None where none does. Owns the channels that `Layer.new_channel` makes."""
 
 @final
 class Server:
@@ -203,8 +203,15 @@ class Layer:
         Makes channel for `current_connection`, or for nobody. False where its owner has ended: nothing is stored."""
     def send(self, channel: str, capacity: int, payload: bytes) -> str:
         """`"ok"`, `"full"`, `"too-large"`, `"unknown"` or `"unsent"` (layer_send)."""
-    def receive(self, channel: str, capacity: int, decode: Callable[[memoryview], Any]) -> Awaitable[Any]:
-        """Awaits the next message of channel, decoded. A message is taken only when the awaiting task gets it."""
+    def receive(
+        self,
+        channel: str,
+        capacity: int,
+        decode: Callable[[memoryview], Any],
+        never: Callable[[str], object] | None = None,
+    ) -> Awaitable[Any]:
+        """Awaits the next message of channel, decoded. A message is taken only when the awaiting task gets it. never(channel) is
+        called soon when the channel has ended while it is awaited, or before: it waits for ever."""
     def group_add(self, group: str, channel: str, capacity: int, overflow: str) -> str:
         """`"ok"`, `"closed"` (its owner's connection has ended: nothing was changed) or `"unknown"`."""
     def group_discard(self, group: str, channel: str) -> None: ...

@@ -28,6 +28,7 @@ FIRST_PRUNE = 1024  # origins of channels, before the first look for those that 
 JOIN_TIME = 3.0
 SEND_TIME = 3.0
 CONFIRM_TIME = 10.0  # s that it does elsewhere
+OUTSIDE = "What outlives the connection that starts it does so within `with peneus.outside_connection():`"
 # What subclasses of channels_redis's layers override, and ChannelLayer never calls. Each with what to write instead.
 CONVERT = "override send() and group_send(), and convert the message before they pass it on"
 CONNECT = "hosts and the other keys of CONFIG say how connections are made"
@@ -143,7 +144,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         self._swept = time.monotonic()
         self._used = False
         self._names = ChannelNames(self._bus.kind, self.prefix, self.client_prefix)
-        self._late = Seldom(logger)
+        self._late, self._deaf = Seldom(logger), Seldom(logger)
         self._end_counting = counters.layers.add(self, self._core)
 
     @property
@@ -182,7 +183,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         if self._is_foreign(channel):
             raise ForeignChannel(f"{channel!r} belongs to another process, which alone receives from it")
         self._sweep()
-        return await self._core.receive(channel, self._capacities.of(channel), self._serializer.decode)
+        return await self._core.receive(channel, self._capacities.of(channel), self._serializer.decode, self._warn_of_deaf)
 
     def inbox(self, channel: str, connection: Connection) -> Inbox:
         """What a consumer awaits for each event of connection and message of channel; as receive() takes them."""
@@ -194,7 +195,8 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         self._check_channel(self, channel)
         made_by = origin(self)
         if not self._core.new_channel(channel, self._capacities.of(channel), made_by.gaps):
-            logger.debug("Channel %s was made after its application had ended: it gets no message", printable(channel))
+            text = "Channel %s gets no messages: it was made%s when the connection that it would belong to had ended. " + OUTSIDE
+            self._deaf.warning(text, printable(channel), made_by.at)
             return channel
         self._origins[channel] = made_by
         if len(self._origins) > self._prune_at:
@@ -308,6 +310,12 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         self._core.abandon()
         self._bus = bus_config.for_child(self._bus)
         self._begin()
+
+    def _warn_of_deaf(self, channel: str) -> None:
+        """channel has ended, and somebody awaits a message of it."""
+        made_by = self._origins.get(channel)
+        text = "receive() waits for ever: channel %s, made%s, has ended with the connection that it belonged to. " + OUTSIDE
+        self._deaf.warning(text, channel, made_by.at if made_by is not None else "")
 
     def _is_foreign(self, channel: str) -> bool:
         return channel not in self._origins and self._names.is_foreign(channel) and not self._core.has(channel)

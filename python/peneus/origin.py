@@ -19,6 +19,11 @@ class Origin(NamedTuple):
     made_at: str
     gaps: bool  # it wants to know when messages may have been lost
 
+    @property
+    def at(self) -> str:
+        """ " at file:line", for a sentence; "" where that is not known."""
+        return f" at {self.made_at}" if self.made_at else ""
+
 
 class Nobody:
     """Stands for the consumer where there is none."""
