@@ -640,7 +640,7 @@ void connection_close(struct connection *connection, const struct ending *ending
     if (connection->stream != NULL)
         http2_stream_detach(connection->stream);
     else
-        uv_close(&connection->transport.handle, on_handle_closed);
+        transport_close(&connection->transport, on_handle_closed);
 }
 
 void connection_reset(struct connection *connection, const struct ending *ending)

@@ -17,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/own_sockets.h"
 #include "server/admission.h"
 #include "server/connection.h"
 #include "server/proxy_connection.h"
@@ -149,7 +150,7 @@ static void welcome(struct listener *listener, int fd)
         fill_endpoints(connection, listener);
     connection_begin(connection);
     if (error != 0) {
-        close(fd);
+        own_sockets_close(fd);
         count(&listener->server->counters.accept_errors_total, 1);
         connection_close(connection, NULL);
     } else if (connection->state == CONNECTION_CLOSED || is_refused(connection, listener)) {
@@ -232,6 +233,18 @@ static bool has_handshake(const struct listener *listener)
     return listener->tls != NULL || listener->server->settings.proxy_protocol;
 }
 
+/* As accept4(). */
+static int take_next(const struct listener *listener)
+{
+    own_sockets_lock();
+    int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int error = errno;
+    own_sockets_add(fd);
+    own_sockets_unlock();
+    errno = error;
+    return fd;
+}
+
 /* has_waited: others have had their time, and whoever is there now is taken. */
 static void take_waiting(struct listener *listener, bool has_waited)
 {
@@ -242,7 +255,7 @@ static void take_waiting(struct listener *listener, bool has_waited)
             wait_a_little(listener);
             return;
         }
-        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = take_next(listener);
         if (fd >= 0) {
             recover(listener->server);
             welcome(listener, fd);
@@ -330,6 +343,9 @@ static int take_socket(struct server *server, int fd, char *unlink_path, struct 
         mem_free(listener);
         return SERVER_ADDRESS;
     }
+    own_sockets_lock();
+    own_sockets_add(fd);
+    own_sockets_unlock();
     listener->tls = tls_store_retain(tls);
     uv_timer_init(&server->loop, &listener->pause);
     listener->poll.data = listener->pause.data = listener;
@@ -464,7 +480,7 @@ void listener_close(struct listener *listener)
         return;
     uv_close((uv_handle_t *)&listener->poll, NULL);
     uv_close((uv_handle_t *)&listener->pause, NULL);
-    close(listener->fd);
+    own_sockets_close(listener->fd);
     if (listener->unlink_path != NULL && is_ours(listener))
         unlink(listener->unlink_path);
 }

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/alloc.h"
+#include "base/own_sockets.h"
 #include "server/tls.h"
 
 /* From here on a copy costs more than a system call of its own. */
@@ -547,6 +548,16 @@ void transport_abandon(const struct transport *transport)
     struct linger at_once = { .l_onoff = 1 };
     if (transport->carry == NULL && uv_fileno(&transport->handle, &fd) == 0)
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once); /* where it fails, the kernel goes on for a while */
+}
+
+void transport_close(struct transport *transport, uv_close_cb on_closed)
+{
+    uv_os_fd_t fd = -1;
+    uv_fileno(&transport->handle, &fd);
+    own_sockets_lock();
+    own_sockets_remove(fd);
+    uv_close(&transport->handle, on_closed);
+    own_sockets_unlock();
 }
 
 enum transport_peer transport_peer(const struct transport *transport)

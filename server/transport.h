@@ -162,6 +162,9 @@ uint64_t transport_delivered(const struct transport *transport);
 /* Closing from now on is a reset: what waits in the kernel is thrown away. */
 void transport_abandon(const struct transport *transport);
 
+/* Closes the socket, at once, and the handle. Not for one that is carried. */
+void transport_close(struct transport *transport, uv_close_cb on_closed);
+
 /* How the peer has left, also while reading is off and its last bytes wait in the kernel. */
 enum transport_peer {
     TRANSPORT_PEER_THERE,

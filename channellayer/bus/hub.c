@@ -413,7 +413,7 @@ static void connect_now(struct bus_hub *hub)
     hub->asked_alive = false;
     hub_pipe_init(&hub->pipe, remote_loop(&hub->remote), &callbacks, 0);
     hub->connect.data = hub;
-    uv_pipe_connect(&hub->connect, &hub->pipe.pipe, hub->path, on_connect);
+    hub_pipe_connect(&hub->pipe, &hub->connect, hub->path, on_connect);
 }
 
 /* Asks a hub that is quiet whether it lives, and gives up one that is silent: stopped, or stuck. */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/own_sockets.h"
 
 enum { READ_SIZE = 64 * 1024, PIECES = 64 };
 
@@ -254,8 +255,35 @@ static void on_close(uv_handle_t *handle)
     pipe->callbacks->on_closed(pipe);
 }
 
+static int descriptor_of(const struct hub_pipe *pipe)
+{
+    uv_os_fd_t fd;
+    return uv_fileno(&pipe->handle, &fd) == 0 ? fd : -1;
+}
+
+void hub_pipe_connect(struct hub_pipe *pipe, uv_connect_t *request, const char *path, uv_connect_cb on_connect)
+{
+    own_sockets_lock();
+    uv_pipe_connect(request, &pipe->pipe, path, on_connect);
+    own_sockets_add(descriptor_of(pipe));
+    own_sockets_unlock();
+}
+
+int hub_pipe_accept(struct hub_pipe *pipe, uv_stream_t *listener)
+{
+    own_sockets_lock();
+    int error = uv_accept(listener, &pipe->stream);
+    own_sockets_add(descriptor_of(pipe));
+    own_sockets_unlock();
+    return error;
+}
+
 void hub_pipe_close(struct hub_pipe *pipe)
 {
-    if (!uv_is_closing(&pipe->handle))
-        uv_close(&pipe->handle, on_close);
+    if (uv_is_closing(&pipe->handle))
+        return;
+    own_sockets_lock();
+    own_sockets_remove(descriptor_of(pipe));
+    uv_close(&pipe->handle, on_close);
+    own_sockets_unlock();
 }

@@ -53,6 +53,10 @@ struct hub_pipe {
 /* Initialises the handle. 0 or a libuv error. */
 int hub_pipe_init(struct hub_pipe *pipe, uv_loop_t *loop, const struct hub_pipe_callbacks *callbacks, size_t out_limit);
 
+/* uv_pipe_connect() and uv_accept(). */
+void hub_pipe_connect(struct hub_pipe *pipe, uv_connect_t *request, const char *path, uv_connect_cb on_connect);
+int hub_pipe_accept(struct hub_pipe *pipe, uv_stream_t *listener);
+
 /* Connected or accepted: reads from now on. */
 void hub_pipe_begin(struct hub_pipe *pipe);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/own_sockets.h"
 #include "channellayer/bus/hub_state.h"
 #include "channellayer/name.h"
 
@@ -154,7 +155,7 @@ static void on_connection(uv_stream_t *listener, int status)
     hub_pipe_init(&member->pipe, bus_thread_loop(hub->thread), &callbacks, HUB_OUT_LIMIT);
     hub->handles++;
     atomic_fetch_add(&hub->member_count, 1);
-    if (uv_accept(listener, &member->pipe.stream) != 0) {
+    if (hub_pipe_accept(&member->pipe, listener) != 0) {
         hub_pipe_close(&member->pipe);
     } else if (!hub_pipe_is_same_user(&member->pipe)) {
         atomic_fetch_add(&hub->refused, 1);
@@ -218,7 +219,10 @@ static void on_finish(struct bus_task *task)
         next = node->next;
         leave(list_entry(node, struct hub_member, of_hub));
     }
+    own_sockets_lock();
+    own_sockets_remove(hub->fd);
     uv_close((uv_handle_t *)&hub->listener, on_own_closed);
+    own_sockets_unlock();
     uv_close((uv_handle_t *)&hub->clock, on_own_closed);
 }
 
@@ -303,6 +307,10 @@ struct hub *hub_create(const char *path, char *error, size_t size)
         errno = EAGAIN;
         goto fail;
     }
+    own_sockets_lock();
+    own_sockets_add(fd);
+    own_sockets_add(lock);
+    own_sockets_unlock();
     bus_thread_post(hub->thread, &hub->begin);
     return hub;
 fail:
@@ -322,7 +330,7 @@ void hub_close(struct hub *hub)
         return; /* a child of the fork has neither the thread nor the socket's name to take away */
     unlink(hub->path);
     flock(hub->lock, LOCK_UN); /* not close() alone: a child may have the lock open too */
-    close(hub->lock);
+    own_sockets_close(hub->lock);
     bus_thread_post(hub->thread, &hub->end);
 }
 

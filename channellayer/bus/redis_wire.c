@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 
 #include "base/alloc.h"
+#include "base/own_sockets.h"
 #include "channellayer/bus/redis_tls.h"
 
 enum { REASON_SIZE = 200 };
@@ -211,6 +212,14 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         write_out(wire);
 }
 
+static void hang_up(redisContext *redis)
+{
+    own_sockets_lock();
+    own_sockets_remove(redis->fd);
+    redisFree(redis);
+    own_sockets_unlock();
+}
+
 static redisContext *dial(const struct redis_wire_target *target, char *reason, size_t size)
 {
     redisOptions options = { .options = REDIS_OPT_NONBLOCK | REDIS_OPT_SET_SOCK_CLOEXEC };
@@ -219,13 +228,18 @@ static redisContext *dial(const struct redis_wire_target *target, char *reason, 
     else
         REDIS_OPTIONS_SET_UNIX(&options, target->path);
     options.options |= REDIS_OPT_NO_PUSH_AUTOFREE;
+    own_sockets_lock();
     errno = 0;
     redisContext *redis = redisConnectWithOptions(&options);
     int error = errno;
-    if (redis != NULL && redis->err == 0) {
+    bool begun = redis != NULL && redis->err == 0;
+    if (begun) {
         fcntl(redis->fd, F_SETFD, FD_CLOEXEC);
-        return redis;
+        own_sockets_add(redis->fd);
     }
+    own_sockets_unlock();
+    if (begun)
+        return redis;
     /* Of a Unix socket hiredis says only that there was an error. */
     snprintf(reason, size, "%s", redis == NULL ? "there is no memory" : redis->errstr[0] != '\0' ? redis->errstr : strerror(error));
     if (redis != NULL)
@@ -248,7 +262,7 @@ struct redis_wire *redis_wire_open(uv_loop_t *loop, const struct redis_wire_targ
     int error = uv_poll_init(loop, &wire->poll, wire->redis->fd);
     if (error != 0) {
         snprintf(reason, size, "%s", uv_strerror(error));
-        redisFree(wire->redis);
+        hang_up(wire->redis);
         goto fail;
     }
     wire->poll.data = wire;
@@ -269,7 +283,7 @@ static void on_poll_closed(uv_handle_t *poll)
     struct redis_wire *wire = poll->data;
     if (wire->redis->privctx == NULL)
         SSL_free(wire->ssl); /* the handshake never began, or failed at once */
-    redisFree(wire->redis);
+    hang_up(wire->redis);
     mem_free(wire);
 }
 

@@ -18,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from . import sockets
+
 logger = logging.getLogger(__name__)
 
 LINE_LIMIT = 64 * 1024 * 1024  # bytes of one answer
@@ -108,6 +110,7 @@ def listen() -> socket.socket | None:
     except (OSError, Refused) as error:
         logger.warning("No control socket, so `peneus channels` cannot ask this server: %s", error)
         return None
+    sockets.keep_from_children(listener)
     return listener
 
 

@@ -1,6 +1,7 @@
 """`peneus.ChannelLayer`: the Channels layer of this process, over the native one."""
 
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -132,12 +133,13 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
             hubs.want(self._bus.where)
         self._check_channel, self._check_group = layer_names.checks(self._bus.kind)
         self._begin()
+        self._start()
         layer_life.watch(self)
 
     def _begin(self) -> None:
-        """A native layer, and everything that belongs to it."""
+        """Everything that belongs to one native layer."""
         native = self._bus.native
-        self._core = Layer(**self._limits) if native is None else Layer(**self._limits, bus=dict(native))
+        self._starting = threading.Lock()
         self.client_prefix = native["client"] if native is not None and "client" in native else uuid.uuid4().hex
         self._origins: dict[str, Origin] = {}
         self._prune_at = FIRST_PRUNE
@@ -145,7 +147,21 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         self._used = False
         self._names = ChannelNames(self._bus.kind, self.prefix, self.client_prefix)
         self._late, self._deaf = Seldom(logger), Seldom(logger)
+
+    def _start(self) -> None:
+        """The native layer, which connects."""
+        native = self._bus.native
+        self._core = Layer(**self._limits) if native is None else Layer(**self._limits, bus=dict(native))
         self._end_counting = counters.layers.add(self, self._core)
+
+    def __getattr__(self, name: str) -> Any:
+        """In the child of a fork, the native layer is made when it is first used: most children never use it."""
+        if name != "_core":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        with self._starting:
+            if "_core" not in self.__dict__:
+                self._start()
+        return self._core
 
     @property
     def bus(self) -> str:
@@ -306,8 +322,10 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         return self._used
 
     def begin_again(self) -> None:
-        """In the child of a fork: another native layer, without the parent's channels and connections."""
-        self._core.abandon()
+        """In the child of a fork: another native layer from its first use on, without the parent's channels and connections."""
+        core = self.__dict__.pop("_core", None)
+        if core is not None:
+            core.abandon()
         self._bus = bus_config.for_child(self._bus)
         self._begin()
 

@@ -22,7 +22,7 @@ class Living(Protocol):
     """A channel layer."""
 
     def begin_again(self) -> None:
-        """In a child: has a native layer of its own from now on."""
+        """In a child: has a native layer of its own when it is used."""
 
     def settled(self) -> Awaitable[bool | None]:
         """Whether what was published has arrived."""
@@ -38,7 +38,7 @@ _watching = False
 
 
 def watch(layer: Living) -> None:
-    """layer gets a new native layer in each child, and its publishes arrive before the process ends."""
+    """layer gets a new native layer in each child that uses it, and its publishes arrive before the process ends."""
     global _watching
     with _lock:
         _layers.add(layer)

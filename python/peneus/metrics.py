@@ -118,9 +118,12 @@ class Exposition:
 def listen(address: str) -> list[socket.socket]:
     """Sockets that listen at address (HOST:PORT). ListenError."""
     try:
-        return sockets.bind_tcp(*kinds.split_address(address), 64)
+        listeners = sockets.bind_tcp(*kinds.split_address(address), 64)
     except OSError as error:
         raise ListenError(f"--metrics {address}: {error.strerror or error}") from error
+    for listener in listeners:
+        sockets.keep_from_children(listener)
+    return listeners
 
 
 class Endpoint:

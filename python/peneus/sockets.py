@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import stat
+import weakref
 from contextlib import suppress
 
 from . import endpoints
@@ -11,6 +12,21 @@ from .endpoints import SSL, TCP, FileDescriptor, Unix
 from .errors import ListenError
 
 Address = tuple[str, int] | str
+
+_private: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+def keep_from_children(listener: socket.socket) -> None:
+    """A process that this one forks closes its copy at once: it would keep the address when this one has ended."""
+    _private.add(listener)
+
+
+def _close_private() -> None:
+    for each in list(_private):
+        each.close()
+
+
+os.register_at_fork(after_in_child=_close_private)
 
 
 class Listeners:
