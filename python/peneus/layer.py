@@ -51,7 +51,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
     - capacity (100), channel_capacity ({glob or compiled pattern: capacity}): messages that a channel holds
     - mailbox_bytes (16 MiB), message_limit (as mailbox_bytes): bytes that a channel holds, and bytes of one message
     - expiry (60), group_expiry (86400): seconds
-    - overflow ("drop-oldest"): what a full channel does to a group message; also "drop-newest", "latest" (of each
+    - overflow ("drop-oldest", on bus "redis-core" "drop-newest"): what a full channel does to a group message; "latest" (of each
       message["key"]), "close"; or {glob of group names: policy}
     - serializer_format ("msgpack", or "json"), prefix, hosts, symmetric_encryption_keys, random_prefix_length,
       on_disconnect, on_reconnect: as channels_redis has them (redis_hosts: the forms of hosts)
@@ -86,7 +86,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         symmetric_encryption_keys: list[str | bytes] | None = None,
         serializer_format: str = "msgpack",
         bus: str = "auto",
-        overflow: str | Mapping[Any, str] = "drop-oldest",
+        overflow: str | Mapping[Any, str] | None = None,
         mailbox_bytes: int = 16 * MIB,
         message_limit: int | None = None,
         hub: Any = None,
@@ -102,7 +102,6 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         self.capacity = layer_config.whole("capacity", capacity)
         self._capacities = layer_config.capacities(channel_capacity, self.capacity)
         self.channel_capacity = self.compile_capacities(channel_capacity or {})
-        self._overflow = layer_config.overflow(overflow)
         self._serializer = serializer(serializer_format)
         self._bus = bus_config.configure(
             bus,
@@ -122,6 +121,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
             buffer_limit=buffer_limit,
             buffer_time=buffer_time,
         )
+        self._overflow = layer_config.overflow(overflow, self._bus.kind)
         self._limits: dict[str, Any] = {
             "expiry": self.expiry,
             "group_expiry": self.group_expiry,

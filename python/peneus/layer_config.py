@@ -37,12 +37,14 @@ def capacities(value: object, default: int) -> ByPattern[int]:
     return ByPattern("channel_capacity", checked, default)
 
 
-def overflow(value: object) -> ByPattern[str]:
-    """One policy for all groups, or a mapping from group-name glob to policy; what nothing matches drops the oldest."""
+def overflow(value: object, bus: str) -> ByPattern[str]:
+    """One policy for all groups, or a mapping from group-name glob to policy. Groups that nothing matches, and all where value is
+    None, have what is usual on the bus: on "redis-core" what channels_redis.core does."""
+    usual = "drop-newest" if bus == "redis-core" else "drop-oldest"
     if not isinstance(value, Mapping):
-        return ByPattern("overflow", (), policy("overflow", value))
+        return ByPattern("overflow", (), usual if value is None else policy("overflow", value))
     checked: list[tuple[Any, str]] = [(pattern, policy(f"overflow[{pattern!r}]", name)) for pattern, name in value.items()]
-    return ByPattern("overflow", checked, POLICIES[0])
+    return ByPattern("overflow", checked, usual)
 
 
 def policy(name: str, value: object) -> str:

@@ -36,12 +36,12 @@ class Layer(ChannelLayer):
 
 
 class Core(Layer):
-    """A full channel drops the new message, as channels_redis.core's does."""
+    """A full channel drops the new message, as channels_redis.core's does; on the local bus too."""
 
     wire = "redis-core"
 
     def __init__(self, hosts: Any = None, **config: Any) -> None:
-        super().__init__(hosts, overflow="drop-newest", **config)
+        super().__init__(hosts, **config if REDIS else {"overflow": "drop-newest", **config})
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:

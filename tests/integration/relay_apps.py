@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 import peneus
 from asgiref.sync import async_to_sync
 
-POLICIES = {"newest*": "drop-newest", "latest*": "latest", "close*": "close"}
+POLICIES = {"newest*": "drop-newest", "latest*": "latest", "close*": "close", "*": "drop-oldest"}
 layer = peneus.ChannelLayer(overflow=POLICIES, **json.loads(os.environ.get("RELAY_LAYER", "{}")))
 
 

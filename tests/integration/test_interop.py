@@ -283,6 +283,22 @@ async def test_core_channel_full(servers):
         assert (await received(both.theirs, channel))["number"] == 5
 
 
+async def test_core_a_full_member_of_a_group_drops_the_newest(servers):
+    """Both makes, where CONFIG says nothing of it."""
+    async with pair("core", servers[:1], capacity=3) as both:
+        members = [(layer, await layer.new_channel()) for layer in (both.ours, both.theirs)]
+        for layer, channel in members:
+            await layer.group_add("group", channel)
+        for number in range(6):
+            await both.theirs.group_send("group", {"number": number})
+            await until(lambda number=number: both.ours._core.stats()["bus_received"] == number + 1)
+        assert both.ours._core.stats()["dropped_newest"] == 3
+        for layer, channel in members:
+            assert [(await received(layer, channel))["number"] for _ in range(3)] == [0, 1, 2]
+            await layer.send(channel, {"number": 6})
+            assert (await received(layer, channel))["number"] == 6
+
+
 async def test_core_a_full_channel_does_not_starve_the_others(servers):
     """In channels_redis.core the capacity is the process's: one consumer that does not read fills it."""
     async with pair("core", servers[:1], capacity=5) as both:

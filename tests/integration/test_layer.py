@@ -13,7 +13,7 @@ import peneus
 import pytest
 from asgiref.sync import async_to_sync
 from channels.exceptions import ChannelFull, MessageTooLarge
-from peneus import serializers
+from peneus import layer_config, serializers
 from peneus.errors import SettingError
 
 pytestmark = pytest.mark.asyncio
@@ -335,6 +335,14 @@ NUMBERED = [{"number": number} for number in range(5)]
 )
 async def test_overflow(overflow, left):
     assert await in_full_group(NUMBERED, overflow=overflow) == (left, 2)
+
+
+@pytest.mark.parametrize(("bus", "usual"), [("local", "drop-oldest"), ("redis", "drop-oldest"), ("redis-core", "drop-newest")])
+async def test_what_is_usual_where_nothing_is_said(bus, usual):
+    assert layer_config.overflow(None, bus).of("group") == usual
+    assert layer_config.overflow({"prices.*": "close"}, bus).of("group") == usual
+    assert layer_config.overflow("latest", bus).of("group") == "latest"
+    assert await in_full_group(NUMBERED) == ([2, 3, 4], 2)
 
 
 async def test_overflow_latest_keeps_the_newest_of_each_key():
