@@ -43,25 +43,50 @@ static struct core_job *job_at(struct list_node *node)
     return list_entry(node, struct core_job, link);
 }
 
-/* Among those that wait each has the place of its order: when a connection is lost, jobs that were on their way come back one after the
- * other, and meanwhile later ones are begun and find no connection. */
-static void wait_for_redis(struct core_job *job)
+/* Into list, at its place in the order of the sending: usually the last one. */
+static void place(struct core_job *job, struct list_node *list, enum core_stage stage)
 {
-    struct list_node *waiting = &job->core->waiting, *behind = waiting;
-    leave_active(job);
-    if (is_group(job))
-        core_letters_free(job); /* who is in the group is asked again */
-    if (!list_empty(waiting) && job_at(waiting->prev)->number > job->number) {
-        behind = waiting->next;
+    struct list_node *behind = list;
+    list_remove(&job->link);
+    if (!list_empty(list) && job_at(list->prev)->number > job->number) {
+        behind = list->next;
         while (job_at(behind)->number < job->number)
             behind = behind->next;
     }
-    move(job, behind, CORE_QUEUED);
+    list_append(behind, &job->link);
+    job->stage = stage;
+}
+
+static void set_again(struct core_job *job, bool again)
+{
+    if (again && !job->again)
+        job->core->owing++;
+    else if (!again && job->again)
+        job->core->owing--;
+    job->again = again;
+}
+
+/* Back into list, waiting or queued: it has not gone out, or not to all. */
+static void put_back(struct core_job *job, struct list_node *list)
+{
+    leave_active(job);
+    set_again(job, false);
+    if (is_group(job))
+        core_letters_free(job); /* who is in the group is asked again */
+    place(job, list, CORE_QUEUED);
+}
+
+/* When a connection is lost, jobs that were on their way come here one after the other, and meanwhile later ones are begun and find no
+ * connection. */
+static void wait_for_redis(struct core_job *job)
+{
+    put_back(job, &job->core->waiting);
 }
 
 static void finish(struct core_job *job, bool done)
 {
     leave_active(job);
+    set_again(job, false);
     core_job_done(job, done);
 }
 
@@ -102,7 +127,7 @@ static void on_sent(void *context, void *argument, const struct redisReply *repl
     struct core *core = shard->core;
     job->answers--;
     if (reply != NULL && core_is_away(reply) && core->stop_at == 0) {
-        job->again = true; /* it has done nothing */
+        set_again(job, true); /* it has done nothing */
         job->served &= ~(UINT64_C(1) << (shard - core->shards));
     } else if (reply == NULL || reply->type != REDIS_REPLY_INTEGER) {
         core_job_failed(job, reply); /* where the connection was lost it may have arrived: it is not sent twice */
@@ -183,7 +208,6 @@ static void issue(struct core_job *job)
 {
     struct core *core = job->core;
     move(job, &core->sent, CORE_SENT);
-    job->again = false;
     struct core_letter *letter = job->letters;
     uint64_t away = 0;
     while (letter != NULL) {
@@ -195,7 +219,7 @@ static void issue(struct core_job *job)
         int result = send_letters(job, shard);
         if (result == REDIS_LINK_DOWN) {
             away |= UINT64_C(1) << shard;
-            job->again = true;
+            set_again(job, true);
             continue;
         }
         job->served |= UINT64_C(1) << shard;
@@ -212,12 +236,27 @@ static void issue(struct core_job *job)
         finish(job, !job->failed);
 }
 
+/* Whether a job that was sent while one of its Redis was away still waits for answers of others, and that one is back: it goes there next,
+ * before later ones. */
+static bool owes(const struct core *core)
+{
+    if (core->owing == 0)
+        return false;
+    for (struct list_node *node = core->sent.next; node != &core->sent; node = node->next) {
+        if (job_at(node)->again && is_back(job_at(node)))
+            return true;
+    }
+    return false;
+}
+
 /* Sends what is at the front and known. */
 static void advance(struct core *core)
 {
+    if (owes(core))
+        return; /* on_sent() comes again */
     while (!list_empty(&core->flow)) {
-        struct core_job *job = list_entry(core->flow.next, struct core_job, link);
-        if (job->stage != CORE_READY)
+        struct core_job *job = job_at(core->flow.next);
+        if (job->stage != CORE_READY || (!list_empty(&core->queued) && job_at(core->queued.next)->number < job->number))
             return;
         issue(job);
     }
@@ -272,7 +311,7 @@ static void look(struct core_job *job)
     mem_free(text);
     if (result == REDIS_LINK_OK) {
         core->active++;
-        move(job, &core->flow, CORE_LOOKING);
+        place(job, &core->flow, CORE_LOOKING);
     } else if (result == REDIS_LINK_DOWN) {
         wait_for_redis(job);
     } else {
@@ -324,13 +363,32 @@ static void begin(struct core_job *job)
     else if (job->letters == NULL && core_letters_write(job, &job->item->channel, 1) != 0)
         finish(job, false);
     else
-        move(job, &job->core->flow, CORE_READY);
+        place(job, &job->core->flow, CORE_READY);
+}
+
+/* There are as many group messages on their way as may be: a later one than job, which waited for a lost Redis meanwhile, goes back. */
+static bool make_way(struct core *core, const struct core_job *job)
+{
+    for (struct list_node *node = core->flow.prev; node != &core->flow; node = node->prev) {
+        struct core_job *later = job_at(node);
+        if (later->number < job->number)
+            return false;
+        if (later->stage == CORE_READY && is_group(later)) {
+            put_back(later, &core->queued);
+            return true;
+        }
+    }
+    return false;
 }
 
 void core_pump(struct core *core)
 {
-    while (!list_empty(&core->queued) && core->active < CORE_ACTIVE)
-        begin(list_entry(core->queued.next, struct core_job, link));
+    while (!list_empty(&core->queued)) {
+        struct core_job *job = job_at(core->queued.next);
+        if (core->active >= CORE_ACTIVE && !make_way(core, job))
+            break;
+        begin(job);
+    }
     advance(core);
 }
 
@@ -344,10 +402,13 @@ void core_publish(struct core *core, struct core_job *job)
 
 void core_resume(struct core *core)
 {
-    while (!list_empty(&core->waiting)) { /* before those that are queued, in their order */
-        struct list_node *last = core->waiting.prev;
-        list_remove(last);
-        list_append(core->queued.next, last);
+    struct list_node *behind = core->queued.next; /* both are in order */
+    while (!list_empty(&core->waiting)) {
+        struct core_job *job = job_at(core->waiting.next);
+        while (behind != &core->queued && job_at(behind)->number < job->number)
+            behind = behind->next;
+        list_remove(&job->link);
+        list_append(behind, &job->link);
     }
     core_pump(core);
 }

@@ -118,10 +118,11 @@ struct core {
     uint64_t keys_version;  /* grows with each that is added */
 
     struct list_node queued;  /* jobs, in order */
-    struct list_node waiting; /* for a connection, in order; all of them were asked for before those in queued */
-    struct list_node flow;
+    struct list_node waiting; /* for a connection, in order */
+    struct list_node flow;    /* in order */
     struct list_node sent;    /* and FLUSH, QUERY */
     unsigned active;          /* group messages in flow and sent */
+    size_t owing;             /* jobs in sent with again */
     size_t job_count;
     uint64_t last_number;     /* of a job */
     struct list_node unasked; /* jobs: QUERY whose Redis is away */

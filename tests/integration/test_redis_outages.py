@@ -51,10 +51,10 @@ def groups_at(bus, shard, count):
     return [name for name in (f"group-{number}" for number in range(1000)) if shard_of(prefix + name) == shard][:count]
 
 
-def receiver_at(bus, servers, shards):
+def receiver_at(bus, servers, shards, **config):
     """A layer that redis-core receives for from one of shards."""
     while True:
-        layer = layer_at(bus, *servers)
+        layer = layer_at(bus, *servers, **config)
         if shard_of(f"specific.{layer.client_prefix}!") in shards:
             return layer
 
@@ -246,6 +246,39 @@ def test_a_server_that_ends_idle_connections(bus):
             assert await listener.heard("prices") == []
 
         run(main())
+
+
+def test_core_order_is_kept_by_messages_that_one_of_their_redis_lacks(shards):
+    """They wait for another one's answers when the first is back, and later ones could go out there at once."""
+
+    async def main():
+        group = groups_at("redis-core", 0, 1)[0]
+        layer, other = (receiver_at("redis-core", shards, (shard,), capacity=1000) for shard in (1, 2))
+        sender = layer_at("redis-core", *shards, capacity=1000, buffer_time=PATIENCE)
+        channel = await layer.new_channel()
+        for each, name in ((layer, channel), (other, await other.new_channel())):
+            await each.group_add(group, name)
+        await sender.group_send(group, {"n": -1})
+        assert (await received(layer, channel))["n"] == -1
+
+        async def send(first):
+            for n in range(first, first + 30):
+                sender._core.group_send(group, msgpack.packb({"n": n}), None)
+            await asyncio.sleep(0.05)  # as far as they go
+
+        links = stats(sender)["bus_links_up"]
+        shards[1].kill()
+        await until(lambda: stats(sender)["bus_links_up"] == links - 2)
+        shards[2].freeze()
+        await send(0)
+        shards[1].start()
+        await until(lambda: stats(sender)["bus_links_up"] == links)
+        await send(30)
+        shards[2].thaw()
+        await sender.settled()
+        assert [(await received(layer, channel))["n"] for _ in range(60)] == list(range(60))
+
+    run(main())
 
 
 # --- one that refuses ---
