@@ -333,7 +333,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         """channel has ended, and somebody awaits a message of it."""
         made_by = self._origins.get(channel)
         text = "receive() waits for ever: channel %s, made%s, has ended with the connection that it belonged to. " + OUTSIDE
-        self._deaf.warning(text, channel, made_by.at if made_by is not None else "")
+        self._deaf.warning(text, printable(channel), made_by.at if made_by is not None else "")
 
     def _is_foreign(self, channel: str) -> bool:
         return channel not in self._origins and self._names.is_foreign(channel) and not self._core.has(channel)
