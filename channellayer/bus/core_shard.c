@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "channellayer/bus/redis_error.h"
 
 int core_send(struct core_shard *shard, size_t count, const struct name *words,
               void (*on_reply)(void *context, void *argument, const struct redisReply *reply), void *argument)
@@ -116,6 +117,8 @@ static void on_listener_down(void *context, const char *reason)
     struct core_shard *shard = context;
     shard->blocked = false;
     shard->listener_id = 0;
+    if (redis_error_kind(reason) == REDIS_ERROR_AWAY)
+        core_census_say(shard); /* it writes: the other connection learns it too, and memberships are written to the new master */
     on_listener_failed(context, reason);
     went_down(shard->core);
     core_gap_unheard(shard);

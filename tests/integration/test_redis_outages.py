@@ -311,6 +311,23 @@ def test_core_a_master_that_becomes_a_replica(redis):
     run(main())
 
 
+def test_core_both_connections_leave_a_master_that_becomes_a_replica(redis):
+    """Redis tells the one that receives, and that one the other, which may have nothing to write for seconds."""
+
+    async def main():
+        with redis_server() as master:
+            layer = layer_at("redis-core", redis)
+            waiting = asyncio.ensure_future(layer.receive(await layer.new_channel()))
+            await until(lambda: b"cmd=bzpopmin" in b"".join(redis.command("CLIENT", "LIST")))
+            redis.command("REPLICAOF", "127.0.0.1", str(master.port))
+            await until(lambda: stats(layer)["bus_links_up"] == 0)
+            redis.command("REPLICAOF", "NO", "ONE")
+            await until(lambda: stats(layer)["bus_links_up"] == 2)
+            waiting.cancel()
+
+    run(main())
+
+
 @buses
 def test_a_replica_is_not_used(redis, bus):
     async def main():
