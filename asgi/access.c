@@ -118,7 +118,7 @@ int access_refused(struct pyserver *server, const struct refusal_event *refusal)
     if (server->on_refused == NULL)
         return 0;
     PyObject *details = refusal_details(server, refusal);
-    PyObject *done = details == NULL ? NULL : PyObject_CallOneArg(server->on_refused, details);
+    PyObject *done = details == NULL ? NULL : PyObject_CallFunction(server->on_refused, "Oz", details, refusal->reason);
     Py_XDECREF(details);
     Py_XDECREF(done);
     return done == NULL ? error_report(server->state, server->loop, "Exception in Peneus's on_refused callback") : 0;

@@ -128,6 +128,7 @@ struct refusal_event {
     struct endpoints endpoints;
     struct load *load; /* counted */
     uint16_t status;
+    const char *reason; /* a literal, or NULL: status says enough, or more is not known */
     struct piece method;
     struct piece target; /* as sent, perhaps its beginning */
 };

@@ -43,7 +43,7 @@ static void refuse_unread(struct connection *connection, uint16_t status)
     const struct http1_parser *parser = &connection->http1.parser;
     struct piece method = { 0, parser->method_length }, target = { parser->method_length, parser->target_length };
     bool is_kept = !parser->head_done && (size_t)method.length + target.length <= parser->arena.end;
-    refusal_announce(connection, status, is_kept ? parser->arena.bytes : NULL, method, target);
+    refusal_announce(connection, status, parser->reason, is_kept ? parser->arena.bytes : NULL, method, target);
     answer(connection, status);
 }
 
@@ -132,7 +132,7 @@ static void on_head(void *context, const struct http1_head *head)
     if (refused == 0 && http1->websocket && draining(connection))
         refused = 503;
     if (refused != 0) {
-        refusal_announce(connection, refused, head->bytes, head->method, head->target);
+        refusal_announce(connection, refused, NULL, head->bytes, head->method, head->target);
         answer(connection, refused);
         return;
     }
@@ -140,7 +140,7 @@ static void on_head(void *context, const struct http1_head *head)
     connection->exchange = request != NULL ? exchange_begin(server, connection, http1->websocket) : NULL;
     if (connection->exchange == NULL) {
         event_destroy((struct event *)request);
-        refusal_announce(connection, 503, head->bytes, head->method, head->target);
+        refusal_announce(connection, 503, NULL, head->bytes, head->method, head->target);
         end_with(connection, DISCONNECT_PROTOCOL_ERROR, 503, 0);
         return;
     }
@@ -218,6 +218,7 @@ static const struct http1_callbacks callbacks = { on_head, on_body };
 
 void http1_refuse_plain(struct connection *connection)
 {
+    connection->http1.parser.reason = "the client does not speak TLS, which is spoken here";
     refuse_unread(connection, 400);
 }
 

@@ -18,6 +18,16 @@ static int fail(struct http1_parser *parser, uint16_t status)
     return -1;
 }
 
+/* The same where status is not 0; reason is a literal. */
+static int refuse(struct http1_parser *parser, uint16_t status, const char *reason)
+{
+    if (status == 0)
+        return 0;
+    if (parser->status == 0)
+        parser->reason = reason;
+    return fail(parser, status);
+}
+
 static int append(struct http1_parser *parser, const char *at, size_t length)
 {
     if (length > ARENA_LIMIT - parser->arena.end)
@@ -44,7 +54,7 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t length)
 {
     struct http1_parser *parser = llhttp->data;
     if (parser->target_length == 0 && place_of(parser, at) != parser->line_at + 1)
-        return fail(parser, 400);
+        return refuse(parser, 400, "more than one space stands before the target");
     parser->line_at = place_of(parser, at + length);
     size_t limit = parser->settings->max_target_size;
     bool too_long = limit != 0 && length > limit - parser->target_length;
@@ -61,9 +71,9 @@ static int on_protocol(llhttp_t *llhttp, const char *at, size_t length)
     struct http1_parser *parser = llhttp->data;
     static const char expected[] = "HTTP";
     if (parser->protocol_length == 0 && place_of(parser, at) != parser->line_at + 1)
-        return fail(parser, 400);
+        return refuse(parser, 400, "more than one space stands before the version");
     if (length > sizeof expected - 1 - parser->protocol_length || memcmp(at, expected + parser->protocol_length, length) != 0)
-        return fail(parser, 400);
+        return refuse(parser, 400, "the protocol is not HTTP");
     parser->protocol_length += (unsigned char)length;
     return 0;
 }
@@ -118,14 +128,17 @@ static int on_header_value(llhttp_t *llhttp, const char *at, size_t length)
     /* llhttp has refused the control bytes of ASCII. Latin-1 has one more that splits lines where a value is read as text (NEL,
      * CVE-2026-44546), and an application may well call splitlines(). */
     if (memchr(at, 0x85, length) != NULL)
-        return fail(parser, 400);
+        return refuse(parser, 400, "a header's value has a NEL in it");
     parser->field.value.length += (uint32_t)length;
     return append(parser, at, length);
 }
 
-static int refuse(struct http1_parser *parser, uint16_t status)
+/* Of the fields that http1_strict_field() may refuse. */
+static const char *reason_of(uint32_t name_length)
 {
-    return status != 0 ? fail(parser, status) : 0;
+    return name_length == 4    ? "Host is malformed, or there twice"
+           : name_length == 10 ? "Connection is malformed, or names a field that is for everybody"
+                               : "Transfer-Encoding is malformed, or not known";
 }
 
 static int keep_field(struct http1_parser *parser)
@@ -154,8 +167,8 @@ static int on_header_value_complete(llhttp_t *llhttp)
     if (!parser->drop_field) {
         const unsigned char *name = parser->arena.bytes + parser->field.name.offset;
         uint16_t status = http1_strict_field(&parser->strict, name, parser->field.name.length, bytes, value->length);
-        if (status != 0)
-            return fail(parser, status);
+        if (refuse(parser, status, reason_of(parser->field.name.length)) != 0)
+            return -1;
         if (keep_field(parser) != 0)
             return -1;
     }
@@ -183,14 +196,14 @@ static int judge_head(struct http1_parser *parser)
 {
     const llhttp_t *llhttp = &parser->llhttp;
     if (parser->protocol_length == 0)
-        return fail(parser, 400); /* what was HTTP/0.9: a line without a version (RFC 9112, 3) */
+        return refuse(parser, 400, "the request line has no version"); /* what was HTTP/0.9: a line without a version (RFC 9112, 3) */
     if (llhttp->http_major != 1)
         return fail(parser, 505);
     if (llhttp->method == HTTP_CONNECT)
         return fail(parser, 501);
     uint16_t status = http1_strict_head(&parser->strict, llhttp->http_minor, llhttp->flags & F_CHUNKED);
-    if (status != 0)
-        return fail(parser, status);
+    if (refuse(parser, status, status == 400 ? "Host is missing, or Transfer-Encoding cannot be in this request" : NULL) != 0)
+        return -1;
     size_t limit = parser->settings->max_body_size;
     if (limit != 0 && llhttp->content_length > limit)
         return fail(parser, 413);
@@ -210,7 +223,9 @@ static int on_headers_complete(llhttp_t *llhttp)
     };
     struct piece authority;
     bool options = llhttp->method == HTTP_OPTIONS;
-    if (judge_head(parser) != 0 || refuse(parser, http1_strict_target(parser->arena.bytes, options, &head.target, &authority)) != 0)
+    if (judge_head(parser) != 0)
+        return -1;
+    if (refuse(parser, http1_strict_target(parser->arena.bytes, options, &head.target, &authority), "the target is malformed") != 0)
         return -1;
     if (authority.length != 0 && replace_host(parser, authority) != 0)
         return -1;
@@ -341,8 +356,10 @@ static uint16_t status_of(const struct http1_parser *parser, llhttp_errno_t erro
     return 400;
 }
 
-static enum http1_result stop(struct http1_parser *parser, uint16_t status)
+static enum http1_result stop(struct http1_parser *parser, uint16_t status, const char *reason)
 {
+    if (parser->status == 0)
+        parser->reason = reason;
     parser->status = status;
     return HTTP1_ERROR;
 }
@@ -351,7 +368,7 @@ static enum http1_result stop(struct http1_parser *parser, uint16_t status)
 static enum http1_result read_method(struct http1_parser *parser, const unsigned char *bytes, size_t length)
 {
     uint16_t status = http1_strict_method(&parser->strict, bytes, length);
-    return status != 0 ? stop(parser, status) : HTTP1_MORE;
+    return status != 0 ? stop(parser, status, status == 400 ? "the method is malformed" : NULL) : HTTP1_MORE;
 }
 
 static enum http1_result execute(struct http1_parser *parser, const unsigned char *bytes, size_t length, size_t *consumed)
@@ -372,7 +389,8 @@ static enum http1_result execute(struct http1_parser *parser, const unsigned cha
         parser->strict.method_length = (unsigned char)(parser->offset + end); /* at most what llhttp's longest has */
         return read_method(parser, bytes + end, length - end);
     }
-    return stop(parser, status_of(parser, error));
+    uint16_t status = status_of(parser, error);
+    return stop(parser, status, status == 400 ? llhttp_get_error_reason(&parser->llhttp) : NULL);
 }
 
 enum http1_result http1_parser_feed(struct http1_parser *parser, const unsigned char *bytes, size_t length, size_t *consumed)
@@ -384,7 +402,7 @@ enum http1_result http1_parser_feed(struct http1_parser *parser, const unsigned 
         begin_message(parser);
     uint16_t status = http1_strict_begin(&parser->strict, bytes, length, &skipped);
     if (status != 0)
-        return stop(parser, status);
+        return stop(parser, status, "the request does not begin with a method");
     bytes += skipped;
     length -= skipped;
     if (length == 0) {
@@ -397,7 +415,7 @@ enum http1_result http1_parser_feed(struct http1_parser *parser, const unsigned 
     }
     if (!parser->head_done && parser->arena.bytes == NULL && length > 2 &&
         buffer_reserve(&parser->arena, length < FIRST_ARENA ? length : FIRST_ARENA) == NULL)
-        return stop(parser, 503);
+        return stop(parser, 503, NULL);
     enum http1_result result = execute(parser, bytes, length, consumed);
     *consumed += skipped;
     return result;

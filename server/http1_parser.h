@@ -65,6 +65,7 @@ struct http1_parser {
     size_t header_count; /* dropped ones too */
     uint64_t body_bytes;
     uint16_t status;     /* of HTTP1_ERROR: 400, 413, 414, 417, 431, 501, 503 (no memory), 505 */
+    const char *reason;  /* of a status that does not say enough, for the log; a literal, or NULL */
     unsigned char protocol_length;
     bool head_done;
     bool complete;

@@ -163,7 +163,7 @@ static void answer(struct http2_stream *stream, uint16_t status)
 void http2_stream_tell_refused(const struct http2_stream *stream, uint16_t status)
 {
     const struct http2_head *head = &stream->head;
-    refusal_announce(stream->session->connection, status, head->arena.bytes, head->method, head->target);
+    refusal_announce(stream->session->connection, status, NULL, head->arena.bytes, head->method, head->target);
 }
 
 /* Ends the exchange with an answer of our own, or by cutting the response off. */

@@ -12,7 +12,8 @@ static uint32_t shorter(uint32_t length, uint32_t most)
     return length < most ? length : most;
 }
 
-void refusal_announce(struct connection *connection, uint16_t status, const unsigned char *bytes, struct piece method, struct piece target)
+void refusal_announce(struct connection *connection, uint16_t status, const char *reason, const unsigned char *bytes, struct piece method,
+                      struct piece target)
 {
     struct server *server = connection->server;
     if (!server->settings.tells_refusals || !server_takes_heads(server))
@@ -27,6 +28,7 @@ void refusal_announce(struct connection *connection, uint16_t status, const unsi
         .endpoints = connection->endpoints,
         .load = connection->load,
         .status = status,
+        .reason = reason,
         .method = { 0, method_length },
         .target = { method_length, target_length },
     };

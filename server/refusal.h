@@ -17,7 +17,8 @@ struct connection;
 enum { LOGGED_LENGTH = 2048 };
 
 /* Announces EVENT_REFUSED about a request of the client whose socket connection has, if anybody wants to know (tells_refusals). Method and
- * target are pieces of bytes, as far as they have been read; bytes NULL: not at all. */
-void refusal_announce(struct connection *connection, uint16_t status, const unsigned char *bytes, struct piece method, struct piece target);
+ * target are pieces of bytes, as far as they have been read; bytes NULL: not at all. reason is a literal, or NULL. */
+void refusal_announce(struct connection *connection, uint16_t status, const char *reason, const unsigned char *bytes, struct piece method,
+                      struct piece target);
 
 #endif

@@ -77,9 +77,9 @@ class Server:
     - `on_drained()`, `on_stopped()`: after `shutdown` and `stop`.
     - `prepare_scope(scope)`: None, or a function that may change a scope before the application gets it (proxy headers).
     - `offers_files`: scopes of HTTP have the extensions that send files (`--pathsend`).
-    - `on_refused(details)`: None, or what is told of a request that the server has answered by itself (400, 431 …), or reset,
-      before any application heard of it: as `"complete"` of on_access; method and path are `""`, or cut off, where they
-      were not read.
+    - `on_refused(details, reason)`: None, or what is told of a request that the server has answered by itself (400, 431 …),
+      or reset, before any application heard of it: details as for `"complete"` of on_access; method and path are `""`, or cut
+      off, where they were not read. reason: a sentence, or None where the status says enough.
     - `on_closed(connection, (cause, code, status))`: None, or what is told of an exchange that the server ends although its
       client is there: cause is a key of `closes.CAUSES`; the close code of a WebSocket, the status that was answered, or 0.
     - `on_malformed(scope)`: None, or what is told of a request of which a trusted proxy said something malformed.
@@ -101,7 +101,7 @@ class Server:
         prepare_scope: Callable[[dict[str, Any]], None] | None = None,
         on_malformed: Callable[[dict[str, Any]], None] | None = None,
         offers_files: bool = False,
-        on_refused: Callable[[dict[str, Any]], None] | None = None,
+        on_refused: Callable[[dict[str, Any], str | None], None] | None = None,
         on_closed: Callable[[Connection, tuple[str, int, int]], None] | None = None,
     ) -> None: ...
     def listen_tcp(self, host: str, port: int, tls: TLS | None = None) -> None:

@@ -30,9 +30,9 @@ CAUSES = {
 }
 
 
-def refusal(status: int) -> str:
-    """Why a request is answered with status."""
-    return f"{status}, {REFUSALS.get(status, 'for a reason of its own')}"
+def refusal(status: int, reason: str | None) -> str:
+    """Why a request is answered with status; reason: what the parser has said of it."""
+    return f"{status}, {REFUSALS.get(status, 'for a reason of its own')}{f': {reason}' if reason else ''}"
 
 
 def sentence(cause: str, code: int, status: int) -> str:

@@ -405,15 +405,15 @@ def _logging_with(action_logger: ActionLogger) -> Callable[[Connection, str, dic
     return lambda connection, action, details: action_logger(connection.protocol, action, details)
 
 
-def _refusing_with(action_logger: ActionLogger | None) -> Callable[[dict[str, Any]], None] | None:
+def _refusing_with(action_logger: ActionLogger | None) -> Callable[[dict[str, Any], str | None], None] | None:
     """What logs a request that the server refuses; None where nobody would see it."""
     if action_logger is None and not logger.isEnabledFor(logging.DEBUG):
         return None
 
-    def on_refused(details: dict[str, Any]) -> None:
+    def on_refused(details: dict[str, Any], reason: str | None) -> None:
         details["method"] = printable(details["method"]) or "-"
         details["path"] = details["path"] or "-"
-        logger.debug("Refused a request from %s: %s", details["client"], closes.refusal(details["status"]))
+        logger.debug("Refused a request from %s: %s", details["client"], closes.refusal(details["status"], reason))
         if action_logger is not None:
             action_logger("http", "complete", details)
 

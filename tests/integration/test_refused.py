@@ -77,10 +77,34 @@ def test_a_refused_request_is_in_the_access_log_and_its_reason_in_the_log():
             client = f"127.0.0.1:{port}"
             pattern = rf'^{re.escape(client)} - - \[.*\] "{re.escape(what)}.*" {status} -$'
             until(lambda pattern=pattern: re.search(pattern, server.stdout, re.MULTILINE), f"{pattern} in {server.stdout}")
-            assert f"Refused a request from {client}: {status}, {closes.REFUSALS[status]}\n" in server.stderr
+            assert f"Refused a request from {client}: {status}, {closes.REFUSALS[status]}" in server.stderr
         get((server.host, server.port))
         until(lambda: '"GET /" 200 4' in server.stdout, "one that is not refused")
         assert len(server.stdout.splitlines()) == len(REFUSED) + 1
+
+
+MALFORMED = [
+    (b"GET / HTTP/1.1\r\n\r\n", "Host is missing, or Transfer-Encoding cannot be in this request"),
+    (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "Host is malformed, or there twice"),
+    (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: host\r\n\r\n", "Connection is malformed, or names a field that is for everybody"),
+    (b"GET / HTTP/1.1\r\nHost: x\r\nA: b\x01c\r\n\r\n", "Invalid header value char"),
+    (b"GET / HTTP/1.1\r\nHost: x\r\nA: b\x85c\r\n\r\n", "a header's value has a NEL in it"),
+    (b"GET  /" + END, "more than one space stands before the target"),
+    (b"GET http://" + END, "the target is malformed"),
+    (b"GET /\r\n\r\n", "the request line has no version"),
+    (b"GE(T /" + END, "the method is malformed"),
+    (b"\nGET /" + END, "the request does not begin with a method"),
+]
+
+
+@pytest.mark.parametrize(("data", "reason"), MALFORMED)
+def test_what_is_malformed(data, reason):
+    told = []
+    with CoreServer(application, on_refused=lambda *what: told.append(what)) as server:
+        server.host = "127.0.0.1"
+        assert answer(server, data)[0].startswith(b"HTTP/1.1 400")
+        until(lambda: told, "it is told")
+        assert [why for _, why in told] == [reason]
 
 
 def test_refused_over_http2():
@@ -112,7 +136,10 @@ def test_tls_and_a_client_that_speaks_none(tmp_path):
 def test_refusals_are_bounded_while_the_event_loop_stands_still():
     told = []
     settings = {"max_header_count": 10, "head_window": 64 * 1024, **UNBOUND}
-    with CoreServer(application, settings=settings, on_refused=told.append) as server, Attacker(server.port) as attacker:
+    with (
+        CoreServer(application, settings=settings, on_refused=lambda details, reason: told.append(details)) as server,
+        Attacker(server.port) as attacker,
+    ):
         with blocked(server):
             for stream in range(1, 2001, 2):
                 attacker.send(request(stream, "/" + "x" * 100, *[("a", "b")] * 15))
