@@ -31,14 +31,20 @@ void trim_init(struct trim *trim, uv_loop_t *loop)
     trim->work.data = trim;
 }
 
+void trim_soon(struct trim *trim)
+{
+    if (trim->due || uv_is_closing((uv_handle_t *)&trim->timer))
+        return;
+    trim->due = true;
+    uv_timer_start(&trim->timer, on_timer, TRIM_DELAY_MS, 0);
+}
+
 void trim_look(struct trim *trim, uint64_t clients)
 {
     if (clients > trim->most)
         trim->most = clients;
-    if (trim->due || trim->most - clients < TRIM_LEAST || clients > trim->most / 2 || uv_is_closing((uv_handle_t *)&trim->timer))
-        return;
-    trim->due = true;
-    uv_timer_start(&trim->timer, on_timer, TRIM_DELAY_MS, 0);
+    if (trim->most - clients >= TRIM_LEAST && clients <= trim->most / 2)
+        trim_soon(trim);
 }
 
 void trim_close(struct trim *trim)

@@ -2,7 +2,7 @@
  *
  * Owner:   the server embeds it.
  * Thread:  the I/O thread. malloc_trim() itself runs on a thread of libuv's pool, as it takes a millisecond for some MiB.
- * Limits:  when TRIM_LEAST clients or more have left, and half of all, TRIM_DELAY_MS after that was noticed.
+ * Limits:  when TRIM_LEAST clients or more have left, and half of all, or when trim_soon() says so; TRIM_DELAY_MS after that.
  */
 #ifndef PENEUS_SERVER_TRIM_H
 #define PENEUS_SERVER_TRIM_H
@@ -24,6 +24,9 @@ void trim_init(struct trim *trim, uv_loop_t *loop);
 
 /* There are so many clients: connections and exchanges. */
 void trim_look(struct trim *trim, uint64_t clients);
+
+/* Much has been freed. */
+void trim_soon(struct trim *trim);
 
 /* Before the loop stops. */
 void trim_close(struct trim *trim);

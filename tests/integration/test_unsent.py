@@ -4,13 +4,17 @@ stalled are reset; whoever reads gets everything."""
 from __future__ import annotations
 
 import contextlib
+import os
+from pathlib import Path
 from typing import Any
 
+import pytest
 from peneus.testing import LiveServer
 
 from tests.integration.core_harness import Client, CoreServer, eventually
 from tests.support.http2 import Http2
 
+CUT = "tests.integration.cut_apps:application"
 MIB = 1 << 20
 SIZE = MIB
 ENHANCE_YOUR_CALM = 11
@@ -93,7 +97,23 @@ def test_requests_one_behind_the_other() -> None:
 
 
 def test_the_log_says_so() -> None:
-    with LiveServer("tests.integration.cut_apps:application", unsent_window=MIB) as here, Http2(here.port, window=0) as client:
+    with LiveServer(CUT, unsent_window=MIB) as here, Http2(here.port, window=0) as client:
         for mark in range(8):
             client.request(f"/whole/{mark}")
         eventually(lambda: "--unsent-window or --unsent-backlog" in here.stderr, "a line in the log")
+
+
+@pytest.mark.skipif("PENEUS_SANITIZED" in os.environ, reason="a sanitizer has a malloc() of its own")
+def test_the_memory_is_given_back() -> None:
+    with LiveServer(CUT, unsent_window=4 * MIB) as here, Http2(here.port, window=0) as client:
+        assert here.process is not None
+        statm = Path(f"/proc/{here.process.pid}/statm")
+
+        def resident() -> int:
+            return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+        begin = resident()
+        for mark in range(99):
+            client.request(f"/whole/{mark}")  # 297 MB
+        eventually(lambda: client.read(0.01) or "--unsent-window" in here.stderr, "some are reset")
+        eventually(lambda: resident() < begin + 100 * MIB, "the memory is given back")
