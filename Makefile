@@ -1,5 +1,5 @@
 # A thin menu; the work is done by tools/.
-#   make PYTHON=/path/to/python3   another Python, 3.10 to 3.14
+#   make PYTHON=/path/to/python3   another Python, 3.10 to 3.15
 #   make demo PORT=9000            another port
 #   make test ARGS="-k chunked"    arguments for pytest
 .DEFAULT_GOAL := help
