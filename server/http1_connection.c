@@ -28,7 +28,8 @@ static bool draining(const struct connection *connection)
 static void answer(struct connection *connection, uint16_t status)
 {
     struct http1_identity identity = server_identity(connection->server);
-    bool is_head = connection->http1.response.head;
+    const struct http1_connection *http1 = &connection->http1;
+    bool is_head = http1->state == HTTP1_HEAD ? http1_parser_is_head(&http1->parser) : http1->response.head;
     if (status < 500 && status != 403) /* 403 is the application's */
         count(&connection->server->counters.bad_requests_total, 1);
     if (http1_write_error(transport_out(&connection->transport), status, is_head, &identity) == 0)

@@ -82,6 +82,12 @@ void http1_parser_init(struct http1_parser *parser, const struct server_settings
                        const struct http1_callbacks *callbacks, void *context);
 void http1_parser_deinit(struct http1_parser *parser);
 
+/* The message is a HEAD request, as far as it has been read. */
+static inline bool http1_parser_is_head(const struct http1_parser *parser)
+{
+    return parser->llhttp.method == HTTP_HEAD;
+}
+
 /* Parses length bytes, at most to the end of the message; *consumed of them were used. After HTTP1_COMPLETE the next call begins the
  * next message. */
 enum http1_result http1_parser_feed(struct http1_parser *parser, const unsigned char *bytes, size_t length, size_t *consumed);

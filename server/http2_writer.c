@@ -115,12 +115,13 @@ int http2_write_head(nghttp2_session *session, int32_t stream, struct http1_resp
     response->without_body = response->head || status < 200 || status == 204 || status == 205 || status == 304;
     int error = block_init(&block, command->response.field_count, command->response.head_length, status);
     if (error == 0) {
-        bool empty = !command->response.more && command->length == command->response.head_length && !response->trailers;
         add_string(&block, ":status", block.status);
         add_fields(&block, command, response, false, &own);
         add_framing(&block, response, command);
         add_identity(&block, &own, identity);
-        error = nghttp2_submit_response(session, stream, block.fields, block.count, empty ? NULL : body);
+        bool empty = !command->response.more && command->length == command->response.head_length && !response->trailers;
+        bool short_of = response->has_length && response->expected > 0 && !response->without_body; /* it must not look complete */
+        error = nghttp2_submit_response(session, stream, block.fields, block.count, empty && !short_of ? NULL : body);
     }
     block_deinit(&block);
     return error;

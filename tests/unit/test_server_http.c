@@ -72,6 +72,28 @@ static void test_refused_requests(void **state)
     fixture_stop(f);
 }
 
+/* No body follows what a HEAD request is answered with, also where the head is refused before it has been read to its end; a refused GET
+ * on the same connection gets one. */
+static void test_refused_heads(void **state)
+{
+    static const char bad[] = "/hello HTTP/1.1\r\nHost: x\r\nContent-Length: 1x\r\n\r\n";
+    struct server_settings settings = test_settings();
+    struct fixture *f = fixture_start(&settings);
+    for (int i = 0; i < 2; i++) {
+        char text[1024], head[1024];
+        int fd = dial(f);
+        say(fd, "HEAD /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_true(hear_until(fd, head, sizeof head, "\r\n\r\n"));
+        say(fd, i == 0 ? "HEAD " : "GET ");
+        say(fd, bad);
+        hear_all(fd, text, sizeof text);
+        assert_non_null(strstr(text, "HTTP/1.1 400 "));
+        assert_string_equal(strstr(text, "\r\n\r\n"), i == 0 ? "\r\n\r\n" : "\r\n\r\nBad Request\n");
+        close(fd);
+    }
+    fixture_stop(f);
+}
+
 /* Nobody wants to know. */
 static void test_refused_requests_are_not_told(void **state)
 {
@@ -570,6 +592,7 @@ int main(void)
         cmocka_unit_test(test_keep_alive),
         cmocka_unit_test(test_pipelining),
         cmocka_unit_test(test_refused_requests),
+        cmocka_unit_test(test_refused_heads),
         cmocka_unit_test(test_refused_requests_are_not_told),
         cmocka_unit_test(test_one_exchange_at_a_time),
         cmocka_unit_test(test_upload_waits_for_the_application),
