@@ -233,7 +233,7 @@ def test_a_response_before_the_body():
         assert client.get().body == b"enough"
 
 
-@pytest.mark.parametrize(("length", "body", "ended"), [(b"5", b"abcdefgh", True), (b"5", b"abc", False)])
+@pytest.mark.parametrize(("length", "body", "ended"), [(b"5", b"abcdefgh", True), (b"5", b"abc", False), (b"5", b"", False)])
 def test_a_body_that_is_not_as_long_as_it_says(length, body, ended):
     async def application(scope, receive, send):
         if scope["path"] == "/":
