@@ -91,7 +91,7 @@ def test_what_is_logged_of_a_path():
 class Gone:
     """A connection of whose application a kill report speaks."""
 
-    protocol, state = "websocket", EVIL
+    protocol, state, stood_still = "websocket", EVIL, 0.0
     scope = {"path": EVIL, "client": (EVIL, 1)}
 
     def __init__(self, task):

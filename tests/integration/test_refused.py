@@ -70,7 +70,8 @@ REFUSED = [
 
 
 def test_a_refused_request_is_in_the_access_log_and_its_reason_in_the_log():
-    with LiveServer(application, verbosity=2, access_log="-", header_timeout=1, max_body_size=1000) as server:
+    limits = {"header_timeout": 1, "max_body_size": 1000, "max_target_size": 8192}
+    with LiveServer(application, verbosity=2, access_log="-", **limits) as server:
         for data, status, what in REFUSED:
             line, port = answer(server, data)
             assert line.startswith(b"HTTP/1.1 %d" % status), (data[:40], line)
