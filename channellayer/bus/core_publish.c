@@ -133,6 +133,7 @@ static void on_sent(void *context, void *argument, const struct redisReply *repl
         core_job_failed(job, reply); /* where the connection was lost it may have arrived: it is not sent twice */
     } else if (reply->integer > 0) {
         atomic_fetch_add(&core->remote.refused, (uint64_t)reply->integer);
+        job->full = true;
         if (job->settle != NULL)
             job->settle->full = true;
     }

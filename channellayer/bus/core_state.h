@@ -90,6 +90,7 @@ struct core_job {
     unsigned answers;            /* outstanding */
     uint64_t served;             /* shards that have got it, a bit for each */
     struct core_letter *letters; /* first of those that are not sent; NULL: none, or not known */
+    bool full;                   /* SEND: its channel had no room */
     struct remote_item *settle;  /* SEND: a REMOTE_SETTLE that was asked for right behind it; or NULL */
 };
 
@@ -127,6 +128,8 @@ struct core {
     uint64_t last_number;     /* of a job */
     struct list_node unasked; /* jobs: QUERY whose Redis is away */
     struct core_job *last_send; /* it was the last thing asked for; or NULL */
+    bool last_was_full;         /* the last thing asked for was a SEND, which is over: its channel had no room */
+    uint64_t last_full;         /* the hash of that channel's name */
     size_t next_shard;        /* of a message to a channel without "!": in turn, as channels_redis does */
 };
 

@@ -56,8 +56,11 @@ void core_job_done(struct core_job *job, bool done)
     struct core *core = job->core;
     struct remote_item *item = job->item;
     struct note note = job->note;
-    if (core->last_send == job)
+    if (core->last_send == job) {
         core->last_send = NULL;
+        core->last_was_full = job->full && item != NULL; /* its settle is still to come */
+        core->last_full = core->last_was_full ? name_hash(item->channel) : 0;
+    }
     char *refusal = job->refusal;
     core_letters_free(job);
     list_remove(&job->link);
@@ -176,7 +179,10 @@ static void settle(struct core *core, struct remote_item *item)
     struct core_job *sent = core->last_send;
     if (sent != NULL && may_wait && (name.length == 0 || name_equal(name, sent->item->channel)))
         sent->settle = item; /* it waits: the job is outstanding */
+    if (core->last_was_full && name.length > 0 && name_hash(name) == core->last_full)
+        item->full = true;
     core->last_send = NULL;
+    core->last_was_full = false;
     ledger_settle(&core->ledger, name, item, may_wait);
     core_begin_ticking(core);
 }
@@ -189,6 +195,7 @@ static void take(struct remote *remote, struct remote_item *item)
         return;
     }
     core->last_send = NULL;
+    core->last_was_full = false;
     switch (item->kind) {
     case REMOTE_MADE:
         core_made(core, item->channel);

@@ -299,6 +299,18 @@ async def test_core_a_full_member_of_a_group_drops_the_newest(servers):
             assert (await received(layer, channel))["number"] == 6
 
 
+async def test_core_channel_full_where_redis_answers_first(servers):
+    """Before send() has asked for the confirmation."""
+    async with pair("core", servers[:1], capacity=1) as both:
+        channel = await both.theirs.new_channel()
+        await both.ours.send(channel, {"number": 0})
+        assert both.ours._core.send(channel, 1, msgpack.packb({"number": 1})) == "ok"
+        await until(lambda: both.ours._core.stats()["bus_refused"] == 1)
+        with pytest.raises(ChannelFull):
+            await both.ours._confirmed(channel)
+        await both.ours._confirmed(channel)  # once
+
+
 async def test_core_a_full_channel_does_not_starve_the_others(servers):
     """In channels_redis.core the capacity is the process's: one consumer that does not read fills it."""
     async with pair("core", servers[:1], capacity=5) as both:
