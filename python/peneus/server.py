@@ -251,8 +251,8 @@ class Server:
         timeout = self.settings.graceful_timeout
         if self.prompt:
             timeout = min(timeout, PROMPT_TIME)
-        runs = f"; {counted(running, 'application')} {'runs' if running == 1 else 'run'}"
-        waiting = waits_for(counted(running, "application"), timeout, running) or runs
+        applications, (verb, pronoun) = counted(running, "application"), ("runs", "it") if running == 1 else ("run", "them")
+        waiting = (waits_for(applications, pronoun, timeout) if running > 0 else "") or f"; {applications} {verb}"
         logger.info("Stopping: WebSockets are closed with %d%s", self._stops[0], waiting)
         if not await self._ended(core, timeout):
             self.hurried = True
@@ -384,11 +384,11 @@ def announce(addresses: list[tuple[str, int] | str]) -> None:
             logger.info("Listening on TCP address %s:%d", f"[{host}]" if ":" in host else host, port)
 
 
-def waits_for(whom: str, timeout: float, count: int) -> str:
-    """How a line of the log ends that says that the server stops."""
-    if count == 0 or timeout < 1:
+def waits_for(whom: str, pronoun: str, timeout: float) -> str:
+    """The end of the log line about stopping; empty where the wait is too short to be worth mentioning. timeout: seconds."""
+    if timeout < 1:
         return ""
-    return f"; {whom} may go on for up to {timeout:g} s, a second signal (CTRL-C) ends them at once"
+    return f"; {whom} may go on for up to {timeout:g} s; a second signal (CTRL-C) ends {pronoun} at once"
 
 
 async def _sweep(hosting: hubs.Hosting) -> None:

@@ -207,7 +207,7 @@ class Supervisor:
             self._listeners.close()  # new clients are refused as soon as the workers have closed theirs
             timeout = PROMPT_TIME if self._settings.reload else self._settings.graceful_timeout
             count = len(self._workforce.workers)
-            waiting = waits_for("their applications" if count > 1 else "its applications", timeout, count)
+            waiting = waits_for("its applications" if count == 1 else "their applications", "them", timeout) if count > 0 else ""
             logger.info("Stopping %s%s", counted(count, "worker"), waiting)
             self._workforce.stop(code)
         else:

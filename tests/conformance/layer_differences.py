@@ -35,3 +35,10 @@ PUBSUB_SENTINEL: dict[str, str] = {
         "test_auto_reconnect",
     )
 }
+
+# A process takes messages out of Redis before anybody receives them. Whether a channel is full when a message comes depends on
+# what has been taken and received by then.
+RACES: dict[str, str] = {
+    f"{file}.py::test_group_send_capacity_multiple_channels": "may receive a message for which room was made meanwhile"
+    for file in ("test_core", "test_sentinel")
+}

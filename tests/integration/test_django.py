@@ -368,4 +368,4 @@ def test_it_ends_at_once_although_a_response_goes_on(project):
                 pass
             server.running.process.send_signal(signal.SIGINT)
             server.running.wait()
-        assert "Cancelled 1 applications" in server.output and "may go on for" not in server.output
+        assert "Cancelled 1 application" in server.output and "may go on for" not in server.output

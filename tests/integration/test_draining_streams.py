@@ -105,7 +105,7 @@ def test_a_stream_hears_of_a_disconnect(loop, number):
         assert b"0\r\n\r\n" not in hear(client, b"0\r\n\r\n"), "it is cut off, and looks so"
         assert ends_well(server)
         assert "hears http.disconnect\nand again http.disconnect\n" in server.output
-        assert "1 applications may go on for up to 1000 s, a second signal (CTRL-C) ends them at once" in server.output
+        assert "1 application may go on for up to 1000 s; a second signal (CTRL-C) ends it at once" in server.output
 
 
 def test_a_stream_over_http2():
@@ -165,7 +165,7 @@ def test_workers_say_so_too():
         server.process.send_signal(signal.SIGINT)
         assert ends_well(server)
         assert "hears http.disconnect\n" in server.output
-        assert "Stopping 2 workers; their applications may go on for up to 1000 s, a second signal (CTRL-C)" in server.output
+        assert "Stopping 2 workers; their applications may go on for up to 1000 s; a second signal (CTRL-C)" in server.output
 
 
 def test_with_reload_nothing_is_waited_for():
@@ -174,4 +174,4 @@ def test_with_reload_nothing_is_waited_for():
         server.process.send_signal(signal.SIGINT)
         hear(client, b"never")
         assert server.wait() == 0
-        assert "Cancelled 1 applications" in server.output and "may go on for" not in server.output
+        assert "Cancelled 1 application" in server.output and "may go on for" not in server.output
