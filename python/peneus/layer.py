@@ -4,8 +4,8 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from channels.exceptions import ChannelFull, MessageTooLarge  # type: ignore[import-untyped]
 from channels.layers import BaseChannelLayer  # type: ignore[import-untyped]
@@ -21,6 +21,7 @@ from .seldom import Seldom
 from .serializers import serializer
 
 logger = logging.getLogger(__name__)
+Value = TypeVar("Value")
 
 SWEEP_TIME = 1.0  # s between two looks for what has expired
 FIRST_PRUNE = 1024  # origins of channels, before the first look for those that are gone
@@ -40,6 +41,17 @@ NEVER_CALLED = {
     "connection": CONNECT,
     "consistent_hash": CONNECT,
 }
+
+
+class CalledBefore(dict[str, Value]):
+    """The mapping that Channels has, where this layer used to have a method: a call returns what that method returned."""
+
+    def __init__(self, items: Mapping[str, Value], called: Callable[[], dict[str, Any]]) -> None:
+        super().__init__(items)
+        self._called = called
+
+    def __call__(self) -> dict[str, Any]:
+        return self._called()
 
 
 class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
@@ -272,11 +284,11 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         """Does nothing, as close()."""
 
     @property
-    def groups(self) -> dict[str, set[str]]:
+    def groups(self) -> CalledBefore[set[str]]:
         """The channels of this process in each group. A copy."""
         self._core.sweep()
         members = {group: set(self._core.members(group)) for group in self._core.groups()}
-        return {group: channels for group, channels in members.items() if channels}
+        return CalledBefore({group: channels for group, channels in members.items() if channels}, self.group_details)
 
     def group_details(self) -> dict[str, dict[str, int]]:
         """For each group with members in this process: `members`, `messages` sent to it, `dropped` of them, and what its members
@@ -284,7 +296,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
         return self._core.groups()
 
     @property
-    def channels(self) -> dict[str, dict[str, Any]]:
+    def channels(self) -> CalledBefore[dict[str, Any]]:
         """For each channel of this process: `consumer` (its class, or the function that made it), `made_at` ("file:line"),
         `owner` (its connection's, or None), `groups`, and its messages: `queued`, `queued_bytes`, `dropped`. A copy, without
         those that are forgotten: they belong to nobody, are empty, in no group, and nobody waits on them."""
@@ -294,7 +306,7 @@ class ChannelLayer(BaseChannelLayer):  # type: ignore[misc]
             made_by = self._origins.get(name)
             channel["consumer"] = made_by.consumer if made_by is not None else None
             channel["made_at"] = made_by.made_at if made_by is not None else None
-        return found
+        return CalledBefore(found, lambda: found)
 
     async def group_channels(self, group: str) -> list[str]:
         """The channels in group, sorted, of every process; on bus "redis" of every process of Peneus, as Redis's pub/sub does not
