@@ -96,13 +96,15 @@ void hub_queries_expire(struct hub *hub, uint64_t now)
 
 void hub_queries_forget(struct hub *hub, const struct hub_member *member)
 {
-    for (struct list_node *node = hub->queries.next, *next; node != &hub->queries; node = next) {
+    for (struct list_node *node = hub->queries.next; node != &hub->queries;) {
         struct hub_query *query = list_entry(node, struct hub_query, of_hub);
-        next = node->next;
+        node = node->next;
         if (query->asker == member)
             query->asker = NULL;
-        if (strike_off(query, member) && query->missing == 0)
-            finish(query);
+        if (!strike_off(query, member) || query->missing > 0)
+            continue;
+        finish(query);
+        node = hub->queries.next; /* its asker may have gone with that, and further queries with the asker */
     }
 }
 

@@ -375,6 +375,31 @@ static void test_who_is_in_a_group(void **state)
     close(d);
 }
 
+/* Who goes finishes what it was asked. Where that ends an asker too, questions to that one are finished as well. */
+static void test_an_asker_that_goes_while_its_question_is_finished(void **state)
+{
+    struct bench *bench = *state;
+    struct heard heard;
+    int a = enter(bench, "aa"), b = enter(bench, "bb"), c = enter(bench, "cc");
+    say(a, HUB_JOIN, 0, "of-a", "");
+    say(b, HUB_JOIN, 0, "of-b", "");
+    settle_quietly(a);
+    settle_quietly(b);
+    say(b, HUB_QUERY, 1, "of-a", "");
+    assert_true(hear(a, &heard));
+    assert_int_equal(heard.kind, HUB_QUERY);
+    say(c, HUB_QUERY, 2, "of-b", "");
+    assert_true(hear(b, &heard));
+    assert_int_equal(heard.kind, HUB_QUERY);
+    mem_fail_at(1); /* b's answer */
+    close(a);
+    expect_end(b);
+    mem_fail_at(0);
+    expect(c, HUB_ANSWER, "", "");
+    settle_quietly(c);
+    close(c);
+}
+
 /* Bounds */
 
 static void test_a_slow_process_loses_the_oldest_and_is_told(void **state)
@@ -873,6 +898,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_client_gets_what_is_sent_to_its_channels, begin, end),
         cmocka_unit_test_setup_teardown(test_a_named_channel, begin, end),
         cmocka_unit_test_setup_teardown(test_who_is_in_a_group, begin, end),
+        cmocka_unit_test_setup_teardown(test_an_asker_that_goes_while_its_question_is_finished, begin, end),
         cmocka_unit_test_setup_teardown(test_a_slow_process_loses_the_oldest_and_is_told, begin, end),
         cmocka_unit_test_setup_teardown(test_what_a_new_hub_has_no_room_for, begin, end),
         cmocka_unit_test_setup_teardown(test_who_never_reads_answers_is_shown_out, begin, end),
