@@ -133,7 +133,11 @@ static const char *cause_name(const struct event *disconnect)
     case DISCONNECT_CONNECT_TIMEOUT:
         return "connect_timeout";
     case DISCONNECT_SLOW:
+        if (disconnect->disconnect.code == 1008)
+            return "slow_message";
         return disconnect->disconnect.code == 0 ? "slow_body" : "slow_reader";
+    case DISCONNECT_STALLED:
+        return "stalled_reader";
     case DISCONNECT_LIFETIME:
         return "lifetime";
     case DISCONNECT_PING_TIMEOUT:

@@ -66,7 +66,7 @@ bool connection_shed(struct unsent *unsent, size_t limit)
         if (stalled->stream != NULL)
             stalled->stream->code = NGHTTP2_ENHANCE_YOUR_CALM;
         trim_soon(&stalled->server->trim);
-        connection_reset(stalled, &(struct ending){ .cause = DISCONNECT_SLOW, .code = 1006 });
+        connection_reset(stalled, &(struct ending){ .cause = DISCONNECT_STALLED, .code = 1006 });
     }
     return any;
 }

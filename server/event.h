@@ -48,6 +48,7 @@ enum disconnect_cause {
     DISCONNECT_HTTP_TIMEOUT,     /* status says what was answered: 503, or 0 when the response was cut off */
     DISCONNECT_CONNECT_TIMEOUT,  /* websocket_connect_timeout: status 503 */
     DISCONNECT_SLOW,             /* a body or message that did not come, or output that was not taken: status 408, or 0; code 1008 */
+    DISCONNECT_STALLED,          /* unsent_window or unsent_backlog: of all for whom output waits, the client has taken nothing for longest */
     DISCONNECT_LIFETIME,         /* websocket_timeout */
     DISCONNECT_PING_TIMEOUT,
     DISCONNECT_PROTOCOL_ERROR,   /* the client's: code or status says which */

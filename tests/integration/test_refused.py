@@ -29,6 +29,8 @@ async def application(scope, receive, send):
             await receive()
             return
         await send({"type": "websocket.accept"})
+        if scope["path"] == "/large":
+            await send({"type": "websocket.send", "bytes": b"x" * 16_000_000})
         while (await receive())["type"] != "websocket.disconnect":
             pass
     elif scope["path"] == "/wait":
@@ -197,6 +199,25 @@ def test_a_slow_body():
         answer(server, b"POST /wait HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
         line = f"was answered with 408: {closes.CAUSES['slow_body']}"
         until(lambda: line in server.stderr, line)
+
+
+def test_a_slow_message():
+    with LiveServer(application, verbosity=1, body_timeout=1) as server:
+        client = Client(server.port, "/room").open()
+        client.socket.sendall(b"\x01\x81\0\0\0\0a")  # the first of several frames
+        line = f"was closed with 1008: {closes.CAUSES['slow_message']}"
+        until(lambda: line in server.stderr, line)
+        client.socket.close()
+
+
+def test_a_client_for_which_too_much_waits():
+    """It is not --send-timeout that it has exceeded."""
+    with LiveServer(application, verbosity=1, unsent_backlog=1_000_000) as server:
+        clients = [Client(server.port, "/large").open() for _ in range(2)]
+        line = f"was cut off: {closes.CAUSES['stalled_reader']}"
+        until(lambda: line in server.stderr, line)
+        for client in clients:
+            client.socket.close()
 
 
 def test_clients_and_applications_that_end_by_themselves_are_not_mentioned():
