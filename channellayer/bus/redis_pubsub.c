@@ -162,7 +162,8 @@ static void settle(struct redis_pubsub *bus, struct remote_item *item)
     if (topic != NULL && topic_wanted(topic) && topic->state == TOPIC_REFUSED) {
         remote_settled(item, LAYER_REFUSED, topic->refusal);
     } else {
-        if (topic != NULL && !topic_settled(topic)) /* whether or not somebody has joined just now */
+        /* Whether or not somebody has joined just now; what is outstanding of an earlier join is waited for anyway. */
+        if (topic != NULL && !topic_settled(topic) && list_empty(&topic->receipts))
             receipts_add(&topic->receipts, &bus->ledger, name, item->asked_at);
         ledger_settle(&bus->ledger, name, item, !is_late(bus, item));
     }

@@ -13,6 +13,8 @@
 #include "channellayer/bus/thread.h"
 #include "tests/unit/fake_broker.h"
 #include "tests/unit/layer_fixture.h"
+#include "tests/unit/range.h"
+#include "tests/unit/resident.h"
 
 enum { PATIENCE_MS = 60000, WORKERS = 4, ROUNDS = 1500, GROUPS = 6, MOST_ALLOCATIONS = 100 };
 
@@ -280,6 +282,36 @@ static void test_each_allocation_fails_once(void **state)
     sink_release(sink);
 }
 
+/* Those who join the same group one after the other, while Redis is away, leave nothing behind. */
+static void test_joins_without_redis_are_bounded(void **state)
+{
+    enum { TURNS = 300, EACH = 1000 };
+    struct bench *bench = *state;
+    struct sink *sink = sink_create(ignore, NULL);
+    struct sink_item item;
+    struct name group = name_of("everybody"), channel = name_of("mine");
+    redis_settings_release(bench->settings);
+    bench->settings = settings_for(1); /* nobody listens there */
+    assert_int_equal(make_layer(bench), LAYER_OK);
+    assert_int_equal(layer_group_add(bench->layer, group, channel, 100, OVERFLOW_DROP_OLDEST), LAYER_OK);
+    long before = 0;
+    for (int turn = 0; turn < TURNS; turn++) {
+        for (int i = 0; i < EACH; i++)
+            assert_int_equal(layer_settle(bench->layer, &(struct settling){ .group = group, .joined = true, .wait_ms = 5000 }, sink, 1), LAYER_EMPTY);
+        for (int told = 0; told < EACH; told++) {
+            UNTIL(sink_take(sink, &item) == 1);
+            assert_int_equal(item.status, LAYER_UNSENT);
+            layer_release(item.layer);
+        }
+        if (turn == 20)
+            before = resident_kib();
+    }
+    assert_uint_in_range(resident_kib() - before + 4096, 0, 8192);
+    end_layer(bench);
+    sink_close(sink);
+    sink_release(sink);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +319,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_join_then_publish_without_waiting, begin, end),
         cmocka_unit_test_setup_teardown(test_many_threads_and_lost_connections, begin, end),
         cmocka_unit_test_setup_teardown(test_each_allocation_fails_once, begin, end),
+        cmocka_unit_test_setup_teardown(test_joins_without_redis_are_bounded, begin, end),
     };
     signal(SIGPIPE, SIG_IGN); /* the broker writes to whom it has lost */
     return cmocka_run_group_tests(tests, NULL, NULL);
