@@ -187,6 +187,11 @@ static bool is_deserted(struct connection *connection, uint64_t now)
 static void let_go(struct connection *connection)
 {
     bool answered = connection->state == CONNECTION_HTTP1 || connection->state == CONNECTION_LINGERING;
+    const struct http1_connection *http1 = &connection->http1;
+    if (answered && connection->exchange != NULL && http1->responded && http1_ends_with_connection(&http1->response)) {
+        connection_reset(connection, &client_left);
+        return;
+    }
     if (!answered || transport_unwritten(&connection->transport) == 0) {
         connection_close(connection, &client_left);
         return;

@@ -55,6 +55,8 @@ static void end_with(struct connection *connection, enum disconnect_cause cause,
     connection_end_exchange(connection, &(struct ending){ .cause = cause, .status = responded ? 0 : status, .code = code });
     if (!responded) {
         answer(connection, status);
+    } else if (http1_ends_with_connection(&connection->http1.response)) {
+        connection_reset(connection, NULL);
     } else {
         transport_flush(&connection->transport);
         connection_close(connection, NULL);

@@ -35,6 +35,12 @@ struct http1_response {
     uint64_t actual;   /* bytes given by the application */
 };
 
+/* The end of the connection is the end of its body, to an HTTP/1.0 client: where the body is cut off, only a reset says so. */
+static inline bool http1_ends_with_connection(const struct http1_response *response)
+{
+    return !response->chunked && !response->has_length && !response->without_body;
+}
+
 /* What to write around the first length bytes of a piece of body. */
 struct http1_frame {
     char prefix[24];

@@ -183,10 +183,10 @@ static void cut_off(struct connection *connection, uint64_t left)
     count(&connection->server->counters.files_cut_total, 1);
     if (connection->stream != NULL)
         http2_stream_cut(connection, &ending);
-    else if (response->chunked || response->has_length)
-        connection_close(connection, &ending);
-    else
+    else if (http1_ends_with_connection(response))
         connection_reset(connection, &ending);
+    else
+        connection_close(connection, &ending);
 }
 
 void response_body_on_file(struct connection *connection, enum transport_file how, uint64_t left)

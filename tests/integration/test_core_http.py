@@ -486,6 +486,27 @@ def test_http_timeout_is_logged_with_its_status():
         assert server.errors == []
 
 
+@pytest.mark.parametrize("how", ["raises", "returns", "http_timeout"])
+def test_a_body_of_http_1_0_that_is_cut_off_does_not_look_complete(how):
+    """Without a Content-Length such a body ends where the connection ends: a client can only tell by a reset."""
+
+    async def application(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        if how == "http_timeout":
+            await receive()  # the request
+            await receive()  # the disconnect
+        elif how == "raises":
+            raise ValueError("in the middle")
+
+    with CoreServer(application, settings={"http_timeout_ms": 300 if how == "http_timeout" else 0}) as server:
+        with server.connect() as connection:
+            connection.send(b"GET / HTTP/1.0\r\n\r\n")
+            with pytest.raises(ConnectionResetError):
+                while connection.socket.recv(1000):
+                    pass
+
+
 def test_exceptions_of_callbacks_go_to_the_loop():
     async def application(scope, receive, send):
         await respond(send, b"fine")
