@@ -144,6 +144,7 @@ def test_who_is_in_a_group_is_not_half_the_truth(path: Path, hub: peneus.hub.Hub
         mine, yours = a.ask("new"), b.ask("new")
         a.ask("add", "g", mine)
         b.ask("add", "g", yours)
+        eventually(lambda: c.ask("members", "g") == sorted([mine, yours]))  # a slow machine may connect after the join
         b.process.send_signal(signal.SIGSTOP)
         assert c.ask("members", "g") == {"error": "BusUnavailable"}
         b.process.send_signal(signal.SIGCONT)
