@@ -695,20 +695,22 @@ static int end(void **state)
     return 0;
 }
 
+/* For the state of a connection. There is some for its list of errors, which is smaller: without, OpenSSL 3.6 recurses until it crashes. */
 static atomic_bool openssl_has_no_memory;
+enum { CONNECTION_SIZE = 2048 };
 
 static void *openssl_alloc(size_t size, const char *file, int line)
 {
     (void)file;
     (void)line;
-    return atomic_load(&openssl_has_no_memory) ? NULL : malloc(size);
+    return atomic_load(&openssl_has_no_memory) && size >= CONNECTION_SIZE ? NULL : malloc(size);
 }
 
 static void *openssl_realloc(void *pointer, size_t size, const char *file, int line)
 {
     (void)file;
     (void)line;
-    return atomic_load(&openssl_has_no_memory) ? NULL : realloc(pointer, size);
+    return atomic_load(&openssl_has_no_memory) && size >= CONNECTION_SIZE ? NULL : realloc(pointer, size);
 }
 
 static void openssl_free(void *pointer, const char *file, int line)
